@@ -1,0 +1,9 @@
+//! What we store and serve: identifiers, canonical spans and summaries.
+//!
+//! Pure data. Nothing here knows sockets, SQL or the clock.
+
+pub mod histogram;
+pub mod ids;
+pub mod span;
+
+pub use ids::{ProjectId, SpanId, TraceId};

@@ -1,0 +1,1 @@
+//! A mergeable latency histogram.

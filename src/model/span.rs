@@ -1,0 +1,149 @@
+//! The canonical span's small vocabulary: kind, status, operation and the columns that are taken
+//! from attributes.
+
+/// Span kind (OTLP `SpanKind`). Unspecified and unknown numbers are read as internal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Kind {
+    /// An operation inside an application.
+    Internal = 1,
+    /// The server side of a request.
+    Server = 2,
+    /// The client side of a request.
+    Client = 3,
+    /// Sends a message.
+    Producer = 4,
+    /// Receives a message.
+    Consumer = 5,
+}
+
+impl Kind {
+    /// Reads the number on the wire.
+    #[must_use]
+    pub const fn from_wire(number: i32) -> Self {
+        match number {
+            2 => Self::Server,
+            3 => Self::Client,
+            4 => Self::Producer,
+            5 => Self::Consumer,
+            _ => Self::Internal,
+        }
+    }
+
+    /// Lower-case name used in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Internal => "internal",
+            Self::Server => "server",
+            Self::Client => "client",
+            Self::Producer => "producer",
+            Self::Consumer => "consumer",
+        }
+    }
+}
+
+/// Span status (OTLP `Status.StatusCode`). Missing and unknown numbers are read as unset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Status {
+    /// Not set.
+    Unset = 0,
+    /// Explicitly fine.
+    Ok = 1,
+    /// Failed.
+    Error = 2,
+}
+
+impl Status {
+    /// Reads the number on the wire.
+    #[must_use]
+    pub const fn from_wire(number: i32) -> Self {
+        match number {
+            1 => Self::Ok,
+            2 => Self::Error,
+            _ => Self::Unset,
+        }
+    }
+
+    /// Lower-case name used in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unset => "unset",
+            Self::Ok => "ok",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// Columns taken from the attributes and events of one span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Basics<'a> {
+    /// What the span does: a GenAI operation name as sent, else `http`, `db`, `rpc`,
+    /// `messaging` or `other`.
+    pub operation: Operation<'a>,
+    /// `gen_ai.provider.name`, or the older `gen_ai.system`.
+    pub provider: Option<&'a str>,
+    /// `gen_ai.request.model`.
+    pub request_model: Option<&'a str>,
+    /// `gen_ai.response.model`.
+    pub response_model: Option<&'a str>,
+    /// `session.id`, or `gen_ai.conversation.id`.
+    pub session_id: Option<&'a str>,
+    /// `user.id`, or `enduser.id`.
+    pub user_id: Option<&'a str>,
+    /// `error.type`, or `exception.type` of the span's last exception event.
+    pub error_type: Option<&'a str>,
+    /// Message of the span's last exception event.
+    pub error_message: Option<&'a str>,
+    /// `http.request.method`, or the older `http.method`.
+    pub http_method: Option<&'a str>,
+    /// `http.route`, else `url.path`, else the older `http.target`.
+    pub http_route: Option<&'a str>,
+    /// `http.response.status_code`, or the older `http.status_code`.
+    pub http_status_code: Option<i64>,
+    /// `db.system.name`, or the older `db.system`.
+    pub db_system: Option<&'a str>,
+    /// `db.operation.name`, or the older `db.operation`.
+    pub db_operation: Option<&'a str>,
+    /// `rpc.system`.
+    pub rpc_system: Option<&'a str>,
+    /// `rpc.service`.
+    pub rpc_service: Option<&'a str>,
+    /// `rpc.method`.
+    pub rpc_method: Option<&'a str>,
+}
+
+/// What a span does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
+pub enum Operation<'a> {
+    /// `gen_ai.operation.name` as sent (`chat`, `embeddings`, `execute_tool`, …).
+    GenAi(&'a str),
+    /// An HTTP call, either side.
+    Http,
+    /// A database call.
+    Db,
+    /// A remote procedure call.
+    Rpc,
+    /// A message sent or received.
+    Messaging,
+    /// Anything else.
+    #[default]
+    Other,
+}
+
+impl<'a> Operation<'a> {
+    /// Name stored and served.
+    #[must_use]
+    pub const fn as_str(self) -> &'a str {
+        match self {
+            Self::GenAi(name) => name,
+            Self::Http => "http",
+            Self::Db => "db",
+            Self::Rpc => "rpc",
+            Self::Messaging => "messaging",
+            Self::Other => "other",
+        }
+    }
+}

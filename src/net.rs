@@ -1,0 +1,4 @@
+//! Listening: bind, accept, limits per listener, TLS.
+
+pub mod cors;
+pub mod tls;

@@ -1,0 +1,13 @@
+//! What listens for telemetry.
+
+pub mod otlp;
+
+use serde::{Deserialize, Serialize};
+
+/// The configured receivers.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// OTLP over gRPC and HTTP.
+    pub otlp: otlp::Config,
+}

@@ -1,0 +1,245 @@
+//! Where spans live. Two traits, [`SpanWriter`] and [`SpanReader`], and what a backend must
+//! promise for them:
+//!
+//! - **Exactly once.** A span is identified by (project, trace id, span id). Writing it again, in
+//!   the same batch, a later batch or after a replay of the log, changes nothing: rows, counts and
+//!   rollups are as if it had been written once. The first one written wins.
+//! - **Atomic.** Rows, summaries, rollups and the log checkpoint of a batch are one transaction
+//!   that is on stable storage when [`SpanWriter::write`] returns.
+//! - **Order-independent.** Summaries do not depend on the order in which spans arrive.
+//! - **Separate.** Every row carries its project; no stored blob mixes projects.
+//! - **Bounded.** A query touches what it returns, plus at most a scan budget; a list may then
+//!   answer fewer items than asked with a cursor to go on from.
+//!
+//! This module and its parts are the only place with SQL.
+
+pub mod content;
+pub mod query;
+pub mod sqlite;
+pub mod write;
+
+use std::path::PathBuf;
+
+use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{ByteSize, Duration};
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::queue::Position;
+
+pub use query::{
+    Cursor, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
+    SpanSummary, StatusFilter, StoredSpan, StoredTrace, TimeRange, TraceFilter, TraceSummary,
+};
+pub use write::{Batch, ResourceRow, ScopeRow, SpanRow, WriteReport};
+
+/// `storage`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Which store is used.
+    pub kind: Kind,
+    /// The embedded store.
+    pub sqlite: sqlite::Config,
+    /// What is deleted, and when.
+    pub retention: RetentionConfig,
+}
+
+/// Which store is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The embedded store: one file in the data directory.
+    #[default]
+    Sqlite,
+}
+
+/// `storage.retention`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetentionConfig {
+    /// A trace goes when its start is older than this; zero keeps everything.
+    pub max_age: Duration,
+    /// The oldest traces go when the store holds more bytes than this; zero means no bound.
+    pub max_size: ByteSize,
+    /// How often retention runs.
+    pub check_interval: Duration,
+}
+
+impl Default for RetentionConfig {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::days(30),
+            max_size: ByteSize(0),
+            check_interval: Duration::seconds(60),
+        }
+    }
+}
+
+/// Why a store operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store can't be reached or has no room now; the same call may succeed later.
+    #[error("store unavailable: {context}")]
+    Unavailable {
+        /// What was being done.
+        context: &'static str,
+        /// The backend's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store refuses this data whatever the time; the batch must be bisected.
+    #[error("the store refuses the data: {context}")]
+    Poison {
+        /// What was being done.
+        context: &'static str,
+        /// The backend's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The query ran into its time limit.
+    #[error("the query ran into its time limit")]
+    Timeout,
+    /// The stored data can't be read as what it should be.
+    #[error("stored data is damaged: {context}")]
+    Corrupt {
+        /// What was being read.
+        context: String,
+    },
+    /// The store was written by a newer version of this program.
+    #[error("the store has schema version {found}, this program knows versions up to {known}")]
+    NewerSchema {
+        /// Version in the store.
+        found: u32,
+        /// Newest version this program knows.
+        known: u32,
+    },
+    /// A migration in the store is not the one this program ships.
+    #[error("migration {version} in the store differs from the one this program ships")]
+    MigrationChanged {
+        /// The version whose checksum differs.
+        version: u32,
+    },
+}
+
+/// Writes batches. One writer per log partition.
+pub trait SpanWriter: Send {
+    /// Writes rows, summaries, rollups and the checkpoint in one durable transaction.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the same call may succeed later, [`Error::Poison`] when a row
+    /// of the batch can never be stored. Nothing of the batch is stored in either case.
+    fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>>;
+
+    /// Stores a span that the store refused, with the reason, so that it is not lost.
+    ///
+    /// # Errors
+    /// As [`SpanWriter::write`].
+    fn quarantine<'a>(
+        &'a mut self,
+        span: &'a SpanRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Deletes what retention says must go, in short transactions; answers the number of traces
+    /// deleted and whether more remains to be deleted.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn enforce_retention<'a>(
+        &'a mut self,
+        now_unix_nano: u64,
+    ) -> BoxFuture<'a, Result<RetentionReport, Error>>;
+}
+
+/// What one retention step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RetentionReport {
+    /// Traces deleted.
+    pub traces_deleted: u64,
+    /// Whether another step would delete more.
+    pub more: bool,
+}
+
+/// Answers queries. Every call names the project; no answer holds another's bytes.
+pub trait SpanReader: Send + Sync {
+    /// Trace summaries, newest start first.
+    fn list_traces<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a TraceFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<TraceSummary>, Error>>;
+
+    /// One trace with its spans in start order, at most `page.limit` of them from the cursor on.
+    fn trace<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredTrace>, Error>>;
+
+    /// Span summaries, newest start first.
+    fn list_spans<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a SpanFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<SpanSummary>, Error>>;
+
+    /// One span.
+    fn span(
+        &self,
+        project: ProjectId,
+        trace_id: TraceId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<StoredSpan>, Error>>;
+
+    /// The services seen, by name.
+    fn list_services<'a>(
+        &'a self,
+        project: ProjectId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<ServiceSummary>, Error>>;
+
+    /// Session summaries, latest activity first.
+    fn list_sessions<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a SessionFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<SessionSummary>, Error>>;
+
+    /// Spans the store refused, newest first.
+    fn list_dead_letters<'a>(
+        &'a self,
+        project: ProjectId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<query::DeadLetter>, Error>>;
+
+    /// Key that signs page cursors; the same for the life of the store.
+    fn cursor_key(&self) -> [u8; 32];
+
+    /// Bytes the store holds on disk and spans stored, for metrics.
+    fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>>;
+}
+
+/// What the store holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StoreUsage {
+    /// Bytes in use, without free pages.
+    pub bytes: u64,
+}
+
+/// Where the embedded store's file is, given the data directory.
+#[must_use]
+pub fn sqlite_path(config: &sqlite::Config, data_dir: &std::path::Path) -> PathBuf {
+    if config.path.as_os_str().is_empty() {
+        data_dir.join("pulse.db")
+    } else {
+        config.path.clone()
+    }
+}
+
+/// Position after which the log has not been stored yet, per partition.
+pub type Checkpoint = Position;

@@ -1,0 +1,1 @@
+//! How span messages are packed and compressed.

@@ -1,0 +1,305 @@
+//! What a store is asked, and what it answers.
+
+use std::sync::Arc;
+
+use crate::model::{SpanId, TraceId};
+
+/// A half-open range `[start, end)` of start times, ns since the Unix epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeRange {
+    /// Earliest start included.
+    pub start_unix_nano: Option<u64>,
+    /// First start excluded.
+    pub end_unix_nano: Option<u64>,
+}
+
+/// Which statuses a list answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatusFilter {
+    /// Traces with at least one failed span; spans with status error.
+    Error,
+    /// Traces without a failed span; spans with any other status.
+    Ok,
+}
+
+/// An attribute that must be present with this value, compared in its string form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeEquals {
+    /// Attribute key of a span or its resource.
+    pub key: String,
+    /// String form: strings as they are, numbers in decimal, booleans `true`/`false`.
+    pub value: String,
+}
+
+/// Filters of the trace list. All given ones must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceFilter {
+    /// Trace start.
+    pub range: TimeRange,
+    /// A service that takes part in the trace.
+    pub service: Option<String>,
+    /// Name of the root span.
+    pub name: Option<String>,
+    /// Failed or not.
+    pub status: Option<StatusFilter>,
+    /// Shortest trace, ns.
+    pub duration_min_ns: Option<u64>,
+    /// Longest trace, ns.
+    pub duration_max_ns: Option<u64>,
+    /// Session of the trace.
+    pub session_id: Option<String>,
+    /// Attributes that one span of the trace (with its resource) must all have.
+    pub attributes: Vec<AttributeEquals>,
+}
+
+/// Filters of the span list. All given ones must hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpanFilter {
+    /// Span start.
+    pub range: TimeRange,
+    /// Trace of the span.
+    pub trace_id: Option<TraceId>,
+    /// Service of the span.
+    pub service: Option<String>,
+    /// Span name.
+    pub name: Option<String>,
+    /// Failed or not.
+    pub status: Option<StatusFilter>,
+    /// Shortest span, ns.
+    pub duration_min_ns: Option<u64>,
+    /// Longest span, ns.
+    pub duration_max_ns: Option<u64>,
+    /// Attributes the span (with its resource) must all have.
+    pub attributes: Vec<AttributeEquals>,
+}
+
+/// Filters of the session list.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionFilter {
+    /// Latest activity of the session.
+    pub range: TimeRange,
+    /// User of the session.
+    pub user_id: Option<String>,
+}
+
+/// Where a list goes on: the sort key of the last item answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Sort time of that item, ns since the Unix epoch.
+    pub unix_nano: u64,
+    /// Tie-break; its meaning is the backend's.
+    pub key: Vec<u8>,
+}
+
+/// Which page of a list is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Most items answered.
+    pub limit: usize,
+    /// Go on after this item.
+    pub after: Option<Cursor>,
+}
+
+/// A page of a list. It may hold fewer items than asked while `next` is set: the scan budget was
+/// used up, and `next` goes on from there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Where to go on; absent at the end.
+    pub next: Option<Cursor>,
+}
+
+/// What is known of a trace without reading its spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceSummary {
+    /// Trace.
+    pub trace_id: TraceId,
+    /// Name of the root span; of the earliest span while no root has arrived.
+    pub name: String,
+    /// Service of that span.
+    pub service_name: String,
+    /// The root span; absent while none has arrived.
+    pub root_span_id: Option<SpanId>,
+    /// Earliest start, ns.
+    pub start_unix_nano: u64,
+    /// Latest end, ns.
+    pub end_unix_nano: u64,
+    /// Spans stored.
+    pub span_count: u64,
+    /// Spans with status error.
+    pub error_count: u64,
+    /// Spans with a GenAI operation.
+    pub genai_span_count: u64,
+    /// Services taking part, sorted, at most 64.
+    pub services: Vec<String>,
+    /// Models used, sorted, at most 16.
+    pub models: Vec<String>,
+    /// Session, when any span names one.
+    pub session_id: Option<String>,
+    /// User, when any span names one.
+    pub user_id: Option<String>,
+    /// The earliest failed span.
+    pub first_error: Option<FirstError>,
+}
+
+/// The earliest failed span of a trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstError {
+    /// The span.
+    pub span_id: SpanId,
+    /// Its name.
+    pub name: String,
+    /// Its error type, when known.
+    pub error_type: Option<String>,
+    /// Its status message, or the message of its exception.
+    pub message: String,
+}
+
+/// A resource as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StoredResource {
+    /// Encoded OTLP `Resource` message.
+    pub message: Vec<u8>,
+    /// `ResourceSpans.schema_url`.
+    pub schema_url: String,
+    /// Service name.
+    pub service_name: String,
+}
+
+/// A scope as it came.
+#[derive(Debug, PartialEq, Eq)]
+pub struct StoredScope {
+    /// Encoded OTLP `InstrumentationScope` message.
+    pub message: Vec<u8>,
+    /// `ScopeSpans.schema_url`.
+    pub schema_url: String,
+}
+
+/// A span as it came, after limits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSpan {
+    /// Its resource; spans of one answer share it.
+    pub resource: Arc<StoredResource>,
+    /// Its scope; spans of one answer share it.
+    pub scope: Arc<StoredScope>,
+    /// Encoded OTLP `Span` message.
+    pub message: Vec<u8>,
+    /// When it was received, ns since the Unix epoch.
+    pub received_unix_nano: u64,
+}
+
+/// A trace and a page of its spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTrace {
+    /// Summary over all spans.
+    pub summary: TraceSummary,
+    /// Spans in (start, span id) order.
+    pub spans: Vec<StoredSpan>,
+    /// Where the spans go on; absent at the end.
+    pub next: Option<Cursor>,
+}
+
+/// What is known of a span without reading its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpanSummary {
+    /// Trace.
+    pub trace_id: TraceId,
+    /// Span.
+    pub span_id: SpanId,
+    /// Parent; absent for a root.
+    pub parent_span_id: Option<SpanId>,
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: crate::model::span::Kind,
+    /// Status.
+    pub status: crate::model::span::Status,
+    /// Status message.
+    pub status_message: String,
+    /// Service.
+    pub service_name: String,
+    /// Start, ns.
+    pub start_unix_nano: u64,
+    /// End minus start, ns.
+    pub duration_ns: u64,
+    /// Operation name.
+    pub operation: String,
+    /// Provider.
+    pub provider: Option<String>,
+    /// Model asked for.
+    pub request_model: Option<String>,
+    /// Model that answered.
+    pub response_model: Option<String>,
+    /// Session.
+    pub session_id: Option<String>,
+    /// User.
+    pub user_id: Option<String>,
+    /// Error type.
+    pub error_type: Option<String>,
+    /// HTTP method.
+    pub http_method: Option<String>,
+    /// HTTP route or path.
+    pub http_route: Option<String>,
+    /// HTTP status code.
+    pub http_status_code: Option<i64>,
+    /// Database system.
+    pub db_system: Option<String>,
+    /// Database operation.
+    pub db_operation: Option<String>,
+    /// RPC system.
+    pub rpc_system: Option<String>,
+    /// RPC service.
+    pub rpc_service: Option<String>,
+    /// RPC method.
+    pub rpc_method: Option<String>,
+}
+
+/// A service seen in a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceSummary {
+    /// Service name.
+    pub name: String,
+    /// Earliest span start, ns.
+    pub first_seen_unix_nano: u64,
+    /// Latest span start, ns.
+    pub last_seen_unix_nano: u64,
+    /// Spans stored.
+    pub span_count: u64,
+    /// Spans with status error.
+    pub error_count: u64,
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionSummary {
+    /// Session.
+    pub session_id: String,
+    /// User, when any span names one.
+    pub user_id: Option<String>,
+    /// Earliest span start, ns.
+    pub start_unix_nano: u64,
+    /// Latest span end, ns.
+    pub end_unix_nano: u64,
+    /// Traces with a span of this session.
+    pub trace_count: u64,
+    /// Spans that name this session.
+    pub span_count: u64,
+    /// Those with status error.
+    pub error_count: u64,
+}
+
+/// A span the store refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Trace.
+    pub trace_id: TraceId,
+    /// Span.
+    pub span_id: SpanId,
+    /// Why it was refused.
+    pub reason: String,
+    /// When it was set aside, ns since the Unix epoch.
+    pub created_unix_nano: u64,
+    /// Encoded OTLP `Span` message.
+    pub message: Vec<u8>,
+}

@@ -1,0 +1,29 @@
+//! The embedded store: one SQLite file.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ByteSize;
+
+/// `storage.sqlite`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Database file; empty means `pulse.db` in the data directory.
+    pub path: PathBuf,
+    /// Page cache of the writer; each reader has a quarter of it.
+    pub cache_size: ByteSize,
+    /// Connections that answer queries.
+    pub readers: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::new(),
+            cache_size: ByteSize::mib(16),
+            readers: 4,
+        }
+    }
+}

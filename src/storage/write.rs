@@ -1,0 +1,108 @@
+//! What the pipeline hands to a store.
+
+use std::borrow::Cow;
+
+use crate::model::span::{Basics, Kind, Status};
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::queue::Position;
+
+/// One transaction's worth of spans, borrowed from the log records they came in.
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    /// Log partition the batch was read from.
+    pub partition: u32,
+    /// Position of the first record that is *not* in this batch; becomes the checkpoint.
+    pub next: Position,
+    /// Resources that [`SpanRow::resource`] indexes.
+    pub resources: Vec<ResourceRow<'a>>,
+    /// Scopes that [`SpanRow::scope`] indexes.
+    pub scopes: Vec<ScopeRow<'a>>,
+    /// The spans.
+    pub spans: Vec<SpanRow<'a>>,
+}
+
+/// A resource as it came.
+#[derive(Debug, Clone)]
+pub struct ResourceRow<'a> {
+    /// Owner.
+    pub project: ProjectId,
+    /// Encoded OTLP `Resource` message.
+    pub message: Cow<'a, [u8]>,
+    /// `ResourceSpans.schema_url`.
+    pub schema_url: &'a str,
+    /// `service.name`, or `unknown_service`.
+    pub service_name: &'a str,
+    /// `service.version`.
+    pub service_version: Option<&'a str>,
+    /// `service.instance.id`.
+    pub service_instance: Option<&'a str>,
+    /// `deployment.environment.name`, or the older `deployment.environment`.
+    pub environment: Option<&'a str>,
+}
+
+/// An instrumentation scope as it came.
+#[derive(Debug, Clone)]
+pub struct ScopeRow<'a> {
+    /// Owner.
+    pub project: ProjectId,
+    /// Encoded OTLP `InstrumentationScope` message.
+    pub message: Cow<'a, [u8]>,
+    /// `ScopeSpans.schema_url`.
+    pub schema_url: &'a str,
+    /// Scope name.
+    pub name: &'a str,
+    /// Scope version.
+    pub version: &'a str,
+}
+
+/// One span: the columns, and the message they were taken from.
+#[derive(Debug, Clone)]
+pub struct SpanRow<'a> {
+    /// Owner.
+    pub project: ProjectId,
+    /// Trace.
+    pub trace_id: TraceId,
+    /// Span.
+    pub span_id: SpanId,
+    /// Parent span; absent for a root.
+    pub parent_span_id: Option<SpanId>,
+    /// Span name.
+    pub name: Cow<'a, str>,
+    /// Span kind; unspecified is read as internal.
+    pub kind: Kind,
+    /// Status; missing is unset.
+    pub status: Status,
+    /// Status message.
+    pub status_message: Cow<'a, str>,
+    /// Start, ns since the Unix epoch, as sent.
+    pub start_unix_nano: u64,
+    /// End, ns since the Unix epoch, as sent.
+    pub end_unix_nano: u64,
+    /// Index into [`Batch::resources`].
+    pub resource: usize,
+    /// Index into [`Batch::scopes`].
+    pub scope: usize,
+    /// When the request was received, ns since the Unix epoch.
+    pub received_unix_nano: u64,
+    /// Columns taken from attributes.
+    pub basics: Basics<'a>,
+    /// Encoded OTLP `Span` message, after limits.
+    pub message: Cow<'a, [u8]>,
+}
+
+impl SpanRow<'_> {
+    /// End minus start in ns; zero when the end is before the start.
+    #[must_use]
+    pub fn duration_ns(&self) -> u64 {
+        self.end_unix_nano.saturating_sub(self.start_unix_nano)
+    }
+}
+
+/// What a write did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WriteReport {
+    /// Spans stored.
+    pub spans_stored: u64,
+    /// Spans that were stored already.
+    pub spans_duplicate: u64,
+}
