@@ -1,5 +1,7 @@
 //! Builds everything from the configuration and owns start, health and drain order.
 
+pub mod tasks;
+
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
