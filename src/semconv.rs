@@ -92,7 +92,9 @@ fn column_of(key: &str) -> Option<(Column, u8)> {
 impl<'a> Collector<'a> {
     /// Takes an attribute of the span.
     pub fn attribute(&mut self, key: &str, value: Value<'a>) {
-        let Some((column, rank)) = column_of(key) else { return };
+        let Some((column, rank)) = column_of(key) else {
+            return;
+        };
         let usable = match value {
             Value::Text(text) => !text.is_empty(),
             Value::Integer(_) => matches!(column, Column::HttpStatus),
@@ -137,7 +139,9 @@ impl<'a> Collector<'a> {
 
     /// Whether a name of this rank is at least as good as the one the column has; remembers it.
     fn outranks(&mut self, column: Column, rank: u8) -> bool {
-        let Some(best) = self.ranks.get_mut(column as usize) else { return false };
+        let Some(best) = self.ranks.get_mut(column as usize) else {
+            return false;
+        };
         let wins = *best == 0 || rank <= *best;
         if wins {
             *best = rank;
@@ -180,7 +184,8 @@ impl<'a> Collector<'a> {
 /// Cuts a text for a column at a character boundary.
 #[must_use]
 pub fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(COLUMN_BYTES_MAX)).unwrap_or(text)
+    text.get(..text.floor_char_boundary(COLUMN_BYTES_MAX))
+        .unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -239,7 +244,10 @@ mod tests {
         collector.exception_attribute("exception.type", Value::Text("ValueError"));
         collector.exception_attribute("exception.message", Value::Text("bad"));
         let basics = collector.finish();
-        assert_eq!((basics.error_type, basics.error_message), (Some("ValueError"), Some("bad")));
+        assert_eq!(
+            (basics.error_type, basics.error_message),
+            (Some("ValueError"), Some("bad"))
+        );
 
         let mut collector = Collector::default();
         collector.attribute("error.type", Value::Text("timeout"));
@@ -250,7 +258,9 @@ mod tests {
     #[test]
     fn long_texts_are_cut_at_a_character() {
         let text = "é".repeat(300);
-        let session = basics(&[("session.id", Value::Text(&text))]).session_id.unwrap();
+        let session = basics(&[("session.id", Value::Text(&text))])
+            .session_id
+            .unwrap();
         assert_eq!(session, "é".repeat(256));
     }
 }
