@@ -205,7 +205,9 @@ pub fn decode(codec: i64, content: &[u8]) -> Result<DecodedPart, Error> {
         CODEC_ZSTD => decompress(content)?,
         other => return Err(Error::UnknownCodec(other)),
     };
-    Ok(DecodedPart { part: proto::TracePart::decode(Bytes::from(packed))? })
+    Ok(DecodedPart {
+        part: proto::TracePart::decode(Bytes::from(packed))?,
+    })
 }
 
 fn decompress(content: &[u8]) -> Result<Vec<u8>, Error> {

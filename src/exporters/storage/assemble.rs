@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-use crate::queue::{PayloadKind, Position, Record};
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::otlp::protobuf::{AnyValue, KeyValues, Request, ResourceSpans, Scope, ScopeSpans, Span};
 use crate::processors::limits;
+use crate::queue::{PayloadKind, Position, Record};
 use crate::semconv::{self, Value};
 use crate::storage::{Batch, ResourceRow, ScopeRow, SpanRow};
 
@@ -16,7 +16,9 @@ const UNKNOWN_SERVICE: &str = "unknown_service";
 /// Spans in the records, by a look at the outermost fields only.
 #[must_use]
 pub fn count_spans(request: &[u8]) -> u64 {
-    let scopes = Request::new(request).resource_spans().flat_map(|resource| resource.scope_spans());
+    let scopes = Request::new(request)
+        .resource_spans()
+        .flat_map(|resource| resource.scope_spans());
     scopes.map(|scope| scope.spans().count() as u64).sum()
 }
 
@@ -45,9 +47,19 @@ impl<'l> Assembler<'l> {
     /// the limits.
     #[must_use]
     pub fn assemble<'a>(&self, records: &'a [Record]) -> (Batch<'a>, u64) {
-        let next = records.last().map_or(Position(0), |last| Position(last.position.0 + 1));
-        let batch = Batch { partition: self.partition, next, ..Batch::default() };
-        let mut building = Building { batch, limits: self.limits, truncated: 0 };
+        let next = records
+            .last()
+            .map_or(Position(0), |last| Position(last.position.0 + 1));
+        let batch = Batch {
+            partition: self.partition,
+            next,
+            ..Batch::default()
+        };
+        let mut building = Building {
+            batch,
+            limits: self.limits,
+            truncated: 0,
+        };
         for record in records {
             match record.kind {
                 PayloadKind::OtlpTraces => building.add_record(record),
@@ -67,7 +79,9 @@ impl<'a> Building<'a, '_> {
             }
             // An envelope without a span that can be stored leaves no row behind.
             if used {
-                self.batch.resources.push(resource_row(record, resource_spans));
+                self.batch
+                    .resources
+                    .push(resource_row(record, resource_spans));
             }
         }
     }
@@ -121,7 +135,11 @@ impl<'a> Building<'a, '_> {
             scope,
             received_unix_nano: record.received_unix_nano,
             basics,
-            message: if over_limits { self.truncate(message) } else { Cow::Borrowed(message) },
+            message: if over_limits {
+                self.truncate(message)
+            } else {
+                Cow::Borrowed(message)
+            },
         })
     }
 
@@ -139,7 +157,8 @@ impl<'a> Building<'a, '_> {
 }
 
 fn cut(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+    text.get(..text.floor_char_boundary(bytes_max))
+        .unwrap_or(text)
 }
 
 /// Takes the columns and tells whether anything is over a limit, in one pass.
@@ -219,7 +238,10 @@ fn scope_row<'a>(record: &Record, spans: &ScopeSpans<'a>) -> ScopeRow<'a> {
         }
         Cow::Owned(message) => {
             let scope = Scope::parse(message).unwrap_or_default();
-            (Cow::Owned(scope.name.to_owned()), Cow::Owned(scope.version.to_owned()))
+            (
+                Cow::Owned(scope.name.to_owned()),
+                Cow::Owned(scope.version.to_owned()),
+            )
         }
     };
     ScopeRow {
