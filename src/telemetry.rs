@@ -1,5 +1,7 @@
 //! Our own logs, metrics and health.
 
+pub mod health;
+
 use serde::{Deserialize, Serialize};
 
 /// `service.telemetry`.

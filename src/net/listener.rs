@@ -193,6 +193,21 @@ fn bind_address(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// Loads the certificate of a listener, if it has one.
+///
+/// # Errors
+/// [`Error::Tls`].
+pub fn load_tls(
+    what: &'static str,
+    config: Option<&tls::Config>,
+    protocols: &'static [&'static [u8]],
+) -> Result<Option<tls::Acceptor>, Error> {
+    config
+        .map(|config| tls::Acceptor::load(config, protocols))
+        .transpose()
+        .map_err(|source| Error::Tls { what, source })
+}
+
 /// Serves HTTP/1.1 and HTTP/2 on a listener until the daemon drains. Under TLS the protocol is
 /// agreed on by ALPN, else the first bytes decide.
 ///
