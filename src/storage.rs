@@ -16,6 +16,7 @@
 pub mod content;
 pub mod query;
 pub mod sqlite;
+pub mod summary;
 pub mod write;
 
 use std::path::PathBuf;

@@ -1,5 +1,11 @@
 //! Our own logs, metrics and health.
 
+pub mod logs;
+pub mod metrics;
+pub mod process;
+
+pub use metrics::Metrics;
+
 use serde::{Deserialize, Serialize};
 
 /// `service.telemetry`.

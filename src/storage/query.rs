@@ -223,6 +223,8 @@ pub struct SpanSummary {
     pub start_unix_nano: u64,
     /// End minus start, ns.
     pub duration_ns: u64,
+    /// What is implausible about the times.
+    pub time_marks: crate::model::span::TimeMarks,
     /// Operation name.
     pub operation: String,
     /// Provider.

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::span::{Basics, Kind, Status};
+use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::Position;
 
@@ -78,6 +78,8 @@ pub struct SpanRow<'a> {
     pub start_unix_nano: u64,
     /// End, ns since the Unix epoch, as sent.
     pub end_unix_nano: u64,
+    /// What is implausible about the times.
+    pub time_marks: TimeMarks,
     /// Index into [`Batch::resources`].
     pub resource: usize,
     /// Index into [`Batch::scopes`].

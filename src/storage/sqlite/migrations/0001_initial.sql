@@ -56,6 +56,8 @@ CREATE TABLE trace (
     trace_key         INTEGER PRIMARY KEY,
     project_id        INTEGER NOT NULL,
     trace_id          BLOB NOT NULL,
+    -- First arrival: retention goes by it, so that a wrong clock at the client deletes nothing.
+    received_unix_nano INTEGER NOT NULL,
     start_unix_nano   INTEGER NOT NULL,
     end_unix_nano     INTEGER NOT NULL,
     span_count        INTEGER NOT NULL,
@@ -118,6 +120,7 @@ CREATE TABLE span (
     status           INTEGER NOT NULL,
     status_message   TEXT,
     duration_ns      INTEGER NOT NULL,
+    time_marks       INTEGER NOT NULL,   -- bits: what is implausible about the times
     resource_id      INTEGER NOT NULL,
     scope_id         INTEGER NOT NULL,
     part_id          INTEGER NOT NULL,
@@ -164,6 +167,7 @@ CREATE TABLE session (
     user_id         TEXT,
     start_unix_nano INTEGER NOT NULL,
     end_unix_nano   INTEGER NOT NULL,
+    received_unix_nano INTEGER NOT NULL,  -- latest arrival
     trace_count     INTEGER NOT NULL,
     span_count      INTEGER NOT NULL,
     error_count     INTEGER NOT NULL,

@@ -1,0 +1,148 @@
+//! Every metric of the daemon, once: name, kind, unit, labels and meaning.
+
+/// What a metric is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Observations in buckets.
+    Histogram,
+}
+
+/// One metric, as documented and as exposed at `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricInfo {
+    /// Full Prometheus name, its unit included.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: MetricKind,
+    /// Label names. Their values come from small fixed sets.
+    pub labels: &'static [&'static str],
+    /// One sentence for people.
+    pub help: &'static str,
+}
+
+const TRANSPORT: &[&str] = &["transport"];
+
+const fn counter(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> MetricInfo {
+    MetricInfo {
+        name,
+        kind: MetricKind::Counter,
+        labels,
+        help,
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> MetricInfo {
+    MetricInfo {
+        name,
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help,
+    }
+}
+
+const fn histogram(
+    name: &'static str,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> MetricInfo {
+    MetricInfo {
+        name,
+        kind: MetricKind::Histogram,
+        labels,
+        help,
+    }
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $info:expr;)*) => {
+        $(pub(super) const $constant: MetricInfo = $info;)*
+
+        /// All metrics, in the order of the documentation.
+        pub const ALL: &[MetricInfo] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    RECEIVED_SPANS = counter("pulse_receiver_received_spans_total", TRANSPORT,
+        "Spans that arrived in decodable requests: accepted, rejected and refused together.");
+    ACCEPTED_SPANS = counter("pulse_receiver_accepted_spans_total", TRANSPORT,
+        "Spans that are durable and were acknowledged.");
+    REJECTED_SPANS = counter("pulse_receiver_rejected_spans_total", TRANSPORT,
+        "Spans that can never be stored; the client was told and must not send them again.");
+    REFUSED_SPANS = counter("pulse_receiver_refused_spans_total", TRANSPORT,
+        "Spans not taken now; the client was told to send them again.");
+    REQUESTS = counter("pulse_receiver_requests_total", &["transport", "code"],
+        "Requests answered, by gRPC code or HTTP status.");
+    REQUEST_SECONDS = histogram("pulse_receiver_request_seconds", TRANSPORT,
+        "Time from the request's headers to its answer.");
+    REQUEST_BYTES = histogram("pulse_receiver_request_bytes", TRANSPORT,
+        "Size of request bodies as they came over the wire.");
+    IN_FLIGHT_REQUESTS = gauge("pulse_receiver_in_flight_requests",
+        "Requests being read, decoded or waiting for the log.");
+    IN_FLIGHT_BYTES = gauge("pulse_receiver_in_flight_bytes",
+        "Memory held for request bodies, compressed and decompressed together.");
+    QUEUE_BYTES = gauge("pulse_queue_bytes",
+        "Bytes of the log on disk.");
+    QUEUE_CAPACITY_BYTES = gauge("pulse_queue_capacity_bytes",
+        "Bytes of log on disk beyond which requests are refused.");
+    QUEUE_MEMORY_BYTES = gauge("pulse_queue_memory_bytes",
+        "Bytes of acknowledged records kept in memory for the writer.");
+    QUEUE_UNSTORED_RECORDS = gauge("pulse_queue_unstored_records",
+        "Acknowledged requests that the store does not hold yet.");
+    QUEUE_DAMAGED_SEGMENTS = gauge("pulse_queue_damaged_segments",
+        "Log segments set aside since the start because they could not be read or synced.");
+    LOG_FSYNC_SECONDS = histogram("pulse_log_fsync_seconds", &[],
+        "Time one sync of the log takes.");
+    LOG_GROUP_RECORDS = histogram("pulse_log_group_records", &[],
+        "Requests that share one sync of the log.");
+    LOG_GROUP_BYTES = histogram("pulse_log_group_bytes", &[],
+        "Bytes that share one sync of the log.");
+    WRITER_BATCH_ROWS = histogram("pulse_writer_batch_rows", &[],
+        "Spans in one store transaction.");
+    WRITER_COMMIT_SECONDS = histogram("pulse_writer_commit_seconds", &[],
+        "Time one store transaction takes.");
+    WRITER_SPANS_STORED = counter("pulse_writer_spans_stored_total", &[],
+        "Spans the store took.");
+    WRITER_SPANS_DUPLICATE = counter("pulse_writer_spans_duplicate_total", &[],
+        "Spans the store held already: resends and replays.");
+    WRITER_RETRIES = counter("pulse_writer_retries_total", &[],
+        "Store transactions tried again because the store was unavailable.");
+    WRITER_DEAD_LETTERS = counter("pulse_writer_dead_letters_total", &[],
+        "Spans the store refused, kept with the reason.");
+    STORAGE_UP = gauge("pulse_storage_up",
+        "1 while the last store transaction succeeded, 0 otherwise.");
+    STORAGE_BYTES = gauge("pulse_storage_bytes",
+        "Bytes the store uses on disk, without free pages.");
+    RETENTION_DELETED_TRACES = counter("pulse_storage_retention_deleted_traces_total", &[],
+        "Traces deleted by retention.");
+    INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],
+        "Time from the receipt of a request until queries see its spans.");
+    GATEWAY_REQUESTS = counter("pulse_gateway_requests_total", &["route", "code"],
+        "Query API requests answered, by route pattern and HTTP status.");
+    GATEWAY_REQUEST_SECONDS = histogram("pulse_gateway_request_seconds", &["route"],
+        "Time one query API request takes.");
+    TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
+        "Spans cut by processors.limits.");
+    PROCESS_UPTIME_SECONDS = gauge("pulse_process_uptime_seconds",
+        "Time since the process started.");
+    PROCESS_MEMORY_RSS_BYTES = gauge("pulse_process_memory_rss_bytes",
+        "Resident memory of the process.");
+    PROCESS_CPU_SECONDS = counter("pulse_process_cpu_seconds_total", &[],
+        "Processor time of the process, user and system.");
+    PROCESS_OPEN_FDS = gauge("pulse_process_open_fds",
+        "File descriptors the process has open.");
+    BUILD_INFO = MetricInfo {
+        name: "pulse_build_info",
+        kind: MetricKind::Gauge,
+        labels: &["version"],
+        help: "Always 1; the version is the label.",
+    };
+}

@@ -1,0 +1,112 @@
+//! Makes the recorder and the handles of [`super::Metrics`].
+
+use super::{
+    BYTES_BUCKETS, BuildError, COUNT_BUCKETS, Counter, Gauge, Handles, Histogram, Key, Label,
+    Level, Matcher, Metadata, PrometheusBuilder, PrometheusRecorder, ReceiverHandles,
+    SECONDS_BUCKETS, Transport, names, transport_label,
+};
+use metrics::Recorder as _;
+use names::{MetricInfo, MetricKind};
+
+/// The recorder, with buckets for every histogram (without them it would render summaries, which
+/// can't be added up) and the description of every metric.
+pub(super) fn build_recorder() -> Result<PrometheusRecorder, BuildError> {
+    let mut builder = PrometheusBuilder::new();
+    for info in names::ALL {
+        if info.kind != MetricKind::Histogram {
+            continue;
+        }
+        let buckets = if info.name.ends_with("_seconds") {
+            SECONDS_BUCKETS
+        } else if info.name.ends_with("_bytes") {
+            BYTES_BUCKETS
+        } else {
+            COUNT_BUCKETS
+        };
+        builder = builder.set_buckets_for_metric(Matcher::Full(info.name.to_owned()), buckets)?;
+    }
+    let recorder = builder.build_recorder();
+    for MetricInfo {
+        name, kind, help, ..
+    } in names::ALL
+    {
+        match kind {
+            MetricKind::Counter => recorder.describe_counter((*name).into(), None, (*help).into()),
+            MetricKind::Gauge => recorder.describe_gauge((*name).into(), None, (*help).into()),
+            MetricKind::Histogram => {
+                recorder.describe_histogram((*name).into(), None, (*help).into());
+            }
+        }
+    }
+    Ok(recorder)
+}
+
+const METADATA: Metadata<'static> = Metadata::new("pulse_collector", Level::INFO, None);
+
+pub(super) fn counter(
+    recorder: &PrometheusRecorder,
+    info: MetricInfo,
+    labels: Vec<Label>,
+) -> Counter {
+    recorder.register_counter(&Key::from_parts(info.name, labels), &METADATA)
+}
+
+pub(super) fn gauge(recorder: &PrometheusRecorder, info: MetricInfo, labels: Vec<Label>) -> Gauge {
+    recorder.register_gauge(&Key::from_parts(info.name, labels), &METADATA)
+}
+
+pub(super) fn histogram(
+    recorder: &PrometheusRecorder,
+    info: MetricInfo,
+    labels: Vec<Label>,
+) -> Histogram {
+    recorder.register_histogram(&Key::from_parts(info.name, labels), &METADATA)
+}
+
+impl ReceiverHandles {
+    pub(super) fn register(recorder: &PrometheusRecorder, transport: Transport) -> Self {
+        let labels = || vec![Label::new("transport", transport_label(transport))];
+        Self {
+            received: counter(recorder, names::RECEIVED_SPANS, labels()),
+            accepted: counter(recorder, names::ACCEPTED_SPANS, labels()),
+            rejected: counter(recorder, names::REJECTED_SPANS, labels()),
+            refused: counter(recorder, names::REFUSED_SPANS, labels()),
+            seconds: histogram(recorder, names::REQUEST_SECONDS, labels()),
+            bytes: histogram(recorder, names::REQUEST_BYTES, labels()),
+        }
+    }
+}
+
+impl Handles {
+    pub(super) fn register(recorder: &PrometheusRecorder) -> Self {
+        let counter = |info| counter(recorder, info, Vec::new());
+        let gauge = |info| gauge(recorder, info, Vec::new());
+        let histogram = |info| histogram(recorder, info, Vec::new());
+        Self {
+            in_flight_requests: gauge(names::IN_FLIGHT_REQUESTS),
+            in_flight_bytes: gauge(names::IN_FLIGHT_BYTES),
+            queue_bytes: gauge(names::QUEUE_BYTES),
+            queue_capacity: gauge(names::QUEUE_CAPACITY_BYTES),
+            queue_memory: gauge(names::QUEUE_MEMORY_BYTES),
+            queue_unstored: gauge(names::QUEUE_UNSTORED_RECORDS),
+            queue_damaged: gauge(names::QUEUE_DAMAGED_SEGMENTS),
+            fsync_seconds: histogram(names::LOG_FSYNC_SECONDS),
+            group_records: histogram(names::LOG_GROUP_RECORDS),
+            group_bytes: histogram(names::LOG_GROUP_BYTES),
+            batch_rows: histogram(names::WRITER_BATCH_ROWS),
+            commit_seconds: histogram(names::WRITER_COMMIT_SECONDS),
+            stored: counter(names::WRITER_SPANS_STORED),
+            duplicate: counter(names::WRITER_SPANS_DUPLICATE),
+            retries: counter(names::WRITER_RETRIES),
+            dead_letters: counter(names::WRITER_DEAD_LETTERS),
+            storage_up: gauge(names::STORAGE_UP),
+            storage_bytes: gauge(names::STORAGE_BYTES),
+            retention_deleted: counter(names::RETENTION_DELETED_TRACES),
+            visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
+            truncated: counter(names::TRUNCATED_SPANS),
+            uptime: gauge(names::PROCESS_UPTIME_SECONDS),
+            rss: gauge(names::PROCESS_MEMORY_RSS_BYTES),
+            open_fds: gauge(names::PROCESS_OPEN_FDS),
+        }
+    }
+}
