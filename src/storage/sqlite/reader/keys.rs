@@ -157,7 +157,9 @@ pub(super) fn load_part(
              WHERE part_id = ?1 AND project_id = ?2",
         )
         .map_err(&read)?;
-    let mut rows = statement.query(params![part_id, project.0]).map_err(&read)?;
+    let mut rows = statement
+        .query(params![part_id, project.0])
+        .map_err(&read)?;
     let row = rows.next().map_err(&read)?;
     let row = row.ok_or_else(|| corrupt(format!("part {part_id} is missing")))?;
     let codec = row.get(2).map_err(&read)?;
@@ -268,10 +270,7 @@ pub(super) fn blob<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r 
 }
 
 /// An id column of exactly the right length.
-pub(super) fn id_bytes<const N: usize>(
-    row: &Row<'_>,
-    column: usize,
-) -> rusqlite::Result<[u8; N]> {
+pub(super) fn id_bytes<const N: usize>(row: &Row<'_>, column: usize) -> rusqlite::Result<[u8; N]> {
     row.get(column)
 }
 

@@ -29,18 +29,20 @@ macro_rules! select_session {
 }
 
 /// Sessions that end at the cursor's time.
-pub(super) const SESSIONS_TIE: &str = select_session!(
-    "AND end_unix_nano = ?2 AND session_id < ?3 ORDER BY session_id DESC"
-);
+pub(super) const SESSIONS_TIE: &str =
+    select_session!("AND end_unix_nano = ?2 AND session_id < ?3 ORDER BY session_id DESC");
 /// Sessions that end within a range.
 pub(super) const SESSIONS_BETWEEN: &str = select_session!(
     "AND end_unix_nano BETWEEN ?2 AND ?3 ORDER BY end_unix_nano DESC, session_id DESC"
 );
 
-/// Refused spans before a row.
+/// Refused spans before a row, walked by row: the index by identity would have to be sorted.
 pub(super) const DEAD_LETTERS: &str = "SELECT dead_letter_id, trace_id, span_id, reason, \
-     created_unix_nano, message FROM dead_letter \
-     WHERE project_id = ?1 AND dead_letter_id < ?2 ORDER BY dead_letter_id DESC LIMIT ?3";
+     created_unix_nano, message FROM dead_letter NOT INDEXED \
+     WHERE project_id = ?1 AND dead_letter_id < ?2 ORDER BY dead_letter_id DESC";
+
+/// Bytes of messages one page of dead letters holds at most, though always one.
+const DEAD_LETTER_BYTES_MAX: usize = 16 << 20;
 
 /// The services of a project, by name.
 pub(super) fn services(
@@ -142,31 +144,36 @@ pub(super) fn dead_letters(
             .map(i64::from_be_bytes)
             .map_err(|_| corrupt("cursor of the dead letters"))?,
     };
-    let items: Vec<(i64, DeadLetter)> = session
+    let read = read_error("list dead letters");
+    let mut statement = session
         .connection
         .prepare_cached(DEAD_LETTERS)
-        .and_then(|mut statement| {
-            statement
-                .query_map(params![project.0, before, one_more(page)], |row| {
-                    let letter = DeadLetter {
-                        trace_id: TraceId(id_bytes(row, 1)?),
-                        span_id: SpanId(id_bytes(row, 2)?),
-                        reason: row.get(3)?,
-                        created_unix_nano: unsigned(row.get(4)?),
-                        message: row.get(5)?,
-                    };
-                    Ok((row.get(0)?, letter))
-                })?
-                .collect()
-        })
-        .map_err(read_error("list dead letters"))?;
-    let page = cut(items, page, |(row, letter)| Cursor {
-        unix_nano: letter.created_unix_nano,
-        key: row.to_be_bytes().to_vec(),
-    });
-    Ok(Page {
-        items: page.items.into_iter().map(|(_, letter)| letter).collect(),
-        next: page.next,
+        .map_err(&read)?;
+    let mut rows = statement.query(params![project.0, before]).map_err(&read)?;
+    let (mut items, mut bytes, mut last) = (Vec::new(), 0, None);
+    while let Some(row) = rows.next().map_err(&read)? {
+        if items.len() >= page.limit.max(1) || bytes > DEAD_LETTER_BYTES_MAX {
+            return Ok(Page { items, next: last });
+        }
+        let letter = dead_letter(row).map_err(&read)?;
+        let row_id: i64 = row.get(0).map_err(&read)?;
+        bytes += letter.message.len();
+        last = Some(Cursor {
+            unix_nano: letter.created_unix_nano,
+            key: row_id.to_be_bytes().to_vec(),
+        });
+        items.push(letter);
+    }
+    Ok(Page { items, next: None })
+}
+
+fn dead_letter(row: &Row<'_>) -> rusqlite::Result<DeadLetter> {
+    Ok(DeadLetter {
+        trace_id: TraceId(id_bytes(row, 1)?),
+        span_id: SpanId(id_bytes(row, 2)?),
+        reason: row.get(3)?,
+        created_unix_nano: unsigned(row.get(4)?),
+        message: row.get(5)?,
     })
 }
 

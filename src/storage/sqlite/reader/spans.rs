@@ -192,7 +192,9 @@ impl<'s, 'f> Scan<'s, 'f> {
         }
         let address = Address::read(row).map_err(read_error(CONTEXT))?;
         self.last = Some(address.cursor());
-        if self.columns_match(row, &address).map_err(read_error(CONTEXT))?
+        if self
+            .columns_match(row, &address)
+            .map_err(read_error(CONTEXT))?
             && self.attributes_match(&address)?
         {
             let trace_id = self.trace_id(address.trace_key)?;
@@ -350,11 +352,7 @@ pub(super) fn load_summary(
 }
 
 /// Reads a row selected with `select_span!`.
-fn summary(
-    row: &Row<'_>,
-    trace_id: TraceId,
-    service_name: &str,
-) -> rusqlite::Result<SpanSummary> {
+fn summary(row: &Row<'_>, trace_id: TraceId, service_name: &str) -> rusqlite::Result<SpanSummary> {
     let small = |column| -> rusqlite::Result<i32> { row.get(column) };
     let parent: Option<[u8; SpanId::LENGTH]> = row.get(5)?;
     Ok(SpanSummary {

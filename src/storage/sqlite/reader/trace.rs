@@ -103,7 +103,10 @@ impl<'s> Loader<'s> {
     fn load(&mut self, keys: &[SpanKey]) -> Result<Vec<StoredSpan>, Error> {
         let mut wanted: HashMap<i64, HashMap<usize, usize>> = HashMap::new();
         for (place, key) in keys.iter().enumerate() {
-            wanted.entry(key.part_id).or_default().insert(key.index, place);
+            wanted
+                .entry(key.part_id)
+                .or_default()
+                .insert(key.index, place);
         }
         let mut loaded: Vec<Option<StoredSpan>> = Vec::new();
         loaded.resize_with(keys.len(), || None);

@@ -30,8 +30,7 @@ macro_rules! select_trace {
 }
 
 /// One trace by its row.
-pub(super) const ONE: &str =
-    select_trace!("FROM trace WHERE project_id = ?1 AND trace_key = ?2");
+pub(super) const ONE: &str = select_trace!("FROM trace WHERE project_id = ?1 AND trace_key = ?2");
 
 /// Traces with this many sessions' traces are sorted in memory; above it they are looked for by
 /// start.
@@ -96,8 +95,7 @@ impl Driver {
 }
 
 /// Rows of a session's traces with their starts; sorted by us.
-pub(super) const SESSION_TRACES: &str =
-    "SELECT trace.start_unix_nano, trace.trace_key FROM session_trace \
+pub(super) const SESSION_TRACES: &str = "SELECT trace.start_unix_nano, trace.trace_key FROM session_trace \
      CROSS JOIN trace USING (trace_key) \
      WHERE session_trace.project_id = ?1 AND session_trace.session_id = ?2 \
      AND trace.project_id = ?1";
