@@ -11,11 +11,11 @@ use std::sync::Arc;
 use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
+use super::Shared;
 use super::caller::Caller;
 use super::cursor::Binding;
 use super::problem::{Code, FieldError, Problem};
 use super::routes::Route;
-use super::Shared;
 use crate::model::TraceId;
 use crate::model::ids::ParseIdError;
 use crate::storage::query::AttributeEquals;

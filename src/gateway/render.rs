@@ -223,7 +223,9 @@ impl From<SessionSummary> for Session {
             start_time_unix_nano: session.start_unix_nano.to_string(),
             end_time: time(session.end_unix_nano),
             end_time_unix_nano: session.end_unix_nano.to_string(),
-            duration_ns: session.end_unix_nano.saturating_sub(session.start_unix_nano),
+            duration_ns: session
+                .end_unix_nano
+                .saturating_sub(session.start_unix_nano),
             trace_count: session.trace_count,
             span_count: session.span_count,
             error_count: session.error_count,

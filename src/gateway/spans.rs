@@ -52,7 +52,10 @@ pub(super) async fn detail(
     let (Some(trace_id), Some(span_id)) = (trace_id, span_id) else {
         return Err(Problem::internal());
     };
-    let found = shared.reader.span(caller.project, trace_id, span_id).await?;
+    let found = shared
+        .reader
+        .span(caller.project, trace_id, span_id)
+        .await?;
     let span = found.ok_or_else(|| Problem::new(Code::NotFound, "no such span"))?;
     Ok(Json(render::SpanDetail::new(span)?).into_response())
 }

@@ -152,7 +152,18 @@ mod tests {
         for (text, ns) in cases {
             assert_eq!(duration(text), Ok(ns), "{text}");
         }
-        for bad in ["", "s", "1.5", "1.s", ".5s", "-1s", "1w", "1 s", "1e3s", "99999999999d"] {
+        for bad in [
+            "",
+            "s",
+            "1.5",
+            "1.s",
+            ".5s",
+            "-1s",
+            "1w",
+            "1 s",
+            "1e3s",
+            "99999999999d",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
