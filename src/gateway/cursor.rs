@@ -151,7 +151,8 @@ mod tests {
             let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
             bytes[bit / 8] ^= 1 << (bit % 8);
             prop_assert_eq!(cursors.open(&home, &URL_SAFE_NO_PAD.encode(&bytes)), None);
-            prop_assert_eq!(cursors.open(&home, &sealed[..sealed.len() - cut]), None);
+            let short: String = sealed.chars().take(sealed.len() - cut).collect();
+            prop_assert_eq!(cursors.open(&home, &short), None);
             prop_assert_eq!(cursors.open(&home, &text), None);
         }
     }

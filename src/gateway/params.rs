@@ -32,6 +32,8 @@ pub(super) const PAGE_SIZE_DEFAULT: u32 = 50;
 /// How the family of attribute filters is listed.
 pub(super) const ATTRIBUTE: &str = "attr.<key>";
 const ATTRIBUTE_PREFIX: &str = "attr.";
+/// Parameters that may change from page to page: they don't choose what is in the list.
+const UNBOUND: [&str; 3] = ["cursor", "limit", "format"];
 
 /// The parameters of one request. Each is taken by its name; what is wrong is collected until
 /// [`Params::finish`].
@@ -73,7 +75,7 @@ impl Params {
     fn new(pairs: Vec<(String, String)>, known: &[&str], caller: Caller, path: &str) -> Self {
         let filters: Vec<_> = pairs
             .iter()
-            .filter(|(name, _)| name != "cursor" && name != "limit")
+            .filter(|(name, _)| !UNBOUND.contains(&name.as_str()))
             .cloned()
             .collect();
         let mut params = Self {

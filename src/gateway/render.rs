@@ -6,15 +6,17 @@
 //! Durations are numbers in ns.
 
 mod detail;
+mod otlp;
 mod value;
 
 use serde::Serialize;
 
 use crate::model::{SpanId, TraceId};
 use crate::storage::query::{self, DeadLetter};
-use crate::storage::{ServiceSummary, SessionSummary};
+use crate::storage::{Error, ServiceSummary, SessionSummary};
 
 pub(super) use detail::{SpanDetail, write_trace};
+pub(super) use otlp::write_otlp;
 
 /// A page of a list.
 #[derive(Debug, Serialize)]
@@ -255,6 +257,13 @@ impl From<DeadLetter> for RefusedSpan {
             created_time_unix_nano: letter.created_unix_nano.to_string(),
             message_base64: value::base64(&letter.message),
         }
+    }
+}
+
+/// A stored message does not decode.
+fn damaged(what: &'static str) -> impl Fn(prost::DecodeError) -> Error {
+    move |source| Error::Corrupt {
+        context: format!("{what} message: {source}"),
     }
 }
 

@@ -150,6 +150,38 @@ async fn a_trace_is_rendered_with_everything_it_came_with() {
 }
 
 #[tokio::test]
+async fn a_trace_is_answered_as_otlp_when_asked_so() {
+    let uri = uri_of("/api/v1/traces/{trace_id}");
+    let request = Request::get(&uri)
+        .header("accept", "text/html, application/json; profile=\"otlp\"")
+        .body(Body::empty())
+        .unwrap();
+    let by_header = send(Stub::new(Mood::Well), request).await;
+    let by_parameter = get(&Stub::new(Mood::Well), &format!("{uri}?format=otlp")).await;
+    for answer in [by_header, by_parameter] {
+        assert_eq!(
+            answer.header("content-type"),
+            "application/json; profile=otlp"
+        );
+        let cursor = answer.header("x-next-cursor");
+        let next = get(&Stub::new(Mood::Well), &format!("{uri}?cursor={cursor}")).await;
+        assert_eq!(next.status, StatusCode::OK);
+        let groups = answer.json["resourceSpans"].as_array().unwrap();
+        // The two spans have equal resources that are not shared, so that they stay apart.
+        assert_eq!(groups.len(), 2);
+        assert_eq!(groups[0]["schemaUrl"], "https://example.com/1");
+        let span = &groups[0]["scopeSpans"][0]["spans"][0];
+        assert_eq!(span["traceId"], TRACE.to_string());
+        assert_eq!(span["startTimeUnixNano"], "1700000000000000001");
+        assert_eq!(span["attributes"][0]["value"]["intValue"], "7");
+    }
+    let html = Request::get(&uri).header("accept", "text/html, */*");
+    let answer = send(Stub::new(Mood::Well), html.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("x-next-cursor"), "");
+}
+
+#[tokio::test]
 async fn parameters_become_the_filter_that_is_asked_for() {
     let stub = Stub::new(Mood::Well);
     let uri = "/api/v1/traces?start=2023-11-14T22:13:20Z&end=1700000001000000000&service=api\

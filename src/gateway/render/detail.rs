@@ -7,7 +7,7 @@ use prost::Message as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{SpanSummary, TraceSummary, time, value};
+use super::{SpanSummary, TraceSummary, damaged, time, value};
 use crate::storage::{Error, StoredSpan, StoredTrace};
 
 /// A span as it came, beside its columns.
@@ -137,12 +137,6 @@ impl From<span::Link> for Link {
 /// The id of a link, which nobody has checked, so that it may have any length.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn damaged(what: &'static str) -> impl Fn(prost::DecodeError) -> Error {
-    move |source| Error::Corrupt {
-        context: format!("{what} message: {source}"),
-    }
 }
 
 /// Writes a trace answer span by span, so that only one span at a time is held decoded.

@@ -153,7 +153,7 @@ impl SpanReader for SqliteReader {
     }
 
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>> {
-        self.pool.run(|session| lists::usage(session)).boxed()
+        self.pool.run(lists::usage).boxed()
     }
 }
 

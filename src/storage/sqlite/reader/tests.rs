@@ -133,113 +133,77 @@ fn varied() -> Vec<TestSpan> {
     spans
 }
 
+fn traces_with(set: impl FnOnce(&mut TraceFilter)) -> TraceFilter {
+    let mut filter = TraceFilter::default();
+    set(&mut filter);
+    filter
+}
+
+fn spans_with(set: impl FnOnce(&mut SpanFilter)) -> SpanFilter {
+    let mut filter = SpanFilter::default();
+    set(&mut filter);
+    filter
+}
+
+fn named(name: &str) -> Option<String> {
+    Some(name.to_owned())
+}
+
 #[tokio::test]
 async fn each_trace_filter_answers_exactly_its_traces() {
     let mut store = Store::open();
     store.write(&varied());
-    let all = TraceFilter::default();
-    let cases = [
+    let cases: [(TraceFilter, &[u8]); 13] = [
+        (traces_with(|f| f.service = named("db")), &[3, 1]),
         (
-            TraceFilter {
-                service: Some("db".to_owned()),
-                ..all.clone()
-            },
-            vec![3, 1],
+            traces_with(|f| f.status = Some(StatusFilter::Error)),
+            &[5, 1],
         ),
         (
-            TraceFilter {
-                status: Some(StatusFilter::Error),
-                ..all.clone()
-            },
-            vec![5, 1],
+            traces_with(|f| f.status = Some(StatusFilter::Ok)),
+            &[4, 3, 2],
         ),
         (
-            TraceFilter {
-                status: Some(StatusFilter::Ok),
-                ..all.clone()
-            },
-            vec![4, 3, 2],
+            traces_with(|f| {
+                f.service = named("db");
+                f.status = Some(StatusFilter::Error);
+            }),
+            &[1],
+        ),
+        (traces_with(|f| f.name = named("login")), &[5, 2]),
+        (traces_with(|f| f.session_id = named("s1")), &[4, 2]),
+        (
+            traces_with(|f| {
+                f.session_id = named("s1");
+                f.name = named("login");
+            }),
+            &[2],
+        ),
+        (traces_with(|f| f.duration_min_ns = Some(20)), &[3, 1]),
+        (traces_with(|f| f.duration_max_ns = Some(10)), &[5, 4, 2]),
+        (
+            traces_with(|f| f.attributes = attribute("tier", "gold")),
+            &[3],
         ),
         (
-            TraceFilter {
-                service: Some("db".to_owned()),
-                status: Some(StatusFilter::Error),
-                ..all.clone()
-            },
-            vec![1],
+            traces_with(|f| f.attributes = attribute("tries", "3")),
+            &[3],
         ),
         (
-            TraceFilter {
-                name: Some("login".to_owned()),
-                ..all.clone()
-            },
-            vec![5, 2],
+            traces_with(|f| f.attributes = attribute("region", "north")),
+            &[4],
         ),
         (
-            TraceFilter {
-                session_id: Some("s1".to_owned()),
-                ..all.clone()
-            },
-            vec![4, 2],
-        ),
-        (
-            TraceFilter {
-                session_id: Some("s1".to_owned()),
-                name: Some("login".to_owned()),
-                ..all.clone()
-            },
-            vec![2],
-        ),
-        (
-            TraceFilter {
-                duration_min_ns: Some(20),
-                ..all.clone()
-            },
-            vec![3, 1],
-        ),
-        (
-            TraceFilter {
-                duration_max_ns: Some(10),
-                ..all.clone()
-            },
-            vec![5, 4, 2],
-        ),
-        (
-            TraceFilter {
-                attributes: attribute("tier", "gold"),
-                ..all.clone()
-            },
-            vec![3],
-        ),
-        (
-            TraceFilter {
-                attributes: attribute("tries", "3"),
-                ..all.clone()
-            },
-            vec![3],
-        ),
-        (
-            TraceFilter {
-                attributes: attribute("region", "north"),
-                ..all.clone()
-            },
-            vec![4],
-        ),
-        (
-            TraceFilter {
-                attributes: [attribute("region", "north"), attribute("tier", "gold")].concat(),
-                ..all
-            },
-            vec![],
+            traces_with(|f| {
+                f.attributes = [attribute("region", "north"), attribute("tier", "gold")].concat();
+            }),
+            &[],
         ),
     ];
     for (filter, expected) in cases {
         for limit in [1, 10] {
-            assert_eq!(
-                trace_list(&store, &filter, limit).await,
-                expected,
-                "{filter:?} limit {limit}"
-            );
+            let found = trace_list(&store, &filter, limit).await;
+            assert_eq!(found, expected, "{filter:?} limit {limit}");
         }
     }
 }
@@ -248,81 +212,75 @@ async fn each_trace_filter_answers_exactly_its_traces() {
 async fn each_span_filter_answers_exactly_its_spans() {
     let mut store = Store::open();
     store.write(&varied());
-    let all = SpanFilter::default();
-    let cases = [
-        (all.clone(), vec![6, 5, 4, 3, 2, 1]),
+    let cases: [(SpanFilter, &[u16]); 9] = [
+        (SpanFilter::default(), &[6, 5, 4, 3, 2, 1]),
+        (spans_with(|f| f.trace_id = Some(trace_id(1))), &[2, 1]),
+        (spans_with(|f| f.service = named("db")), &[4, 2]),
+        (spans_with(|f| f.service = named("nobody")), &[]),
         (
-            SpanFilter {
-                trace_id: Some(trace_id(1)),
-                ..all.clone()
-            },
-            vec![2, 1],
+            spans_with(|f| {
+                f.trace_id = Some(trace_id(1));
+                f.service = named("db");
+                f.status = Some(StatusFilter::Error);
+            }),
+            &[2],
         ),
         (
-            SpanFilter {
-                service: Some("db".to_owned()),
-                ..all.clone()
-            },
-            vec![4, 2],
+            spans_with(|f| {
+                f.status = Some(StatusFilter::Ok);
+                f.name = named("login");
+            }),
+            &[3],
+        ),
+        (spans_with(|f| f.duration_min_ns = Some(11)), &[4]),
+        (
+            spans_with(|f| {
+                f.attributes = [attribute("tier", "silver"), attribute("region", "north")].concat();
+            }),
+            &[5],
         ),
         (
-            SpanFilter {
-                service: Some("nobody".to_owned()),
-                ..all.clone()
-            },
-            vec![],
-        ),
-        (
-            SpanFilter {
-                trace_id: Some(trace_id(1)),
-                service: Some("db".to_owned()),
-                status: Some(StatusFilter::Error),
-                ..all.clone()
-            },
-            vec![2],
-        ),
-        (
-            SpanFilter {
-                status: Some(StatusFilter::Ok),
-                name: Some("login".to_owned()),
-                ..all.clone()
-            },
-            vec![3],
-        ),
-        (
-            SpanFilter {
-                duration_min_ns: Some(11),
-                ..all.clone()
-            },
-            vec![4],
-        ),
-        (
-            SpanFilter {
-                attributes: [attribute("tier", "silver"), attribute("region", "north")].concat(),
-                ..all.clone()
-            },
-            vec![5],
-        ),
-        (
-            SpanFilter {
-                range: TimeRange {
-                    start_unix_nano: Some(110),
-                    end_unix_nano: Some(400),
-                },
-                ..all
-            },
-            vec![4, 3, 2],
+            spans_with(|f| {
+                f.range.start_unix_nano = Some(110);
+                f.range.end_unix_nano = Some(400);
+            }),
+            &[4, 3, 2],
         ),
     ];
     for (filter, expected) in cases {
         for limit in [1, 2, 10] {
-            assert_eq!(
-                span_list(&store, &filter, limit).await,
-                expected,
-                "{filter:?} limit {limit}"
-            );
+            let found = span_list(&store, &filter, limit).await;
+            assert_eq!(found, expected, "{filter:?} limit {limit}");
         }
     }
+}
+
+// Scenario: more traces that do not match than one page may look at, before one that does.
+// Guarantees: a page ends early with a cursor, and following it finds the match.
+#[tokio::test]
+async fn a_page_that_uses_up_its_budget_says_where_to_go_on() {
+    let mut store = Store::open();
+    store.write(&[TestSpan {
+        name: "rare",
+        attributes: vec![("tier", text("gold"))],
+        ..span(1, 1, 1)
+    }]);
+    let connection = rusqlite::Connection::open(&store.path).unwrap();
+    connection
+        .execute_batch(
+            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 21000)
+             INSERT INTO trace (project_id, trace_id, received_unix_nano, start_unix_nano,
+                end_unix_nano, span_count, error_count, genai_span_count, head_has_parent,
+                head_start, head_span_id, head_name, head_service, services, models)
+             SELECT 1, CAST(printf('%016d', i) AS BLOB), 0, i, i, 0, 0, 0, 0, i, x'0000000000000001',
+                'frequent', 'api', '[]', '[]' FROM n",
+        )
+        .unwrap();
+    let filter = traces_with(|f| f.name = named("rare"));
+    let first = store.reader.list_traces(PROJECT, &filter, &page(10)).await;
+    let first = first.unwrap();
+    assert!(first.items.is_empty() && first.next.is_some());
+    assert_eq!(trace_list(&store, &filter, 10).await, [1]);
 }
 
 // Scenario: one trace arrives in three batches, out of order, with equal starts among its spans.
@@ -471,41 +429,22 @@ async fn a_project_never_sees_rows_of_another() {
         attributes: vec![("tier", text("gold"))],
         ..span(1, 1, 100)
     }]);
-    let filters = [
+    for filter in [
         TraceFilter::default(),
-        TraceFilter {
-            service: Some("api".to_owned()),
-            ..TraceFilter::default()
-        },
-        TraceFilter {
-            status: Some(StatusFilter::Error),
-            ..TraceFilter::default()
-        },
-        TraceFilter {
-            session_id: Some("s1".to_owned()),
-            ..TraceFilter::default()
-        },
-        TraceFilter {
-            attributes: attribute("tier", "gold"),
-            ..TraceFilter::default()
-        },
-    ];
-    for filter in filters {
+        traces_with(|f| f.service = named("api")),
+        traces_with(|f| f.status = Some(StatusFilter::Error)),
+        traces_with(|f| f.session_id = named("s1")),
+        traces_with(|f| f.attributes = attribute("tier", "gold")),
+    ] {
         let answer = store.reader.list_traces(PROJECT, &filter, &page(10)).await;
         let names: Vec<_> = answer.unwrap().items.into_iter().map(|t| t.name).collect();
         assert_eq!(names, ["op"], "{filter:?}");
     }
     for filter in [
         SpanFilter::default(),
-        SpanFilter {
-            trace_id: Some(trace_id(1)),
-            ..SpanFilter::default()
-        },
-        SpanFilter {
-            service: Some("api".to_owned()),
-            attributes: attribute("tier", "gold"),
-            ..SpanFilter::default()
-        },
+        spans_with(|f| f.trace_id = Some(trace_id(1))),
+        spans_with(|f| f.service = named("api")),
+        spans_with(|f| f.attributes = attribute("tier", "gold")),
     ] {
         let answer = store.reader.list_spans(PROJECT, &filter, &page(10)).await;
         let names: Vec<_> = answer.unwrap().items.into_iter().map(|s| s.name).collect();
