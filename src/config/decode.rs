@@ -17,7 +17,7 @@ use self::error::{Error, Kind};
 use self::node::NodeDeserializer;
 use super::Config;
 use super::problem::{Problem, nearest};
-use super::tree::{Node, Path};
+use super::tree::{Node, Path, Step};
 
 /// What decoding a tree gave.
 pub(crate) struct Decoded {
@@ -55,7 +55,10 @@ pub(crate) fn decode(root: &mut Node, mut refused: Vec<Path>) -> Decoded {
         {
             let problem = Problem::at(root.origin_of(&error.path), error.path.to_string(), message);
             problems.push(problem);
-            refused.push(error.path.clone());
+            // An item that is left out of its list has no default that stands in for it.
+            if matches!(error.path.0.last(), Some(Step::Key(_))) {
+                refused.push(error.path.clone());
+            }
         }
         if !refuse(root, error.path) {
             break Config::default();

@@ -3,13 +3,12 @@
 //! Keys keep the order of the structs. Text that could be taken for something else is quoted, and
 //! `$` is doubled, since it would start a reference when read back.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
-use serde_saphyr::Spanned;
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use super::tree::{ScalarKind, Value};
-use super::yaml::Raw;
 
 /// Writes a configuration as YAML.
 ///
@@ -18,28 +17,93 @@ use super::yaml::Raw;
 pub fn to_yaml<T: Serialize>(config: &T) -> Result<String, serde_json::Error> {
     // By way of JSON text, not of a JSON value, whose maps are sorted.
     let json = serde_json::to_string(config)?;
-    let raw: Spanned<Raw> = serde_json::from_str(&json)?;
+    let ordered: Ordered = serde_json::from_str(&json)?;
     let mut yaml = String::new();
-    match &raw.value {
-        Raw::Mapping(entries) if !entries.is_empty() => write_entries(entries, 0, &mut yaml),
+    match &ordered {
+        Ordered::Map(entries) if !entries.is_empty() => write_entries(entries, 0, &mut yaml),
         scalar => write_inline(scalar, &mut yaml),
     }
     Ok(yaml)
 }
 
-fn write_entries(entries: &[(Spanned<String>, Spanned<Raw>)], depth: usize, yaml: &mut String) {
+/// A JSON value whose maps keep the order they were written in.
+enum Ordered {
+    /// Null, a boolean or a number, as it is written in JSON and in YAML.
+    Verbatim(String),
+    Text(String),
+    List(Vec<Self>),
+    Map(Vec<(String, Self)>),
+}
+
+impl<'de> Deserialize<'de> for Ordered {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OrderedVisitor)
+    }
+}
+
+struct OrderedVisitor;
+
+impl<'de> Visitor<'de> for OrderedVisitor {
+    type Value = Ordered;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Ordered, E> {
+        Ok(Ordered::Verbatim("null".to_owned()))
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<Ordered, E> {
+        Ok(Ordered::Verbatim(flag.to_string()))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Ordered, E> {
+        Ok(Ordered::Verbatim(number.to_string()))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Ordered, E> {
+        Ok(Ordered::Verbatim(number.to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Ordered, E> {
+        Ok(Ordered::Verbatim(format!("{number:?}")))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Ordered, E> {
+        Ok(Ordered::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Ordered, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = sequence.next_element()? {
+            items.push(item);
+        }
+        Ok(Ordered::List(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Ordered, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Ordered::Map(entries))
+    }
+}
+
+fn write_entries(entries: &[(String, Ordered)], depth: usize, yaml: &mut String) {
     for (key, value) in entries {
         yaml.extend(std::iter::repeat_n("  ", depth));
-        write_text(&key.value, yaml);
+        write_text(key, yaml);
         yaml.push(':');
-        match &value.value {
-            Raw::Mapping(children) if !children.is_empty() => {
+        match value {
+            Ordered::Map(children) if !children.is_empty() => {
                 yaml.push('\n');
                 write_entries(children, depth + 1, yaml);
             }
-            scalar => {
+            inline => {
                 yaml.push(' ');
-                write_inline(scalar, yaml);
+                write_inline(inline, yaml);
                 yaml.push('\n');
             }
         }
@@ -47,28 +111,25 @@ fn write_entries(entries: &[(Spanned<String>, Spanned<Raw>)], depth: usize, yaml
 }
 
 /// Writes a value on the line begun.
-fn write_inline(value: &Raw, yaml: &mut String) {
+fn write_inline(value: &Ordered, yaml: &mut String) {
     match value {
-        Raw::Null => yaml.push_str("null"),
-        Raw::Bool(flag) => yaml.push_str(if *flag { "true" } else { "false" }),
-        Raw::Integer(number) => yaml.push_str(&number.to_string()),
-        Raw::Float(number) => yaml.push_str(&number.to_string()),
-        Raw::Text(text) => write_text(text, yaml),
-        Raw::Sequence(items) => {
+        Ordered::Verbatim(text) => yaml.push_str(text),
+        Ordered::Text(text) => write_text(text, yaml),
+        Ordered::List(items) => {
             yaml.push('[');
             for (position, item) in items.iter().enumerate() {
                 yaml.push_str(if position > 0 { ", " } else { "" });
-                write_inline(&item.value, yaml);
+                write_inline(item, yaml);
             }
             yaml.push(']');
         }
-        Raw::Mapping(entries) => {
+        Ordered::Map(entries) => {
             yaml.push('{');
             for (position, (key, item)) in entries.iter().enumerate() {
                 yaml.push_str(if position > 0 { ", " } else { "" });
-                write_text(&key.value, yaml);
+                write_text(key, yaml);
                 yaml.push_str(": ");
-                write_inline(&item.value, yaml);
+                write_inline(item, yaml);
             }
             yaml.push('}');
         }

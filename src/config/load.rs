@@ -74,8 +74,23 @@ pub fn load(sources: &Sources, check_files: CheckFiles) -> Result<Config, Proble
     if problems.is_empty() {
         Ok(decoded.config)
     } else {
-        Err(Problems(problems))
+        Err(Problems(in_order(problems)))
     }
+}
+
+/// Orders problems by source, as the sources first appear, and by line in each.
+fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    let mut sources: Vec<Option<String>> = Vec::new();
+    for problem in &problems {
+        if !sources.contains(&problem.source) {
+            sources.push(problem.source.clone());
+        }
+    }
+    problems.sort_by_key(|problem| {
+        let rank = sources.iter().position(|source| *source == problem.source);
+        (rank, problem.line)
+    });
+    problems
 }
 
 /// Reads, substitutes and merges the documents.

@@ -59,9 +59,9 @@ fn parse_document(document: &Document<'_>) -> Result<Node, Problem> {
 }
 
 fn syntax_problem(document: &Document<'_>, error: &serde_saphyr::Error) -> Problem {
-    let rendered = error.render();
-    // The library appends the position, which the problem already begins with.
-    let message = match rendered.rsplit_once(" at line ") {
+    let rendered = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+    // The library writes the position too; the problem begins with it already.
+    let message = match rendered.split_once(" at line ") {
         Some((message, _)) => message.to_owned(),
         None => rendered,
     };
@@ -74,7 +74,7 @@ fn syntax_problem(document: &Document<'_>, error: &serde_saphyr::Error) -> Probl
 }
 
 /// A parsed value before the text of its scalars was recovered.
-pub(crate) enum Raw {
+enum Raw {
     Null,
     Bool(bool),
     Integer(i128),

@@ -54,7 +54,7 @@ fn classify(value: &str) -> Result<Document<'_>, Problem> {
 pub(super) fn parse(document: &Document<'_>, environment: &Environment) -> Result<Node, Problem> {
     match document {
         Document::File(path) => yaml::parse(path, &read(path)?),
-        Document::Text(text) => yaml::parse("--config yaml:", text),
+        Document::Text(text) => yaml::parse("--config yaml", text),
         Document::Variable(name) => {
             let source = format!("environment variable {name}");
             match environment.lookup(name) {
