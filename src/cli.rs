@@ -11,8 +11,10 @@ mod validate;
 mod wal;
 
 use std::ffi::OsString;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::load::DEFAULT_FILE;
@@ -71,7 +73,7 @@ enum Command {
     #[command(subcommand)]
     Wal(wal::Command),
     /// Generate load and report latency and loss.
-    Bench(crate::bench::Args),
+    Bench(Box<crate::bench::Args>),
 }
 
 /// Runs the command line.
@@ -97,12 +99,12 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::PrintConfig(inner) => print_config::run(&outer.then(inner)),
         Command::Health(args) => health::run(outer, args),
         Command::Wal(command) => wal::run(outer, command),
-        Command::Bench(args) => bench(args),
+        Command::Bench(args) => bench(*args),
     }
 }
 
 fn bench(args: crate::bench::Args) -> anyhow::Result<ExitCode> {
-    let passed = serve::runtime()?.block_on(crate::bench::run(args))?;
+    let passed = serve::runtime()?.block_on(Box::pin(crate::bench::run(args)))?;
     Ok(exit_code(passed))
 }
 
@@ -121,17 +123,23 @@ fn usage(error: &clap::Error) -> ExitCode {
     u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
-#[expect(clippy::print_stderr, reason = "the command line talks to a terminal")]
+/// Tells what went wrong; when nobody reads standard error there is nobody to tell.
 fn complain(error: &anyhow::Error) {
-    match error.downcast_ref::<crate::config::Problems>() {
-        Some(problems) => eprintln!("{problems}"),
-        None => eprintln!("error: {error:#}"),
-    }
+    let text = match error.downcast_ref::<crate::config::Problems>() {
+        Some(problems) => format!("{problems}\n"),
+        None => format!("error: {error:#}\n"),
+    };
+    drop(std::io::stderr().write_all(text.as_bytes()));
 }
 
-#[expect(clippy::print_stdout, reason = "the command line talks to a terminal")]
-fn say(text: &str) {
-    println!("{text}");
+/// Prints a text. A reader that went away (`… | head`) is no failure.
+fn say(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout().lock(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(error).context("write to standard output")
+        }
+        _ => Ok(()),
+    }
 }
 
 impl ConfigArgs {

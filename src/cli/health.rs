@@ -48,7 +48,7 @@ pub(super) fn run(outer: ConfigArgs, args: Args) -> anyhow::Result<ExitCode> {
     if answer.status != 200 {
         bail!("not {state}: {endpoint}{path} answered {answer}");
     }
-    say(state);
+    say(state)?;
     Ok(ExitCode::SUCCESS)
 }
 

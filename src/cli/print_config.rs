@@ -10,6 +10,6 @@ use crate::config::{CheckFiles, to_yaml};
 pub(super) fn run(flags: &ConfigArgs) -> anyhow::Result<ExitCode> {
     let config = flags.load(CheckFiles::No)?;
     let yaml = to_yaml(&config).context("write the configuration as YAML")?;
-    say(yaml.trim_end());
+    say(yaml.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,6 @@ use crate::config::CheckFiles;
 
 pub(super) fn run(flags: &ConfigArgs) -> anyhow::Result<ExitCode> {
     flags.load(CheckFiles::Yes)?;
-    say("configuration is valid");
+    say("configuration is valid")?;
     Ok(ExitCode::SUCCESS)
 }

@@ -31,16 +31,16 @@ pub(super) fn run(outer: ConfigArgs, command: Command) -> anyhow::Result<ExitCod
         Command::Inspect(args) => {
             let report = read_log(&outer.then(args.config))?;
             if args.json {
-                say(&serde_json::to_string(&report).context("write the report as JSON")?);
+                say(&serde_json::to_string(&report).context("write the report as JSON")?)?;
             } else {
-                say(report.to_string().trim_end());
+                say(report.to_string().trim_end())?;
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Verify(config) => {
             let report = read_log(&outer.then(config))?;
-            say(report.to_string().trim_end());
-            Ok(exit_code(report.is_intact()))
+            say(report.to_string().trim_end())?;
+            Ok(exit_code(report.is_sound()))
         }
     }
 }

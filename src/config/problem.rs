@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, for the person who has to change it.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use super::tree::Origin;
 
@@ -48,10 +48,17 @@ impl fmt::Display for Problem {
             }
             formatter.write_str(": ")?;
         }
-        if !self.path.is_empty() {
-            write!(formatter, "{}: ", self.path)?;
+        let separator = if self.path.is_empty() { "" } else { ": " };
+        // Keys and quoted values may have line breaks; a problem is one line.
+        let texts = [self.path.as_str(), separator, self.message.as_str()];
+        for character in texts.into_iter().flat_map(str::chars) {
+            if character.is_control() {
+                write!(formatter, "{}", character.escape_default())?;
+            } else {
+                formatter.write_char(character)?;
+            }
         }
-        formatter.write_str(&self.message)
+        Ok(())
     }
 }
 
@@ -127,6 +134,12 @@ mod tests {
         assert_eq!(edit_distance("endpoimt", "endpoint"), 1);
         assert_eq!(edit_distance("", "http"), 4);
         assert_eq!(edit_distance("same", "same"), 0);
+    }
+
+    #[test]
+    fn a_problem_is_one_line_whatever_it_quotes() {
+        let problem = Problem::of_source("f", "got \"a\nb\u{1b}[31m\"");
+        assert_eq!(problem.to_string(), "f: got \"a\\nb\\u{1b}[31m\"");
     }
 
     #[test]
