@@ -42,7 +42,7 @@ pub use target::Protocol;
 
 use crate::service::tasks::Tasks;
 use crate::telemetry::process;
-use layout::{Ids, Layout};
+use layout::Ids;
 use ledger::{Acknowledged, Ledger};
 use load::{Load, Phase};
 use report::{LoadReport, Report, ServerReport};
@@ -65,8 +65,11 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(60);
 /// what was asked can't be reached.
 pub async fn run(args: Args) -> anyhow::Result<bool> {
     let (tasks, _panics) = Tasks::new();
-    spawn_interrupt(&tasks, tasks.shutdown_token());
-    let report = measure(&args, &tasks).await?;
+    let abort = spawn_interrupts(&tasks);
+    let report = tokio::select! {
+        report = measure(&args, &tasks) => report?,
+        () = abort.cancelled() => anyhow::bail!("interrupted twice"),
+    };
     tasks.start_shutdown();
     print(&args, &report)?;
     Ok(report.is_good())
@@ -77,24 +80,8 @@ async fn measure(args: &Args, tasks: &Tasks) -> anyhow::Result<Report> {
     args.check()?;
     let stop = tasks.shutdown_token();
     let mut report = Report::default();
-    let (ids, acknowledged) = if args.queries_only {
-        match &args.ledger {
-            Some(path) => {
-                let (header, acknowledged) = ledger::read(path)?;
-                (Ids::new(header.seed, header.layout), acknowledged)
-            }
-            None => (
-                Ids::new(0, Layout::new(1, 1, false)),
-                Acknowledged::default(),
-            ),
-        }
-    } else if args.verify_only {
-        let path = args
-            .ledger
-            .as_deref()
-            .context("--verify-only needs --ledger")?;
-        let (header, acknowledged) = ledger::read(path)?;
-        (Ids::new(header.seed, header.layout), acknowledged)
+    let (ids, acknowledged) = if args.queries_only || args.verify_only {
+        ledger::replay(args.ledger.as_deref())?
     } else {
         run_load(args, &mut report, &stop, tasks).await?
     };
@@ -119,17 +106,20 @@ async fn measure(args: &Args, tasks: &Tasks) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// The first interrupt ends the load and leads to the report; the second ends the process.
-fn spawn_interrupt(tasks: &Tasks, stop: CancellationToken) {
-    tasks.spawn("bench interrupt", async move {
-        tokio::select! {
-            result = tokio::signal::ctrl_c() => match result {
-                Ok(()) => stop.cancel(),
+/// The first interrupt ends the load and leads to the report; the second, seen in the token
+/// answered, ends that too.
+fn spawn_interrupts(tasks: &Tasks) -> CancellationToken {
+    let (stop, abort) = (tasks.shutdown_token(), CancellationToken::new());
+    let second = abort.clone();
+    tasks.spawn("bench interrupts", async move {
+        for token in [stop, second] {
+            match tokio::signal::ctrl_c().await {
+                Ok(()) => token.cancel(),
                 Err(error) => tracing::warn!(%error, "cannot listen for interrupts"),
-            },
-            () = stop.cancelled() => {}
+            }
         }
     });
+    abort
 }
 
 #[expect(
@@ -203,7 +193,14 @@ async fn run_load(
         report.queries_under_load = Some(answers.await.context("queries under load")??);
     }
     let counts = stats.lap().0;
-    report.server = before.until_rest(args, &server, counts.spans).await?;
+    report.server = match before.until_rest(args, &server, counts.spans).await {
+        Ok(used) => used,
+        Err(error) => {
+            // A server that was restarted meanwhile must not cost the rest of the report.
+            tracing::warn!("what the server used is not known: {error:#}");
+            None
+        }
+    };
     let load_report = LoadReport {
         protocol: args.protocol,
         profile: args.profile,

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
-use super::layout::Layout;
+use super::layout::{Ids, Layout};
 
 /// First line of a ledger: everything the ids follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -198,6 +198,16 @@ pub(super) fn read(path: &Path) -> anyhow::Result<(Header, Acknowledged)> {
                 .context("a line of the ledger is not a number")?,
         );
     }
+}
+
+/// What an earlier run was acknowledged; nothing without a ledger.
+pub(super) fn replay(path: Option<&Path>) -> anyhow::Result<(Ids, Acknowledged)> {
+    let nothing = Header::new(0, Layout::new(1, 1, false));
+    let (header, acknowledged) = match path {
+        Some(path) => read(path)?,
+        None => (nothing, Acknowledged::default()),
+    };
+    Ok((Ids::new(header.seed, header.layout), acknowledged))
 }
 
 #[cfg(test)]

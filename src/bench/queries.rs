@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -75,9 +76,11 @@ struct Measured {
     latencies: Latencies,
 }
 
-/// Pages of the trace list that ids are taken from.
-const ID_PAGES: usize = 20;
+/// Pages of the newest traces that ids are taken from.
+const NEWEST_PAGES: usize = 10;
 const ID_PAGE: usize = 200;
+/// How far back further pages are taken from.
+const BACK_SECONDS: [u64; 7] = [10, 60, 600, 3_600, 21_600, 86_400, 604_800];
 
 /// Runs the queries. `trace_ids` are the traces to ask for; when empty, they are taken from the
 /// trace list.
@@ -115,7 +118,7 @@ pub(super) async fn run(
                 }
                 Kind::Newest => format!("{}/api/v1/traces?limit=50", settings.url),
                 Kind::NewestByService => {
-                    let service = pick(&mut rng, &listed.services);
+                    let service = percent_encoded(pick(&mut rng, &listed.services));
                     format!("{}/api/v1/traces?limit=50&service={service}", settings.url)
                 }
                 Kind::NewestByError => {
@@ -163,7 +166,7 @@ async fn measure(settings: &Settings, url: &str, measured: &mut Measured) {
 }
 
 fn items(body: &[u8]) -> u64 {
-    let page: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let page: Value = serde_json::from_slice(body).unwrap_or_default();
     let list = ["spans", "traces"]
         .into_iter()
         .find_map(|key| page.get(key)?.as_array());
@@ -175,37 +178,84 @@ fn pick<'a>(rng: &mut Rng, items: &'a [String]) -> &'a str {
     items.get(index).map_or("", String::as_str)
 }
 
+/// A query value (RFC 3986 section 2.3: what is unreserved stays as it is).
+fn percent_encoded(text: &str) -> String {
+    let encoded = text.bytes().map(|byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        _ => format!("%{byte:02X}"),
+    });
+    encoded.collect()
+}
+
 #[derive(Debug, Default)]
 struct Listed {
     ids: Vec<String>,
     services: Vec<String>,
+    /// Start of the newest trace, ns since the Unix epoch.
+    newest: Option<u64>,
 }
 
-/// Ids from the newest pages of the list, and the services seen there.
+/// Ids and services from the newest pages of the list, and from pages further back, so that
+/// traces are asked for whose pages are no longer warm.
 async fn list_some(settings: &Settings) -> anyhow::Result<Listed> {
     let mut listed = Listed::default();
-    let first = format!("{}/api/v1/traces?limit={ID_PAGE}", settings.url);
+    list_pages(settings, String::new(), NEWEST_PAGES, &mut listed).await?;
+    let newest = listed.newest.unwrap_or(0);
+    for seconds in BACK_SECONDS {
+        let end = newest.saturating_sub(seconds * 1_000_000_000);
+        list_pages(settings, format!("&end={end}"), 1, &mut listed).await?;
+    }
+    listed.services.sort();
+    listed.services.dedup();
+    Ok(listed)
+}
+
+async fn list_pages(
+    settings: &Settings,
+    filter: String,
+    pages: usize,
+    listed: &mut Listed,
+) -> anyhow::Result<()> {
+    let first = format!("{}/api/v1/traces?limit={ID_PAGE}{filter}", settings.url);
     let mut next = Some(first.clone());
-    for _ in 0..ID_PAGES {
+    for _ in 0..pages {
         let Some(url) = next.take() else {
             break;
         };
         let page = settings.getter.json(&url).await?;
         let page = page.ok_or_else(|| anyhow::anyhow!("GET {url}: not found"))?;
-        let traces = page.get("traces").and_then(serde_json::Value::as_array);
-        for trace in traces.into_iter().flatten() {
-            let id = trace.get("trace_id").and_then(serde_json::Value::as_str);
+        for trace in page
+            .get("items")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let id = trace.get("trace_id").and_then(Value::as_str);
             listed.ids.extend(id.map(str::to_owned));
-            let services = trace.get("services").and_then(serde_json::Value::as_array);
+            let services = trace.get("services").and_then(Value::as_array);
             let services = services.into_iter().flatten();
             listed
                 .services
                 .extend(services.filter_map(|name| Some(name.as_str()?.to_owned())));
+            let start = trace.get("start_time_unix_nano").and_then(Value::as_str);
+            let start = start.and_then(|nanos| nanos.parse().ok());
+            listed.newest = listed.newest.max(start);
         }
-        let cursor = page.get("next_cursor").and_then(serde_json::Value::as_str);
+        let cursor = page.get("next_cursor").and_then(Value::as_str);
         next = cursor.map(|cursor| format!("{first}&cursor={cursor}"));
     }
-    listed.services.sort();
-    listed.services.dedup();
-    Ok(listed)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn query_values_are_percent_encoded() {
+        assert_eq!(percent_encoded("a-b_1.~"), "a-b_1.~");
+        assert_eq!(percent_encoded("ä b&c=d"), "%C3%A4%20b%26c%3Dd");
+    }
 }

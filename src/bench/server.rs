@@ -59,8 +59,7 @@ impl Server {
             match self.getter.get(url).await {
                 Ok((_, body)) => match sum_of(&String::from_utf8_lossy(&body), UNSTORED) {
                     // Another server's metrics: only its processes can tell.
-                    None => return true,
-                    Some(records) if records == 0.0 => return true,
+                    None | Some(0.0) => return true,
                     Some(_) => {}
                 },
                 Err(error) => tracing::debug!(%error, url, "cannot read the server's metrics"),

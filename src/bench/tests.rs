@@ -136,9 +136,9 @@ async fn traces(State(fake): State<Arc<Fake>>) -> Response {
     let listed: Vec<_> = traces
         .keys()
         .take(50)
-        .map(|id| serde_json::json!({"trace_id": id, "services": ["cart"]}))
+        .map(|id| serde_json::json!({"trace_id": id, "services": ["cart"], "start_time_unix_nano": "1"}))
         .collect();
-    axum::Json(serde_json::json!({"traces": listed})).into_response()
+    axum::Json(serde_json::json!({"items": listed})).into_response()
 }
 
 /// Starts the fake and answers its base URL.
