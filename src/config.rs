@@ -1,7 +1,7 @@
 //! The root configuration: what can be set, and where each part lives.
 //!
 //! Every component owns its `Config` beside its code; `Default` is the only place where a default
-//! is written. Precedence: flag, environment, file, default. [`load`] builds a [`Config`] and
+//! is written. Precedence: flag, environment, file, default. [`load()`] builds a [`Config`] and
 //! answers every problem with it, not only the first.
 
 mod decode;
