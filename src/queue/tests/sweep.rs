@@ -207,7 +207,7 @@ fn payloads_that_imitate_records_are_not_mistaken_for_them() {
     append(&log, 1, 10).unwrap();
     let mut forged = disk.contents(&disk.names()[0])[BLOCK..BLOCK + 72].to_vec();
     // Another epoch, which the client had to guess; the checksum is right.
-    let header = super::super::record::Header {
+    let header = record::Header {
         payload_crc: crc32fast::hash(b""),
         length: 0,
         epoch: 1,
