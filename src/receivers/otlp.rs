@@ -343,3 +343,6 @@ fn ready<C: Clone>(
         config: config.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;
