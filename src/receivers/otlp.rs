@@ -15,7 +15,7 @@ mod sink;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub use sink::{Budget, RequestObserver, TraceSink};
 
@@ -29,18 +29,39 @@ use crate::telemetry::health::Readiness;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The transports; one set to `null` is switched off.
+    /// The transports; without this key both are on, with their defaults.
     pub protocols: Protocols,
 }
 
-/// `receivers.otlp.protocols`.
+/// `receivers.otlp.protocols`, as the Collector reads it: a protocol is on when it is named, and
+/// a name without a value means its defaults. `protocols: {grpc: }` is gRPC with its defaults and
+/// no HTTP. `None` is a protocol that is switched off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Protocols {
     /// OTLP/gRPC.
+    #[serde(
+        default,
+        deserialize_with = "named",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub grpc: Option<GrpcConfig>,
     /// OTLP/HTTP, protobuf and JSON.
+    #[serde(
+        default,
+        deserialize_with = "named",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub http: Option<HttpConfig>,
+}
+
+/// Reads the value of a protocol that is named: no value means its defaults.
+fn named<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
 }
 
 impl Default for Protocols {
