@@ -67,7 +67,7 @@ pub enum Error {
         /// Path in the configuration.
         what: &'static str,
         /// Which file, and why.
-        source: tls::Error,
+        source: Box<tls::Error>,
     },
 }
 
@@ -205,7 +205,10 @@ pub fn load_tls(
     config
         .map(|config| tls::Acceptor::load(config, protocols))
         .transpose()
-        .map_err(|source| Error::Tls { what, source })
+        .map_err(|error| Error::Tls {
+            what,
+            source: Box::new(error),
+        })
 }
 
 /// Serves HTTP/1.1 and HTTP/2 on a listener until the daemon drains. Under TLS the protocol is
@@ -400,3 +403,6 @@ impl<S, B> fmt::Debug for Shared<S, B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
