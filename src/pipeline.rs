@@ -79,7 +79,15 @@ impl Ingest {
         metrics: Metrics,
     ) -> Self {
         let in_flight = AtomicU64::new(0);
-        Self { shared: Arc::new(Shared { log, limiter, clock, metrics, in_flight }) }
+        Self {
+            shared: Arc::new(Shared {
+                log,
+                limiter,
+                clock,
+                metrics,
+                in_flight,
+            }),
+        }
     }
 
     /// Lets a request in, before its body is read.
@@ -91,7 +99,11 @@ impl Ingest {
         let shared = Arc::clone(&self.shared);
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         shared.sample_in_flight();
-        Ok(Admission { transport, reservation, shared })
+        Ok(Admission {
+            transport,
+            reservation,
+            shared,
+        })
     }
 
     /// Validates an `ExportTraceServiceRequest` span by span, appends it to the log and returns
@@ -106,16 +118,28 @@ impl Ingest {
         project: ProjectId,
         payload: Bytes,
     ) -> Result<TracesAccepted, Failure> {
-        let checked = protobuf::check_spans(&payload)
-            .map_err(|error| Failure::Malformed { field: error.field(), message: error.to_string() })?;
+        let checked =
+            protobuf::check_spans(&payload, |_| {}).map_err(|error| Failure::Malformed {
+                field: Some(error.path()),
+                message: error.to_string(),
+            })?;
         let valid = checked.spans - checked.rejected;
-        let mut outcomes = SpanOutcomes { rejected: checked.rejected, ..SpanOutcomes::default() };
-        let result = if valid == 0 { Ok(()) } else { self.append(project, payload).await };
+        let mut outcomes = SpanOutcomes {
+            rejected: checked.rejected,
+            ..SpanOutcomes::default()
+        };
+        let result = if valid == 0 {
+            Ok(())
+        } else {
+            self.append(project, payload).await
+        };
         match result {
             Ok(()) => outcomes.accepted = valid,
             Err(_) => outcomes.refused = valid,
         }
-        self.shared.metrics.receiver_spans(admission.transport, outcomes);
+        self.shared
+            .metrics
+            .receiver_spans(admission.transport, outcomes);
         result.map(|()| accepted(&checked))
     }
 
@@ -126,7 +150,12 @@ impl Ingest {
             kind: PayloadKind::OtlpTraces,
             payload,
         };
-        self.shared.log.append(entry).await.map(drop).map_err(|error| failure_of(&error))
+        self.shared
+            .log
+            .append(entry)
+            .await
+            .map(drop)
+            .map_err(|error| failure_of(&error))
     }
 }
 
@@ -138,14 +167,19 @@ fn accepted(checked: &Checked) -> TracesAccepted {
         ),
         None => String::new(),
     };
-    TracesAccepted { rejected_spans: checked.rejected, error_message }
+    TracesAccepted {
+        rejected_spans: checked.rejected,
+        error_message,
+    }
 }
 
 /// What a failed append means for the client. Everything about the log may pass, except that the
 /// record does not fit into it at all.
 fn failure_of(error: &queue::Error) -> Failure {
-    let overloaded =
-        |message: &str| Failure::Overloaded { message: message.to_owned(), retry_after: LOG_RETRY_AFTER };
+    let overloaded = |message: &str| Failure::Overloaded {
+        message: message.to_owned(),
+        retry_after: LOG_RETRY_AFTER,
+    };
     match error {
         queue::Error::Closed => Failure::ShuttingDown,
         queue::Error::Full { .. } => overloaded("the log is full: the store is behind"),
@@ -156,7 +190,8 @@ fn failure_of(error: &queue::Error) -> Failure {
 impl Shared {
     fn sample_in_flight(&self) {
         let requests = self.in_flight.load(Ordering::Relaxed);
-        self.metrics.receiver_in_flight(requests, self.limiter.in_flight_bytes());
+        self.metrics
+            .receiver_in_flight(requests, self.limiter.in_flight_bytes());
     }
 }
 

@@ -91,7 +91,11 @@ impl StorageExporter {
             }
             if Instant::now() >= retention_due {
                 let more = self.enforce_retention(runtime);
-                let pause = if more { Duration::ZERO } else { self.retention_interval };
+                let pause = if more {
+                    Duration::ZERO
+                } else {
+                    self.retention_interval
+                };
                 retention_due = Instant::now() + pause;
             }
         }
@@ -99,7 +103,10 @@ impl StorageExporter {
 
     /// Reads records until a batch is full by rows or bytes, or old enough, or the log is quiet.
     fn collect(&mut self) -> Result<Pending, Error> {
-        let mut pending = Pending { records: Vec::new(), closed: false };
+        let mut pending = Pending {
+            records: Vec::new(),
+            closed: false,
+        };
         let (mut rows, mut bytes) = (0_u64, 0_u64);
         let mut deadline: Option<Instant> = None;
         loop {
@@ -108,7 +115,7 @@ impl StorageExporter {
                 None => IDLE_WAIT,
             };
             match self.reader.next(wait)? {
-                queue::Next::Record(record) => {
+                Next::Record(record) => {
                     rows += assemble::count_spans(&record.payload);
                     bytes += record.payload.len() as u64;
                     pending.records.push(record);
@@ -157,13 +164,20 @@ impl StorageExporter {
         records: &[Record],
         took: Duration,
     ) {
-        let WriteReport { spans_stored, spans_duplicate } = outcome.report;
+        let WriteReport {
+            spans_stored,
+            spans_duplicate,
+        } = outcome.report;
         self.log.release(next);
         self.health.set(true, "");
         self.metrics.storage_up(true);
-        self.metrics.writer_batch(spans_stored, spans_duplicate, took);
+        self.metrics
+            .writer_batch(spans_stored, spans_duplicate, took);
         if outcome.quarantined > 0 {
-            tracing::error!(spans = outcome.quarantined, "the store refused spans; see dead letters");
+            tracing::error!(
+                spans = outcome.quarantined,
+                "the store refused spans; see dead letters"
+            );
             self.metrics.writer_dead_letters(outcome.quarantined);
         }
         let now = self.clock.unix_nano();

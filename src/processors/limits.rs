@@ -54,32 +54,53 @@ pub fn truncate(message: &[u8], limits: &Config) -> Result<Vec<u8>, prost::Decod
     let mut span = Span::decode(message)?;
     cut_text(&mut span.name, limits.name_length);
     let dropped = &mut span.dropped_attributes_count;
-    cut_attributes(&mut span.attributes, dropped, limits.attributes_per_span, limits);
-    keep_first(&mut span.events, &mut span.dropped_events_count, limits.events_per_span);
+    cut_attributes(
+        &mut span.attributes,
+        dropped,
+        limits.attributes_per_span,
+        limits,
+    );
+    keep_first(
+        &mut span.events,
+        &mut span.dropped_events_count,
+        limits.events_per_span,
+    );
     for event in &mut span.events {
         cut_text(&mut event.name, limits.name_length);
         let dropped = &mut event.dropped_attributes_count;
-        cut_attributes(&mut event.attributes, dropped, limits.attributes_per_event, limits);
+        cut_attributes(
+            &mut event.attributes,
+            dropped,
+            limits.attributes_per_event,
+            limits,
+        );
     }
-    keep_first(&mut span.links, &mut span.dropped_links_count, limits.links_per_span);
+    keep_first(
+        &mut span.links,
+        &mut span.dropped_links_count,
+        limits.links_per_span,
+    );
     for link in &mut span.links {
         let dropped = &mut link.dropped_attributes_count;
-        cut_attributes(&mut link.attributes, dropped, limits.attributes_per_link, limits);
+        cut_attributes(
+            &mut link.attributes,
+            dropped,
+            limits.attributes_per_link,
+            limits,
+        );
     }
     Ok(span.encode_to_vec())
 }
 
-fn cut_attributes(
-    attributes: &mut Vec<KeyValue>,
-    dropped: &mut u32,
-    keep: u32,
-    limits: &Config,
-) {
+fn cut_attributes(attributes: &mut Vec<KeyValue>, dropped: &mut u32, keep: u32, limits: &Config) {
     let before = attributes.len();
     attributes.retain(|attribute| !attribute.key.is_empty());
     raise(dropped, before - attributes.len());
     keep_first(attributes, dropped, keep);
-    for value in attributes.iter_mut().filter_map(|attribute| attribute.value.as_mut()) {
+    for value in attributes
+        .iter_mut()
+        .filter_map(|attribute| attribute.value.as_mut())
+    {
         cut_value(value, limits.attribute_value_length);
     }
 }
@@ -100,10 +121,16 @@ fn cut_value(value: &mut AnyValue, length: ByteSize) {
         Some(Value::StringValue(text)) => cut_text(text, length),
         Some(Value::BytesValue(bytes)) => bytes.truncate(length.as_usize()),
         Some(Value::ArrayValue(array)) => {
-            array.values.iter_mut().for_each(|value| cut_value(value, length));
+            array
+                .values
+                .iter_mut()
+                .for_each(|value| cut_value(value, length));
         }
         Some(Value::KvlistValue(list)) => {
-            let values = list.values.iter_mut().filter_map(|pair| pair.value.as_mut());
+            let values = list
+                .values
+                .iter_mut()
+                .filter_map(|pair| pair.value.as_mut());
             values.for_each(|value| cut_value(value, length));
         }
         _ => {}
@@ -123,7 +150,9 @@ mod tests {
     fn text(key: &str, value: &str) -> KeyValue {
         KeyValue {
             key: key.to_owned(),
-            value: Some(AnyValue { value: Some(Value::StringValue(value.to_owned())) }),
+            value: Some(AnyValue {
+                value: Some(Value::StringValue(value.to_owned())),
+            }),
             ..KeyValue::default()
         }
     }
@@ -145,8 +174,15 @@ mod tests {
             name_length: ByteSize(3),
         };
         let three = vec![text("a", "12345"), text("b", "1"), text("c", "1")];
-        let event = Event { name: "event".to_owned(), attributes: three.clone(), ..Event::default() };
-        let link = Link { attributes: three.clone(), ..Link::default() };
+        let event = Event {
+            name: "event".to_owned(),
+            attributes: three.clone(),
+            ..Event::default()
+        };
+        let link = Link {
+            attributes: three.clone(),
+            ..Link::default()
+        };
         let span = Span {
             name: "name".to_owned(),
             attributes: three,
@@ -157,20 +193,32 @@ mod tests {
         };
         let span = limited(&span, &limits);
         assert_eq!(span.name, "nam");
-        assert_eq!((span.attributes.len(), span.dropped_attributes_count), (2, 6));
+        assert_eq!(
+            (span.attributes.len(), span.dropped_attributes_count),
+            (2, 6)
+        );
         assert_eq!(span.attributes[0], text("a", "1234"));
         assert_eq!((span.events.len(), span.dropped_events_count), (1, 1));
         let event = &span.events[0];
-        assert_eq!((event.attributes.len(), event.dropped_attributes_count), (1, 2));
+        assert_eq!(
+            (event.attributes.len(), event.dropped_attributes_count),
+            (1, 2)
+        );
         assert_eq!(event.name, "eve");
         assert_eq!((span.links.len(), span.dropped_links_count), (1, 1));
         let link = &span.links[0];
-        assert_eq!((link.attributes.len(), link.dropped_attributes_count), (1, 2));
+        assert_eq!(
+            (link.attributes.len(), link.dropped_attributes_count),
+            (1, 2)
+        );
     }
 
     #[test]
     fn empty_keys_are_dropped_and_counted() {
-        let span = Span { attributes: vec![text("", "x"), text("k", "v")], ..Span::default() };
+        let span = Span {
+            attributes: vec![text("", "x"), text("k", "v")],
+            ..Span::default()
+        };
         let span = limited(&span, &Config::default());
         assert_eq!(span.attributes, [text("k", "v")]);
         assert_eq!(span.dropped_attributes_count, 1);
@@ -178,8 +226,14 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_at_a_character_boundary() {
-        let limits = Config { attribute_value_length: ByteSize(3), ..Config::default() };
-        let span = Span { attributes: vec![text("k", "éé")], ..Span::default() };
+        let limits = Config {
+            attribute_value_length: ByteSize(3),
+            ..Config::default()
+        };
+        let span = Span {
+            attributes: vec![text("k", "éé")],
+            ..Span::default()
+        };
         assert_eq!(limited(&span, &limits).attributes, [text("k", "é")]);
     }
 }

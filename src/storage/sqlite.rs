@@ -7,6 +7,7 @@ mod dimensions;
 mod error;
 mod insert;
 mod migrate;
+mod reader;
 mod retention;
 mod rollups;
 mod sessions;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ByteSize;
 
+pub use reader::SqliteReader;
 pub use writer::SqliteWriter;
 
 /// `storage.sqlite`.

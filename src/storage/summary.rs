@@ -85,7 +85,7 @@ impl<'a> Summary<'a> {
     pub fn of(span: &'a SpanRow<'a>, resource: &'a ResourceRow<'a>) -> Self {
         let start = clamp_time(span.start_unix_nano);
         let failed = span.status == Status::Error;
-        let service = Cow::Borrowed(resource.service_name);
+        let service = Cow::Borrowed(resource.service_name.as_ref());
         let name = Cow::Borrowed(span.name.as_ref());
         let model = span.basics.response_model.or(span.basics.request_model);
         Self {

@@ -93,7 +93,7 @@ struct Shared {
     /// Series whose code or route is known only when it happens. Bounded by the status codes and
     /// route patterns of the program.
     requests: RwLock<HashMap<(Transport, u16), Counter>>,
-    routes: RwLock<HashMap<(&'static str, u16), (Counter, Histogram)>>,
+    routes: RwLock<HashMap<(&'static str, u16), RouteHandles>>,
     /// Bits of an `f64`: counters of the recorder are whole numbers, seconds are not.
     cpu_seconds: AtomicU64,
     started: Instant,
@@ -104,6 +104,8 @@ impl std::fmt::Debug for Shared {
         formatter.debug_struct("Metrics").finish_non_exhaustive()
     }
 }
+
+type RouteHandles = (Counter, Histogram);
 
 struct ReceiverHandles {
     received: Counter,

@@ -48,6 +48,45 @@ pub fn cpu_time(process: &str) -> io::Result<Duration> {
     read(process, "stat", |text| parse_stat(text, ticks_per_second))
 }
 
+/// User and system time of a process and all its descendants, those that ended and were waited
+/// for included.
+///
+/// # Errors
+/// When the process itself can't be read; a child that ends meanwhile counts through its parent.
+pub fn tree_cpu_time(pid: u32) -> io::Result<Duration> {
+    let ticks_per_second = rustix::param::clock_ticks_per_second();
+    let with_waited_for = |process: &str| {
+        read(process, "stat", |text| {
+            parse_stat_tree(text, ticks_per_second)
+        })
+    };
+    let mut total = with_waited_for(&pid.to_string())?;
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for child in children(parent) {
+            total += with_waited_for(&child.to_string()).unwrap_or_default();
+            parents.push(child);
+        }
+    }
+    Ok(total)
+}
+
+/// Children of all threads of a process; none when it has ended.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let lists = threads
+        .flatten()
+        .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists
+        .flat_map(|list| {
+            let pids = list.split_ascii_whitespace().map(str::parse);
+            pids.filter_map(Result::ok).collect::<Vec<u32>>()
+        })
+        .collect()
+}
+
 /// Largest resident size a process has had, in bytes.
 ///
 /// # Errors
@@ -74,11 +113,22 @@ fn parse_statm(text: &str, page_size: u64) -> Option<u64> {
 /// name, is in brackets and may hold blanks and brackets itself, so fields are counted from the
 /// last bracket.
 fn parse_stat(text: &str, ticks_per_second: u64) -> Option<Duration> {
+    sum_of_ticks(text, 2, ticks_per_second)
+}
+
+/// As [`parse_stat`], with fields 16 and 17: the same of children that were waited for.
+fn parse_stat_tree(text: &str, ticks_per_second: u64) -> Option<Duration> {
+    sum_of_ticks(text, 4, ticks_per_second)
+}
+
+fn sum_of_ticks(text: &str, fields: usize, ticks_per_second: u64) -> Option<Duration> {
     let (_, rest) = text.rsplit_once(')')?;
-    let mut fields = rest.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    let nanos = u128::from(user.checked_add(system)?) * 1_000_000_000;
+    let mut values = rest.split_ascii_whitespace().skip(11);
+    let mut ticks: u64 = 0;
+    for _ in 0..fields {
+        ticks = ticks.checked_add(values.next()?.parse().ok()?)?;
+    }
+    let nanos = u128::from(ticks) * 1_000_000_000;
     let nanos = nanos.checked_div(u128::from(ticks_per_second))?;
     u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
@@ -110,6 +160,10 @@ mod tests {
         assert_eq!(parse_stat(text, 100), Some(Duration::from_secs(2)));
         assert_eq!(parse_stat(text, 1000), Some(Duration::from_millis(200)));
         assert_eq!(parse_stat(text, 0), None);
+        assert_eq!(
+            parse_stat_tree(text, 100),
+            Some(Duration::from_millis(2140))
+        );
         assert_eq!(parse_stat("42 (a) S 1 2", 100), None);
     }
 
@@ -125,6 +179,7 @@ mod tests {
         let sample = Sample::of_this_process().unwrap();
         assert!(sample.rss_bytes > 1 << 20, "{sample:?}");
         assert!(sample.open_fds >= 3, "{sample:?}");
+        assert!(tree_cpu_time(std::process::id()).unwrap() >= sample.cpu);
         assert!(peak_rss_bytes("self").unwrap() >= 1 << 20);
         assert_eq!(
             rss_bytes("no-such-process").unwrap_err().kind(),

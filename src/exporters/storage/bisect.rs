@@ -24,16 +24,16 @@ pub(super) async fn write(
     batch: &Batch<'_>,
 ) -> Result<Outcome, Error> {
     match writer.write(batch).await {
-        Ok(report) => Ok(Outcome { report, quarantined: 0 }),
+        Ok(report) => Ok(Outcome {
+            report,
+            quarantined: 0,
+        }),
         Err(Error::Poison { .. }) => narrow_down(writer, batch).await,
         Err(error) => Err(error),
     }
 }
 
-async fn narrow_down(
-    writer: &mut dyn SpanWriter,
-    batch: &Batch<'_>,
-) -> Result<Outcome, Error> {
+async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
     let half = batch.spans.len().div_ceil(2);
     let mut parts: Vec<&[_]> = batch.spans.chunks(half.max(1)).rev().collect();
@@ -55,8 +55,16 @@ async fn narrow_down(
             (Err(error), _) => return Err(error),
         }
     }
-    let end = Batch { spans: Vec::new(), ..part_of(batch, &[]) };
-    writer.write(&Batch { next: batch.next, ..end }).await?;
+    let end = Batch {
+        spans: Vec::new(),
+        ..part_of(batch, &[])
+    };
+    writer
+        .write(&Batch {
+            next: batch.next,
+            ..end
+        })
+        .await?;
     Ok(outcome)
 }
 
@@ -65,8 +73,16 @@ fn part_of<'a>(batch: &Batch<'a>, spans: &[crate::storage::SpanRow<'a>]) -> Batc
     Batch {
         partition: batch.partition,
         next: Position(0),
-        resources: if spans.is_empty() { Vec::new() } else { batch.resources.clone() },
-        scopes: if spans.is_empty() { Vec::new() } else { batch.scopes.clone() },
+        resources: if spans.is_empty() {
+            Vec::new()
+        } else {
+            batch.resources.clone()
+        },
+        scopes: if spans.is_empty() {
+            Vec::new()
+        } else {
+            batch.scopes.clone()
+        },
         spans: spans.to_vec(),
     }
 }
@@ -100,12 +116,21 @@ mod tests {
             self.writes += 1;
             if batch.spans.iter().any(|span| span.name == "poison") {
                 let source = "constraint".into();
-                return ready(Err(Error::Poison { context: "store", source })).boxed();
+                return ready(Err(Error::Poison {
+                    context: "store",
+                    source,
+                }))
+                .boxed();
             }
-            self.stored.extend(batch.spans.iter().map(|span| span.span_id));
+            self.stored
+                .extend(batch.spans.iter().map(|span| span.span_id));
             self.checkpoint = self.checkpoint.max(batch.next);
             let spans_stored = batch.spans.len() as u64;
-            ready(Ok(WriteReport { spans_stored, spans_duplicate: 0 })).boxed()
+            ready(Ok(WriteReport {
+                spans_stored,
+                spans_duplicate: 0,
+            }))
+            .boxed()
         }
 
         fn quarantine<'a>(
@@ -155,7 +180,11 @@ mod tests {
             .map(|number| span(number, if number % 500 == 7 { "poison" } else { "fine" }))
             .collect();
         let next = Position(9);
-        let batch = Batch { next, spans, ..Batch::default() };
+        let batch = Batch {
+            next,
+            spans,
+            ..Batch::default()
+        };
         let mut writer = Picky::default();
         let outcome = write(&mut writer, &batch).await.unwrap();
         assert_eq!(outcome.quarantined, 2);

@@ -58,7 +58,7 @@ pub(super) fn insert(
         let part_id = insert_part(transaction, packer, &dimensions, &fresh, trace_key)?;
         for span in fresh {
             let resource = resource_of(batch, span)?;
-            rollups.add(span, resource.service_name);
+            rollups.add(span, &resource.service_name);
             sessions.add(span, trace_key);
             new_spans.push(NewSpan {
                 span,
