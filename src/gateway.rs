@@ -2,8 +2,8 @@
 //!
 //! Reads only: every route is a GET (and HEAD) that asks the store one bounded question. Layers,
 //! outermost first: the envelope (request id, panics, problem bodies, cache headers), then the
-//! routes of [`routes`]. Each handler reads its [`params`], asks the [`SpanReader`] for the
-//! project of its [`caller`], and [`render`]s the answer. What goes wrong is a [`problem`].
+//! routes of `routes`. Each handler reads its `params`, asks the [`SpanReader`] for the
+//! project of its `caller`, and `render`s the answer. What goes wrong is a `problem`.
 
 mod caller;
 mod cursor;

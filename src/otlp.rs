@@ -7,7 +7,7 @@
 //! input has not paid for, whatever the input.
 
 pub mod compression;
-
+pub mod json;
 pub mod partial;
 pub mod protobuf;
 pub mod status;

@@ -72,7 +72,11 @@ impl Cors {
     /// Answers a preflight; `None` when the request is none. `methods` are those of the resource.
     /// It needs no credentials, since browsers send none with it.
     #[must_use]
-    pub fn preflight<B>(&self, request: &Request<B>, methods: &'static str) -> Option<Response<()>> {
+    pub fn preflight<B>(
+        &self,
+        request: &Request<B>,
+        methods: &'static str,
+    ) -> Option<Response<()>> {
         let headers = request.headers();
         let origin = headers.get(header::ORIGIN)?;
         let is_preflight = request.method() == Method::OPTIONS
@@ -179,7 +183,10 @@ mod tests {
 
     #[test]
     fn preflight_allows_listed_origins_only() {
-        let cors = cors(&["https://*.example.com", "http://localhost:*"], &["x-team"]);
+        let cors = cors(
+            &["https://*.example.com", "http://localhost:*"],
+            &["x-team"],
+        );
         for (origin, allowed) in [
             ("https://app.example.com", true),
             ("HTTPS://APP.example.com", true),
@@ -197,7 +204,10 @@ mod tests {
                 let headers = response.headers();
                 assert_eq!(given.unwrap(), origin);
                 assert_eq!(headers["access-control-allow-methods"], "POST");
-                assert_eq!(headers["access-control-allow-headers"], "content-type, x-team");
+                assert_eq!(
+                    headers["access-control-allow-headers"],
+                    "content-type, x-team"
+                );
                 assert_eq!(headers["access-control-max-age"], "600");
             }
         }
@@ -217,12 +227,18 @@ mod tests {
     fn answers_name_the_origin_and_vary_by_it() {
         let cors = cors(&["https://a.example"], &[]);
         let mut headers = HeaderMap::new();
-        cors.decorate(&mut headers, Some(&HeaderValue::from_static("https://a.example")));
+        cors.decorate(
+            &mut headers,
+            Some(&HeaderValue::from_static("https://a.example")),
+        );
         assert_eq!(headers["access-control-allow-origin"], "https://a.example");
         assert_eq!(headers["access-control-expose-headers"], "x-shown");
         assert_eq!(headers["vary"], "origin");
         let mut headers = HeaderMap::new();
-        cors.decorate(&mut headers, Some(&HeaderValue::from_static("https://b.example")));
+        cors.decorate(
+            &mut headers,
+            Some(&HeaderValue::from_static("https://b.example")),
+        );
         assert!(!headers.contains_key("access-control-allow-origin"));
         assert_eq!(headers["vary"], "origin");
     }

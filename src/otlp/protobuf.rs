@@ -24,6 +24,7 @@ pub use check::{Checked, check_spans, validate};
 pub use error::{DecodeError, Fault};
 pub use ids::{InvalidId, Rejection, SpanIds};
 pub use span::{Event, Link, Span, Status};
+pub(super) use value::non_finite_text;
 pub use value::{AnyValue, Array, KeyValue, KvList};
 pub use view::{KeyValues, Request, ResourceSpans, Scope, ScopeSpans};
 pub use wire::{Field, RECURSION_LIMIT, Reader, Value, fields};

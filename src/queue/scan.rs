@@ -77,12 +77,13 @@ impl Scanner {
         let here = self.offset;
         for offset in [here, here.next_multiple_of(BLOCK as u64)] {
             match self.header_at(offset)? {
-                Decoded::Header(header) => {
+                Decoded::Header(header) if header.position == self.floor => {
                     self.offset = offset;
                     return Ok(Found::Header(header));
                 }
                 Decoded::Damaged => torn = true,
-                Decoded::Other => {}
+                // Not the next one: something before it is damaged, and more may lie between.
+                Decoded::Header(_) | Decoded::Other => {}
             }
         }
         match self.search()? {

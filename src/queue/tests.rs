@@ -209,7 +209,11 @@ fn one_sync_serves_many_concurrent_appends() {
 #[test]
 fn a_reader_that_falls_behind_reads_the_same_from_disk() {
     let disk = SimDisk::default();
-    let (log, mut reader, _) = open_sim(&disk, &small(), 1);
+    let config = Config {
+        max_size: ByteSize::mib(4),
+        ..small()
+    };
+    let (log, mut reader, _) = open_sim(&disk, &config, 1);
     for id in 1..=200 {
         assert_eq!(append(&log, id, 900).unwrap(), id);
         assert!(log.stats().bytes_in_memory <= small().memory_size.0);
@@ -290,7 +294,7 @@ fn a_full_log_refuses_and_takes_again_after_a_release() {
         assert_eq!(append(&log, id, 6000).unwrap(), id);
         assert_record(&take(&mut reader).unwrap(), id, id, 6000);
         log.release(Position(id + 1));
-        let listed = super::file::Disk::list(&disk).unwrap();
+        let listed = file::Disk::list(&disk).unwrap();
         let bytes: u64 = listed.iter().map(|file| file.bytes).sum();
         assert!(bytes <= config.max_size.0 + config.segment_size.0);
     }

@@ -364,3 +364,6 @@ fn ready<C: Clone>(
         config: config.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -236,7 +236,11 @@ mod tests {
         let readiness = Readiness::new();
         let render: RenderMetrics = Arc::new(|| "up 1\n".to_owned());
         let status = |method: &str, path: &str| {
-            let request = Request::builder().method(method).uri(path).body(()).unwrap();
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .body(())
+                .unwrap();
             answer(&request, &readiness, &render).status().as_u16()
         };
         assert_eq!(status("GET", "/livez"), 200);

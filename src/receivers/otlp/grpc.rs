@@ -110,7 +110,9 @@ impl<S: TraceSink> Grpc<S> {
             Err(failure) => refuse(&failure),
         };
         let accept = self.inner.accept_encoding.clone();
-        response.headers_mut().insert("grpc-accept-encoding", accept);
+        response
+            .headers_mut()
+            .insert("grpc-accept-encoding", accept);
         let code = u16::try_from(i32::from(code)).unwrap_or(u16::MAX);
         let took = started.elapsed();
         self.inner

@@ -143,7 +143,9 @@ impl<S: TraceSink> Http<S> {
         if let Err(Failure::UnsupportedEncoding { .. }) = outcome
             && let Ok(names) = HeaderValue::from_str(self.inner.encodings.names())
         {
-            response.headers_mut().insert(header::ACCEPT_ENCODING, names);
+            response
+                .headers_mut()
+                .insert(header::ACCEPT_ENCODING, names);
         }
         let code = response.status().as_u16();
         let took = started.elapsed();
@@ -184,7 +186,9 @@ impl<S: TraceSink> Http<S> {
         let body = body.map_err(|_elapsed| Failure::RequestTimeout)??;
         let work = async move {
             let is_json = format == Format::Json;
-            let decoded = inner.heavy.decode(admission, encoding, is_json, body, limit);
+            let decoded = inner
+                .heavy
+                .decode(admission, encoding, is_json, body, limit);
             let (mut admission, payload) = decoded.await?;
             let project = ProjectId::DEFAULT;
             let sink = &inner.sink;

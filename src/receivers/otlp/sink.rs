@@ -75,3 +75,9 @@ pub trait RequestObserver: Send + Sync + 'static {
 impl RequestObserver for () {
     fn request_finished(&self, _: Transport, _: u16, _: u64, _: Duration) {}
 }
+
+impl RequestObserver for crate::telemetry::Metrics {
+    fn request_finished(&self, transport: Transport, code: u16, bytes: u64, took: Duration) {
+        self.receiver_request(transport, code, bytes, took);
+    }
+}

@@ -48,7 +48,9 @@ impl HttpBody for UntilShutdown {
         }
         self.inner = None;
         let mut trailers = HeaderMap::new();
-        let added = Failure::ShuttingDown.grpc_status().add_header(&mut trailers);
+        let added = Failure::ShuttingDown
+            .grpc_status()
+            .add_header(&mut trailers);
         Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))
     }
 

@@ -2,8 +2,10 @@
 
 mod fixture;
 
+use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::traces::Driver;
@@ -466,26 +468,48 @@ async fn a_project_never_sees_rows_of_another() {
     assert_eq!(unknown.unwrap().items, []);
 }
 
+fn count_for_ever(session: &pool::Session<'_>) -> Result<i64, Error> {
+    session
+        .connection
+        .query_row(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(super::read_error("count"))
+}
+
 // Scenario: a query of endless work under a short time limit, then a normal one.
 // Guarantees: it ends as a timeout soon after its limit, and the thread goes on working.
 #[tokio::test]
 async fn a_query_over_its_time_is_interrupted() {
     let store = Store::with_timeout(Duration::from_millis(50));
     let started = Instant::now();
-    let endless = store.reader.pool.run(|session| {
-        session
-            .connection
-            .query_row(
-                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
-                 SELECT max(i) FROM n",
-                [],
-                |row| row.get::<_, i64>(0),
-            )
-            .map_err(super::read_error("count"))
-    });
+    let endless = store.reader.pool.run(count_for_ever);
     assert!(matches!(endless.await, Err(Error::Timeout)));
     assert!(started.elapsed() < Duration::from_secs(5));
-    assert!(store.reader.usage().await.is_ok());
+}
+
+// Scenario: every thread is given endless work whose callers go away, and one query panics.
+// Guarantees: work that nobody waits for ends, a panic reaches only its caller, and the threads
+// go on answering.
+#[tokio::test]
+async fn threads_survive_callers_that_leave_and_queries_that_panic() {
+    let store = Store::open();
+    for _ in 0..4 {
+        let endless = store.reader.pool.run(count_for_ever);
+        let left = tokio::time::timeout(Duration::from_millis(20), endless).await;
+        assert!(left.is_err());
+    }
+    for _ in 0..4 {
+        let panicking = store
+            .reader
+            .pool
+            .run(|_| -> Result<(), Error> { panic!("seen") });
+        assert!(AssertUnwindSafe(panicking).catch_unwind().await.is_err());
+    }
+    let answered = tokio::time::timeout(Duration::from_secs(5), store.reader.usage());
+    assert!(answered.await.unwrap().is_ok());
 }
 
 // Scenario: every statement of a list is explained by SQLite.
