@@ -23,5 +23,8 @@ fn write_reflection_descriptors() -> Result<(), Box<dyn Error>> {
     compiler.open_file(TRACE_SERVICE)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let descriptors = compiler.encode_file_descriptor_set();
-    Ok(std::fs::write(out.join("otlp_descriptors.bin"), descriptors)?)
+    Ok(std::fs::write(
+        out.join("otlp_descriptors.bin"),
+        descriptors,
+    )?)
 }

@@ -8,6 +8,7 @@
 mod caller;
 mod cursor;
 mod envelope;
+mod listen;
 mod lists;
 mod params;
 mod problem;
@@ -30,9 +31,12 @@ use tokio::sync::Semaphore;
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
 use crate::storage::{Page, SpanReader};
+use crate::telemetry::metrics::Metrics;
 use cursor::{Binding, Cursors};
 use envelope::RequestIds;
 use problem::{Code, Problem};
+
+pub use listen::Listener;
 
 /// Traces rendered at once: each may hold tens of megabytes.
 const TRACES_AT_ONCE: usize = 4;
@@ -87,6 +91,8 @@ pub struct State {
     pub reader: Arc<dyn SpanReader>,
     /// Limits of pages and time.
     pub config: Config,
+    /// Our own metrics.
+    pub metrics: Metrics,
 }
 
 impl fmt::Debug for State {
@@ -102,6 +108,7 @@ impl fmt::Debug for State {
 struct Shared {
     reader: Arc<dyn SpanReader>,
     config: Config,
+    metrics: Metrics,
     cursors: Cursors,
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
@@ -114,13 +121,20 @@ pub fn router(state: State) -> Router {
         cursors: Cursors::new(state.reader.cursor_key()),
         reader: state.reader,
         config: state.config,
+        metrics: state.metrics,
         request_ids: RequestIds::new(),
         trace_permits: Semaphore::new(TRACES_AT_ONCE),
     });
     routes::ROUTES
         .iter()
         .fold(Router::new(), |router, route| {
-            router.route(route.path, (route.serve)().layer(Extension(route)))
+            let named = middleware::map_response(move |response: Response| async move {
+                envelope::name_route(response, route.path)
+            });
+            router.route(
+                route.path,
+                (route.serve)().layer(Extension(route)).layer(named),
+            )
         })
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)

@@ -99,8 +99,10 @@ pub enum Error {
 /// A start that fails, and a part that fails later. The log keeps everything acknowledged.
 pub async fn run(config: crate::config::Config) -> Result<(), Error> {
     crate::telemetry::logs::init(&config.service.telemetry.logs)?;
-    let mut stop = StopSignals::listen()
-        .map_err(|source| Error::System { what: "listen for signals", source })?;
+    let mut stop = StopSignals::listen().map_err(|source| Error::System {
+        what: "listen for signals",
+        source,
+    })?;
     let drain_timeout = config.service.drain_timeout.0;
     let mut daemon = Box::pin(build::start(config)).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
@@ -127,11 +129,17 @@ async fn drain(daemon: &mut Daemon, timeout: StdDuration) {
     let deadline = Instant::now() + timeout;
     daemon.not_ready();
     daemon.tasks.start_shutdown();
-    if tokio::time::timeout_at(deadline, daemon.tasks.wait()).await.is_err() {
+    if tokio::time::timeout_at(deadline, daemon.tasks.wait())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests are still open at the drain deadline");
     }
     daemon.log.close();
-    if tokio::time::timeout_at(deadline, daemon.writer_ended()).await.is_err() {
+    if tokio::time::timeout_at(deadline, daemon.writer_ended())
+        .await
+        .is_err()
+    {
         tracing::warn!("the store is behind at the drain deadline; the log keeps the rest");
         daemon.abandon.cancel();
     }

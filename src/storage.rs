@@ -13,6 +13,8 @@
 //!
 //! This module and its parts are the only place with SQL.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod content;
 pub mod query;
 pub mod sqlite;

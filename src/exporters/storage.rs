@@ -18,6 +18,7 @@ use crate::processors::{batch, limits};
 use crate::queue::{self, Log, Next, Position, Reader, Record};
 use crate::storage::{self, SpanWriter, WriteReport};
 use crate::telemetry::health::Check;
+use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 
 use assemble::Assembler;
@@ -218,16 +219,4 @@ impl StorageExporter {
             }
         }
     }
-}
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

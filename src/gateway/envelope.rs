@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -57,6 +58,19 @@ fn is_harmless(id: &[u8]) -> bool {
     (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(harmless)
 }
 
+/// Which route answered; label of the gateway's metrics.
+#[derive(Debug, Clone, Copy)]
+struct RoutePath(&'static str);
+
+/// What stands for the route where none matched.
+const NO_ROUTE: RoutePath = RoutePath("none");
+
+/// Notes which route answered.
+pub(super) fn name_route(mut response: Response, path: &'static str) -> Response {
+    response.extensions_mut().insert(RoutePath(path));
+    response
+}
+
 /// The outermost layer.
 pub(super) async fn wrap(
     State(shared): State<Arc<Shared>>,
@@ -65,6 +79,7 @@ pub(super) async fn wrap(
 ) -> Response {
     let request_id = shared.request_ids.choose(request.headers());
     let id_text = request_id.to_str().unwrap_or_default().to_owned();
+    let started = Instant::now();
     let span = tracing::info_span!("query", request_id = id_text, path = request.uri().path());
     let answered = AssertUnwindSafe(next.run(request))
         .catch_unwind()
@@ -74,9 +89,14 @@ pub(super) async fn wrap(
         tracing::error!(request_id = id_text, "query handler panicked");
         Problem::internal().into_response()
     });
+    let route = response.extensions_mut().remove().unwrap_or(NO_ROUTE);
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         problem.write(&mut response, &id_text);
     }
+    let code = response.status().as_u16();
+    shared
+        .metrics
+        .gateway_request(route.0, code, started.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::response::IntoResponse as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{HeaderName, Request, Response, header};
+use http::{Request, Response, header};
 use hyper::body::Incoming;
 use tower::Service;
 
@@ -63,7 +63,10 @@ impl Listener {
     /// See [`listener::serve`]. Must be called within a Tokio runtime.
     pub fn serve(self, state: State, tasks: &Tasks) -> Result<(), Error> {
         let cors = state.config.cors.as_ref().map(Cors::from_config);
-        let service = WithCors { cors, router: router(state) };
+        let service = WithCors {
+            cors,
+            router: router(state),
+        };
         listener::serve(self.bound, self.limits, self.tls, service, refuse, tasks)
     }
 }
@@ -76,7 +79,7 @@ fn refuse(failure: &Failure) -> Response<Body> {
         Failure::Internal => Code::Internal,
         _ => Code::InvalidRequest,
     };
-    Problem::new(code, failure.to_string()).into_whole_response()
+    Problem::new(code, failure.to_string()).into_unnamed_response()
 }
 
 /// Cross-origin rules around the router: preflights are answered before anything else.

@@ -4,9 +4,6 @@
 //! the request id. A problem says what the client may know. What only the operator may know, the
 //! full chain of a storage error, is logged here, once, with the same request id in scope.
 
-use std::error::Error as _;
-use std::fmt::Write as _;
-
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
@@ -32,6 +29,12 @@ pub(super) enum Code {
     NotFound,
     /// The route exists, the method does not.
     MethodNotAllowed,
+    /// The request is not HTTP as we accept it.
+    InvalidRequest,
+    /// The header section is over its limit.
+    HeadersTooLarge,
+    /// The request did not arrive in time.
+    RequestTimeout,
     /// The store can't answer now.
     StorageUnavailable,
     /// The query ran into its time limit.
@@ -45,13 +48,16 @@ pub(super) enum Code {
 impl Code {
     /// Every kind, for the test that compares them with the document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::QueryTooLong,
         Self::NoSuchRoute,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::InvalidRequest,
+        Self::HeadersTooLarge,
+        Self::RequestTimeout,
         Self::StorageUnavailable,
         Self::QueryTimeout,
         Self::StorageDamaged,
@@ -67,6 +73,9 @@ impl Code {
             Self::NoSuchRoute => "no_such_route",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::InvalidRequest => "invalid_request",
+            Self::HeadersTooLarge => "headers_too_large",
+            Self::RequestTimeout => "request_timeout",
             Self::StorageUnavailable => "storage_unavailable",
             Self::QueryTimeout => "query_timeout",
             Self::StorageDamaged => "storage_damaged",
@@ -76,7 +85,11 @@ impl Code {
 
     const fn status(self) -> StatusCode {
         match self {
-            Self::InvalidParameter | Self::InvalidCursor => StatusCode::BAD_REQUEST,
+            Self::InvalidParameter | Self::InvalidCursor | Self::InvalidRequest => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::QueryTooLong => StatusCode::URI_TOO_LONG,
             Self::NoSuchRoute | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -94,6 +107,9 @@ impl Code {
             Self::NoSuchRoute => "no such route",
             Self::NotFound => "not found",
             Self::MethodNotAllowed => "method not allowed",
+            Self::InvalidRequest => "invalid request",
+            Self::HeadersTooLarge => "header section too large",
+            Self::RequestTimeout => "request timeout",
             Self::StorageUnavailable => "storage unavailable",
             Self::QueryTimeout => "query timeout",
             Self::StorageDamaged => "stored data is damaged",
@@ -159,6 +175,13 @@ impl Problem {
         Self::new(Code::Internal, "the server failed to answer this request")
     }
 
+    /// The answer to a request that never reached the router, and so has no id.
+    pub(super) fn into_unnamed_response(self) -> Response {
+        let mut response = Response::default();
+        self.write(&mut response, "");
+        response
+    }
+
     /// Writes status, headers and body into a response that carries this problem.
     pub(super) fn write(&self, response: &mut Response, request_id: &str) {
         let status = self.code.status();
@@ -210,18 +233,11 @@ impl From<storage::Error> for Problem {
                 (Code::Internal, "the server failed to answer this request")
             }
         };
-        tracing::error!(code = code.as_str(), error = chain(&error), "query failed");
+        tracing::error!(
+            code = code.as_str(),
+            error = crate::telemetry::logs::chain(&error),
+            "query failed"
+        );
         Self::new(code, detail)
     }
-}
-
-fn chain(error: &storage::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a string can't fail.
-        write!(text, ": {cause}").unwrap_or_default();
-        source = cause.source();
-    }
-    text
 }

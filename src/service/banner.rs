@@ -36,17 +36,31 @@ impl fmt::Display for Banner {
         if let Some((address, tls)) = self.http {
             writeln!(formatter, "  OTLP/HTTP  {}", url(address, tls))?;
         }
-        writeln!(formatter, "  API        {}", url(self.gateway.0, self.gateway.1))?;
+        writeln!(
+            formatter,
+            "  API        {}",
+            url(self.gateway.0, self.gateway.1)
+        )?;
         if let Some(address) = self.metrics {
             writeln!(formatter, "  metrics    {}/metrics", url(address, false))?;
         }
         writeln!(formatter, "  store      {} (sqlite)", self.store.display())?;
         writeln!(formatter, "  durability {}", self.durability)?;
         writeln!(formatter, "  project    default")?;
-        let Some((address, tls)) = self.http.or(self.grpc) else { return Ok(()) };
+        let Some((address, tls)) = self.http.or(self.grpc) else {
+            return Ok(());
+        };
         writeln!(formatter, "\nPoint an OpenTelemetry SDK at it:")?;
-        write!(formatter, "  export OTEL_EXPORTER_OTLP_ENDPOINT={}", url(address, tls))?;
-        let protocol = if self.http.is_some() { "http/protobuf" } else { "grpc" };
+        write!(
+            formatter,
+            "  export OTEL_EXPORTER_OTLP_ENDPOINT={}",
+            url(address, tls)
+        )?;
+        let protocol = if self.http.is_some() {
+            "http/protobuf"
+        } else {
+            "grpc"
+        };
         writeln!(formatter, " OTEL_EXPORTER_OTLP_PROTOCOL={protocol}")
     }
 }
@@ -67,10 +81,19 @@ mod tests {
             durability: "synced to disk before OK",
         };
         let text = banner.to_string();
-        assert!(text.contains("OTLP/gRPC  https://127.0.0.1:4317\n"), "{text}");
-        assert!(text.contains("export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 "), "{text}");
+        assert!(
+            text.contains("OTLP/gRPC  https://127.0.0.1:4317\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 "),
+            "{text}"
+        );
         assert!(!text.contains("metrics"), "{text}");
-        let banner = Banner { http: None, ..banner };
+        let banner = Banner {
+            http: None,
+            ..banner
+        };
         assert!(banner.to_string().contains("OTLP_PROTOCOL=grpc\n"));
     }
 }

@@ -9,18 +9,17 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::Error;
 use super::banner::Banner;
 use super::lock::DataDirLock;
 use super::sample::{self, Sampled};
 use super::tasks::{Panics, Tasks};
-use super::Error;
 use crate::config::Config;
 use crate::exporters::storage::StorageExporter;
 use crate::gateway;
 use crate::net::listener::{self, Bound};
-use crate::pipeline::Transport;
-use crate::pipeline::clock::{Clock, SystemClock};
 use crate::pipeline::Ingest;
+use crate::pipeline::clock::{Clock, SystemClock};
 use crate::processors::memory_limiter::MemoryLimiter;
 use crate::queue::{self, Durability, Log, RecoveryReport};
 use crate::receivers::otlp::{Receiver, RequestObserver};
@@ -129,10 +128,20 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     let shutdown = tasks.shutdown_token();
     tasks.spawn("metrics-upkeep", metrics::upkeep(metrics.clone(), shutdown));
     let ingest = Ingest::new(log.clone(), limiter, clock, metrics.clone());
-    serve(listeners, &ingest, reader, &metrics, &readiness, &tasks, &config)?;
+    serve(
+        listeners, &ingest, reader, &metrics, &readiness, &tasks, &config,
+    )?;
     accepting.set(true, "");
     announce(&banner);
-    Ok(Daemon { tasks, log, abandon, panics, writer_end, accepting, _lock: lock })
+    Ok(Daemon {
+        tasks,
+        log,
+        abandon,
+        panics,
+        writer_end,
+        accepting,
+        _lock: lock,
+    })
 }
 
 fn open_store(
@@ -140,7 +149,10 @@ fn open_store(
     clock: &dyn Clock,
 ) -> Result<(SqliteWriter, Arc<SqliteReader>), Error> {
     let path = config.sqlite_path();
-    let failed = |source| Error::Store { path: path.clone(), source };
+    let failed = |source| Error::Store {
+        path: path.clone(),
+        source,
+    };
     let storage = &config.storage;
     let now = clock.unix_nano();
     let writer = SqliteWriter::open(&path, &storage.sqlite, storage.retention.clone(), now)
@@ -157,11 +169,19 @@ fn open_log(
 ) -> Result<(Log, queue::Reader), Error> {
     let checkpoint = writer
         .checkpoint(PARTITION)
-        .map_err(|source| Error::Store { path: config.sqlite_path(), source })?;
+        .map_err(|source| Error::Store {
+            path: config.sqlite_path(),
+            source,
+        })?;
     let directory = config.log_directory().join(format!("p{PARTITION}"));
-    let observer = Arc::new(LogObserver { metrics: metrics.clone() });
+    let observer = Arc::new(LogObserver {
+        metrics: metrics.clone(),
+    });
     let (log, reader, report) = queue::open(&config.queue, &directory, checkpoint, observer)
-        .map_err(|source| Error::Log { path: directory.clone(), source })?;
+        .map_err(|source| Error::Log {
+            path: directory.clone(),
+            source,
+        })?;
     report_recovery(&directory, &report);
     Ok((log, reader))
 }
@@ -200,7 +220,10 @@ fn spawn_writer(exporter: StorageExporter) -> Result<oneshot::Receiver<()>, Erro
             // A panic drops the sender, which is heard the same way.
             ended.send(()).ok();
         })
-        .map_err(|source| Error::System { what: "start the writer thread", source })?;
+        .map_err(|source| Error::System {
+            what: "start the writer thread",
+            source,
+        })?;
     Ok(writer_end)
 }
 
@@ -231,11 +254,23 @@ fn serve(
 
 fn banner(config: &Config, listeners: &Listeners) -> Banner {
     let protocols = &config.receivers.otlp.protocols;
-    let grpc_tls = protocols.grpc.as_ref().is_some_and(|grpc| grpc.tls.is_some());
-    let http_tls = protocols.http.as_ref().is_some_and(|http| http.tls.is_some());
+    let grpc_tls = protocols
+        .grpc
+        .as_ref()
+        .is_some_and(|grpc| grpc.tls.is_some());
+    let http_tls = protocols
+        .http
+        .as_ref()
+        .is_some_and(|http| http.tls.is_some());
     Banner {
-        grpc: listeners.otlp.grpc_address().map(|address| (address, grpc_tls)),
-        http: listeners.otlp.http_address().map(|address| (address, http_tls)),
+        grpc: listeners
+            .otlp
+            .grpc_address()
+            .map(|address| (address, grpc_tls)),
+        http: listeners
+            .otlp
+            .http_address()
+            .map(|address| (address, http_tls)),
         gateway: (listeners.gateway.address(), config.gateway.tls.is_some()),
         metrics: listeners.operations.as_ref().map(Bound::address),
         store: config.sqlite_path(),
@@ -248,7 +283,10 @@ fn banner(config: &Config, listeners: &Listeners) -> Banner {
 
 /// Prints the banner; nobody reading it is no reason to stop.
 fn announce(banner: &Banner) {
-    std::io::stdout().lock().write_all(banner.to_string().as_bytes()).ok();
+    std::io::stdout()
+        .lock()
+        .write_all(banner.to_string().as_bytes())
+        .ok();
 }
 
 /// Passes what the log thread does on to the metrics.
@@ -264,11 +302,5 @@ impl queue::Observer for LogObserver {
 
     fn group(&self, records: usize, payload_bytes: usize) {
         self.metrics.log_group(records as u64, payload_bytes as u64);
-    }
-}
-
-impl RequestObserver for Metrics {
-    fn request_finished(&self, transport: Transport, code: u16, bytes: u64, took: Duration) {
-        self.receiver_request(transport, code, bytes, took);
     }
 }

@@ -40,7 +40,10 @@ impl DataDirLock {
     /// # Errors
     /// [`Error::Directory`], [`Error::InUse`].
     pub fn acquire(directory: &Path) -> Result<Self, Error> {
-        let failed = |source| Error::Directory { path: directory.to_owned(), source };
+        let failed = |source| Error::Directory {
+            path: directory.to_owned(),
+            source,
+        };
         std::fs::create_dir_all(directory).map_err(failed)?;
         let file = OpenOptions::new()
             .create(true)
@@ -50,9 +53,9 @@ impl DataDirLock {
             .map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                Err(Error::InUse { path: directory.to_owned() })
-            }
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse {
+                path: directory.to_owned(),
+            }),
             Err(errno) => Err(failed(errno.into())),
         }
     }
@@ -67,7 +70,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("data");
         let held = DataDirLock::acquire(&path).unwrap();
-        assert!(matches!(DataDirLock::acquire(&path), Err(Error::InUse { .. })));
+        assert!(matches!(
+            DataDirLock::acquire(&path),
+            Err(Error::InUse { .. })
+        ));
         drop(held);
         DataDirLock::acquire(&path).unwrap();
     }

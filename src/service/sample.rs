@@ -63,7 +63,8 @@ impl Sampled {
             }
         };
         if self.limiter.measured(resident) {
-            self.memory_check.set(false, "the memory limit is reached; requests are refused");
+            self.memory_check
+                .set(false, "the memory limit is reached; requests are refused");
         } else {
             self.memory_check.set(true, "");
         }
@@ -81,7 +82,10 @@ impl Sampled {
         if stats.writable {
             self.queue_check.set(true, "");
         } else {
-            self.queue_check.set(false, "the log is full or can't be written; requests are refused");
+            self.queue_check.set(
+                false,
+                "the log is full or can't be written; requests are refused",
+            );
         }
     }
 

@@ -11,6 +11,8 @@ mod reader;
 mod retention;
 mod rollups;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod traces;
 mod writer;
 

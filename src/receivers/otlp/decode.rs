@@ -78,7 +78,7 @@ impl HeavyWork {
             }
             // The decoded messages are held until they are encoded again; about their own size.
             admission.reserve(plain.len())?;
-            let request = json::decode_traces(&plain)?;
+            let request = json::decode(&plain)?;
             admission.reserve(request.encoded_len())?;
             Ok((admission, request.encode_to_vec().into()))
         };

@@ -202,9 +202,14 @@ impl<'t> TraceWriter<'t> {
             &merged,
             known.identity_indexed,
         )?;
-        if merged.start != known.summary.start {
-            self.remove_services(project, known.key, &known.summary)?;
-        }
+        let moved = merged.start != known.summary.start;
+        // A service may also have been pushed out of a full list.
+        let gone = known
+            .summary
+            .services
+            .iter()
+            .filter(|old| moved || !merged.services.contains(old));
+        self.remove_services(project, known.key, known.summary.start, gone)?;
         self.add_services(project, known.key, merged.start, &merged.services)?;
         Ok(known.key)
     }
@@ -266,11 +271,12 @@ impl<'t> TraceWriter<'t> {
         Ok(())
     }
 
-    fn remove_services(
+    fn remove_services<'s>(
         &self,
         project: ProjectId,
         key: i64,
-        summary: &Summary<'_>,
+        start: i64,
+        services: impl Iterator<Item = &'s Cow<'s, str>>,
     ) -> Result<(), Error> {
         let failed = storage_error("move the services of a trace");
         let mut delete = self
@@ -280,9 +286,9 @@ impl<'t> TraceWriter<'t> {
                     AND start_unix_nano = ?3 AND trace_key = ?4",
             )
             .map_err(&failed)?;
-        for service in &summary.services {
+        for service in services {
             delete
-                .execute((project.0, service, summary.start, key))
+                .execute((project.0, service, start, key))
                 .map_err(&failed)?;
         }
         Ok(())

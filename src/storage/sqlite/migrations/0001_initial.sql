@@ -53,7 +53,8 @@ CREATE TABLE scope (
 
 -- Trace summaries, independent of the order in which spans arrive.
 CREATE TABLE trace (
-    trace_key         INTEGER PRIMARY KEY,
+    -- Never used twice, so that nothing left behind can be taken for another trace's.
+    trace_key         INTEGER PRIMARY KEY AUTOINCREMENT,
     project_id        INTEGER NOT NULL,
     trace_id          BLOB NOT NULL,
     -- First arrival: retention goes by it, so that a wrong clock at the client deletes nothing.
@@ -142,6 +143,8 @@ CREATE TABLE span (
     PRIMARY KEY (project_id, start_unix_nano, trace_key, span_id)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX span_failed ON span (project_id, start_unix_nano) WHERE status = 2;
+
 -- Identity of the spans of long traces; short ones are compared with their parts' keys.
 CREATE TABLE span_identity (
     project_id INTEGER NOT NULL,
@@ -207,3 +210,4 @@ CREATE TABLE dead_letter (
     message           BLOB NOT NULL,
     UNIQUE (project_id, trace_id, span_id)
 ) STRICT;
+CREATE INDEX dead_letter_project ON dead_letter (project_id, dead_letter_id);

@@ -57,8 +57,8 @@ impl Store {
             project: span.project,
             message: Cow::Borrowed(&[]),
             schema_url: "",
-            name: "",
-            version: "",
+            name: "".into(),
+            version: "".into(),
         };
         let batch = Batch {
             partition: 0,
@@ -150,7 +150,7 @@ impl TestSpan {
             project: self.project,
             message: Cow::Owned(message.encode_to_vec()),
             schema_url: "",
-            service_name: self.service,
+            service_name: self.service.into(),
             service_version: None,
             service_instance: None,
             environment: None,
