@@ -1,7 +1,7 @@
 //! Every span ends in exactly one counted outcome.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use pulse_collector::telemetry::metrics::names;
+use pulse_collector::telemetry::metrics::ALL;
 
 use crate::daemon::Daemon;
 use crate::http;
@@ -86,7 +86,7 @@ fn every_documented_metric_is_exposed_and_no_other() {
     let exposed = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let mut exposed: Vec<&str> = exposed.filter_map(|rest| rest.split(' ').next()).collect();
     exposed.sort_unstable();
-    let mut documented: Vec<&str> = names::ALL.iter().map(|metric| metric.name).collect();
+    let mut documented: Vec<&str> = ALL.iter().map(|metric| metric.name).collect();
     documented.sort_unstable();
     let unknown: Vec<_> = exposed
         .iter()
@@ -94,7 +94,7 @@ fn every_documented_metric_is_exposed_and_no_other() {
         .collect();
     assert!(unknown.is_empty(), "not documented: {unknown:?}");
     // A series with labels appears when it first counts something; the rest is there from the start.
-    let unlabelled = names::ALL.iter().filter(|metric| metric.labels.is_empty());
+    let unlabelled = ALL.iter().filter(|metric| metric.labels.is_empty());
     let missing: Vec<_> = unlabelled
         .map(|metric| metric.name)
         .filter(|name| !exposed.contains(name))
