@@ -1,0 +1,43 @@
+//! End-to-end tests: the real binary, real sockets, real files, real SDKs. One promise a file.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::print_stderr,
+    clippy::cast_possible_truncation,
+    clippy::too_many_lines,
+    reason = "a test that goes wrong should end at once and say where"
+)]
+
+#[path = "../support/api.rs"]
+mod api;
+#[path = "../support/daemon.rs"]
+mod daemon;
+#[path = "../support/http.rs"]
+mod http;
+#[path = "../support/load.rs"]
+mod load;
+#[path = "../support/otlp.rs"]
+mod otlp;
+#[path = "../support/otlp_json.rs"]
+mod otlp_json;
+#[path = "../support/random.rs"]
+mod random;
+#[path = "../support/raw_grpc.rs"]
+mod raw_grpc;
+#[path = "../support/sdk.rs"]
+mod sdk;
+
+mod bad_input;
+mod duplicates;
+mod durability;
+mod full_disk;
+mod metrics;
+mod round_trip;
+mod sdk_node;
+mod sdk_python;
+mod sdk_rust;
+mod shutdown;
+mod startup;
+mod tls;
