@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Buckets a doubling is divided into.
-const BUCKETS_PER_DOUBLING: u32 = 4;
+const BUCKETS_PER_DOUBLING: u16 = 4;
 
 /// Counts of durations by bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -95,7 +95,7 @@ fn read_varint(bytes: &mut &[u8]) -> Result<u64, DecodeError> {
 }
 
 /// Sixty-four doublings and the bucket of zero.
-const BUCKET_COUNT: u16 = 64 * BUCKETS_PER_DOUBLING as u16 + 1;
+const BUCKET_COUNT: u16 = 64 * BUCKETS_PER_DOUBLING + 1;
 
 /// Bucket 0 holds zero; then four buckets for each power of two.
 fn bucket_of(duration_ns: u64) -> u16 {
@@ -110,7 +110,7 @@ fn bucket_of(duration_ns: u64) -> u16 {
     };
     let sub = u16::try_from(below & 3).unwrap_or(3);
     let exponent = u16::try_from(exponent).unwrap_or(63);
-    exponent * 4 + sub + 1
+    exponent * BUCKETS_PER_DOUBLING + sub + 1
 }
 
 fn upper_bound(bucket: u16) -> u64 {
@@ -165,7 +165,7 @@ mod tests {
             let mut other = of(&right);
             other.merge(&of(&left));
             prop_assert_eq!(&one, &other);
-            prop_assert_eq!(one.count() as usize, left.len() + right.len());
+            prop_assert_eq!(one.count(), (left.len() + right.len()) as u64);
             prop_assert_eq!(Histogram::decode(&one.encode()).unwrap(), one);
             for duration in left.iter().chain(&right) {
                 let bound = upper_bound(bucket_of(*duration));

@@ -33,6 +33,8 @@ const PARTITION: u32 = 0;
 /// The running daemon, as far as stopping it needs.
 pub(super) struct Daemon {
     pub(super) tasks: Tasks,
+    /// Probes and metrics, answered until the very end.
+    _operations: Tasks,
     pub(super) log: Log,
     pub(super) abandon: CancellationToken,
     panics: Panics,
@@ -88,7 +90,7 @@ impl Listeners {
 pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lock = DataDirLock::acquire(&config.data_dir())?;
-    let listeners = Listeners::bind(&config)?;
+    let mut listeners = Listeners::bind(&config)?;
     let metrics = Metrics::new()?;
     let (writer, reader) = open_store(&config, clock.as_ref())?;
     let (log, log_reader) = open_log(&config, &writer, &metrics)?;
@@ -128,6 +130,7 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     let shutdown = tasks.shutdown_token();
     tasks.spawn("metrics-upkeep", metrics::upkeep(metrics.clone(), shutdown));
     let ingest = Ingest::new(log.clone(), limiter, clock, metrics.clone());
+    let operations = serve_operations(listeners.operations.take(), &metrics, &readiness)?;
     serve(
         listeners, &ingest, reader, &metrics, &readiness, &tasks, &config,
     )?;
@@ -135,6 +138,7 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     announce(&banner);
     Ok(Daemon {
         tasks,
+        _operations: operations,
         log,
         abandon,
         panics,
@@ -244,12 +248,23 @@ fn serve(
         metrics: metrics.clone(),
     };
     listeners.gateway.serve(state, tasks)?;
-    if let Some(bound) = listeners.operations {
+    Ok(())
+}
+
+/// Serves probes and metrics on tasks of their own, which do not end with the drain, so that
+/// `/readyz` tells of it.
+fn serve_operations(
+    bound: Option<Bound>,
+    metrics: &Metrics,
+    readiness: &Readiness,
+) -> Result<Tasks, Error> {
+    let (tasks, _panics) = Tasks::new();
+    if let Some(bound) = bound {
         let metrics = metrics.clone();
         let render = Arc::new(move || metrics.render());
-        health::serve(bound, readiness.clone(), render, tasks)?;
+        health::serve(bound, readiness.clone(), render, &tasks)?;
     }
-    Ok(())
+    Ok(tasks)
 }
 
 fn banner(config: &Config, listeners: &Listeners) -> Banner {

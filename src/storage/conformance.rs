@@ -358,6 +358,26 @@ pub(crate) fn times_at_the_ends_are_kept(backend: &mut impl Backend) {
     });
 }
 
+/// The numbers of the traces that match, in the order of the pages.
+fn list_in_pages_of_four(reader: &dyn SpanReader, filter: &TraceFilter) -> Vec<u8> {
+    runtime().block_on(async {
+        let mut page = PageRequest {
+            limit: 4,
+            after: None,
+        };
+        let mut found = Vec::new();
+        loop {
+            let answer = reader.list_traces(PROJECT, filter, &page).await.unwrap();
+            assert!(answer.items.len() <= 4);
+            found.extend(answer.items.iter().map(|trace| trace.trace_id.0[0]));
+            match answer.next {
+                Some(next) => page.after = Some(next),
+                None => return found,
+            }
+        }
+    })
+}
+
 // Scenario: traces of two services, some failed, listed page by page with filters.
 // Guarantees: newest first, complete, nothing twice, only what matches.
 pub(crate) fn lists_page_through_what_matches(backend: &mut impl Backend) {
@@ -383,25 +403,7 @@ pub(crate) fn lists_page_through_what_matches(backend: &mut impl Backend) {
             &[request(service, spans)],
         );
     }
-    let reader = backend.reader();
-    let listed = |filter: TraceFilter| {
-        runtime().block_on(async {
-            let mut page = PageRequest {
-                limit: 4,
-                after: None,
-            };
-            let mut found = Vec::new();
-            loop {
-                let answer = reader.list_traces(PROJECT, &filter, &page).await.unwrap();
-                assert!(answer.items.len() <= 4);
-                found.extend(answer.items.iter().map(|trace| trace.trace_id.0[0]));
-                match answer.next {
-                    Some(next) => page.after = Some(next),
-                    None => return found,
-                }
-            }
-        })
-    };
+    let listed = |filter: TraceFilter| list_in_pages_of_four(backend.reader(), &filter);
     let all: Vec<u8> = (1..=30).rev().collect();
     let only = |keep: fn(&u8) -> bool| all.iter().copied().filter(keep).collect::<Vec<_>>();
     assert_eq!(listed(TraceFilter::default()), all);

@@ -100,12 +100,11 @@ impl<'a> Summary<'a> {
                 span_id: span.span_id,
                 name: name.clone(),
                 error_type: span.basics.error_type.map(Cow::Borrowed),
-                message: Cow::Borrowed(
-                    match (span.status_message.as_ref(), span.basics.error_message) {
-                        ("", Some(message)) => message,
-                        (message, _) => message,
-                    },
-                ),
+                message: Cow::Borrowed(if span.status_message.is_empty() {
+                    span.basics.error_message.unwrap_or_default()
+                } else {
+                    &span.status_message
+                }),
             }),
             head: Head {
                 has_parent: span.parent_span_id.is_some(),

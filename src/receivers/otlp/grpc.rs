@@ -36,8 +36,11 @@ use crate::telemetry::health::Readiness;
 
 /// Path of the only method of the trace service.
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// Descriptors of the trace service, for reflection.
-const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/otlp_descriptors.bin"));
+/// What reflection lists; the descriptors hold services that are not served, too.
+const REFLECTED_SERVICES: [&str; 2] = [
+    "opentelemetry.proto.collector.trace.v1.TraceService",
+    "grpc.health.v1.Health",
+];
 /// Largest request to the health and reflection services.
 const SMALL_MESSAGE_MAX: usize = 16 << 10;
 
@@ -269,9 +272,13 @@ pub(super) fn service<S: TraceSink>(
     let health = health.max_decoding_message_size(SMALL_MESSAGE_MAX);
     report_health(reporter, readiness, tasks);
     let descriptors = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(OTLP_DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        let builder = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(opentelemetry_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        REFLECTED_SERVICES.into_iter().fold(
+            builder,
+            tonic_reflection::server::Builder::with_service_name,
+        )
     };
     let reflection = descriptors().build_v1()?;
     let reflection = reflection.max_decoding_message_size(SMALL_MESSAGE_MAX);
