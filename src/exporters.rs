@@ -1,1 +1,3 @@
-//! exporters
+//! What takes spans out of the pipeline. Today that is the store.
+
+pub mod storage;

@@ -1,9 +1,45 @@
 //! The HTTP query API.
+//!
+//! Reads only: every route is a GET (and HEAD) that asks the store one bounded question. Layers,
+//! outermost first: the envelope (request id, panics, problem bodies, cache headers), then the
+//! routes of `routes`. Each handler reads its `params`, asks the [`SpanReader`] for the
+//! project of its `caller`, and `render`s the answer. What goes wrong is a `problem`.
 
+mod caller;
+mod cursor;
+mod envelope;
+mod listen;
+mod lists;
+mod params;
+mod problem;
+mod render;
+mod routes;
+mod spans;
+mod traces;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json, Router, middleware};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
+use crate::storage::{Page, SpanReader};
+use crate::telemetry::metrics::Metrics;
+use cursor::{Binding, Cursors};
+use envelope::RequestIds;
+use problem::{Code, Problem};
+
+pub use listen::Listener;
+
+/// Traces rendered at once: each may hold tens of megabytes.
+const TRACES_AT_ONCE: usize = 4;
 
 /// `gateway`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,4 +82,87 @@ impl Default for Config {
             idle_timeout: Duration::seconds(60),
         }
     }
+}
+
+/// What the gateway is built from.
+#[derive(Clone)]
+pub struct State {
+    /// Answers the queries.
+    pub reader: Arc<dyn SpanReader>,
+    /// Limits of pages and time.
+    pub config: Config,
+    /// Our own metrics.
+    pub metrics: Metrics,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("State")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What handlers share.
+struct Shared {
+    reader: Arc<dyn SpanReader>,
+    config: Config,
+    metrics: Metrics,
+    cursors: Cursors,
+    request_ids: RequestIds,
+    /// Bounds the memory of trace answers.
+    trace_permits: Semaphore,
+}
+
+/// Builds the API. Listening, TLS, cross-origin rules and connection limits are the caller's.
+pub fn router(state: State) -> Router {
+    let shared = Arc::new(Shared {
+        cursors: Cursors::new(state.reader.cursor_key()),
+        reader: state.reader,
+        config: state.config,
+        metrics: state.metrics,
+        request_ids: RequestIds::new(),
+        trace_permits: Semaphore::new(TRACES_AT_ONCE),
+    });
+    routes::ROUTES
+        .iter()
+        .fold(Router::new(), |router, route| {
+            let named = middleware::map_response(move |response: Response| async move {
+                envelope::name_route(response, route.path)
+            });
+            router.route(
+                route.path,
+                (route.serve)().layer(Extension(route)).layer(named),
+            )
+        })
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&shared),
+            envelope::wrap,
+        ))
+        .with_state(shared)
+}
+
+async fn no_such_route() -> Problem {
+    Problem::new(
+        Code::NoSuchRoute,
+        "nothing is served at this path; see /openapi.json",
+    )
+}
+
+async fn method_not_allowed() -> Problem {
+    Problem::new(Code::MethodNotAllowed, "use GET or HEAD")
+}
+
+/// Answers a page of a list.
+fn list_answer<T, J>(shared: &Shared, binding: &Binding, page: Page<T>) -> Response
+where
+    J: From<T> + Serialize,
+{
+    let next = page.next.as_ref();
+    let next_cursor = next.map(|cursor| shared.cursors.seal(binding, cursor));
+    let items = page.items.into_iter().map(J::from).collect();
+    Json(render::List::<J> { items, next_cursor }).into_response()
 }

@@ -12,6 +12,7 @@
 //! 4. [`storage`] writes rows, summaries, rollups and the log checkpoint in one transaction.
 //! 5. The [`gateway`] answers queries from the store.
 
+pub mod auth;
 pub mod bench;
 pub mod cli;
 pub mod config;

@@ -1,10 +1,26 @@
 //! From an admitted request to the log: per-span validation, exactly one counted outcome for
 //! every span, and the answer for the client.
+//!
+//! A request that [`Ingest::export_traces`] answers with `Ok` is durable. Dropping the future
+//! before it answers (the client gave up, the deadline passed) may leave the request stored; the
+//! client's retry is then recognised span by span.
+
+pub mod clock;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::model::ProjectId;
 use crate::otlp::Failure;
+use crate::otlp::protobuf::{self, Checked};
+use crate::processors::memory_limiter::{MemoryLimiter, Reservation};
+use crate::queue::{self, Entry, Log, PayloadKind};
+use crate::telemetry::metrics::{Metrics, SpanOutcomes};
+
+use clock::Clock;
 
 /// How a request came in; label of the receiver's metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -28,19 +44,66 @@ pub struct TracesAccepted {
 
 /// The way into the pipeline, shared by all receivers.
 #[derive(Debug, Clone)]
-pub struct Ingest {}
+pub struct Ingest {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    log: Log,
+    limiter: Arc<MemoryLimiter>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    /// Requests let in and not answered yet.
+    in_flight: AtomicU64,
+}
 
 /// A request that was let in. Holds its memory budget until dropped.
 #[derive(Debug)]
-pub struct Admission {}
+pub struct Admission {
+    transport: Transport,
+    reservation: Reservation,
+    shared: Arc<Shared>,
+}
+
+/// When to come back to a full or failing log: it empties at the pace of the store.
+const LOG_RETRY_AFTER: Duration = Duration::from_secs(2);
 
 impl Ingest {
+    /// Makes the way into a log.
+    #[must_use]
+    pub fn new(
+        log: Log,
+        limiter: Arc<MemoryLimiter>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+    ) -> Self {
+        let in_flight = AtomicU64::new(0);
+        Self {
+            shared: Arc::new(Shared {
+                log,
+                limiter,
+                clock,
+                metrics,
+                in_flight,
+            }),
+        }
+    }
+
     /// Lets a request in, before its body is read.
     ///
     /// # Errors
-    /// [`Failure::ShuttingDown`], [`Failure::Overloaded`].
-    pub fn admit(&self, _transport: Transport) -> Result<Admission, Failure> {
-        Err(Failure::ShuttingDown)
+    /// [`Failure::Overloaded`] under memory pressure.
+    pub fn admit(&self, transport: Transport) -> Result<Admission, Failure> {
+        let reservation = self.shared.limiter.admit()?;
+        let shared = Arc::clone(&self.shared);
+        shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        shared.sample_in_flight();
+        Ok(Admission {
+            transport,
+            reservation,
+            shared,
+        })
     }
 
     /// Validates an `ExportTraceServiceRequest` span by span, appends it to the log and returns
@@ -48,14 +111,87 @@ impl Ingest {
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the bytes are not such a message; [`Failure::Overloaded`] when
-    /// the log can't take it now.
+    /// the log can't take it now; [`Failure::ShuttingDown`].
     pub async fn export_traces(
         &self,
-        _admission: &mut Admission,
-        _project: ProjectId,
-        _payload: Bytes,
+        admission: &mut Admission,
+        project: ProjectId,
+        payload: Bytes,
     ) -> Result<TracesAccepted, Failure> {
-        Err(Failure::ShuttingDown)
+        let checked =
+            protobuf::check_spans(&payload, |_| {}).map_err(|error| Failure::Malformed {
+                field: Some(error.path()),
+                message: error.to_string(),
+            })?;
+        let valid = checked.spans - checked.rejected;
+        let mut outcomes = SpanOutcomes {
+            rejected: checked.rejected,
+            ..SpanOutcomes::default()
+        };
+        let result = if valid == 0 {
+            Ok(())
+        } else {
+            self.append(project, payload).await
+        };
+        match result {
+            Ok(()) => outcomes.accepted = valid,
+            Err(_) => outcomes.refused = valid,
+        }
+        self.shared
+            .metrics
+            .receiver_spans(admission.transport, outcomes);
+        result.map(|()| accepted(&checked))
+    }
+
+    async fn append(&self, project: ProjectId, payload: Bytes) -> Result<(), Failure> {
+        let entry = Entry {
+            project,
+            received_unix_nano: self.shared.clock.unix_nano(),
+            kind: PayloadKind::OtlpTraces,
+            payload,
+        };
+        self.shared
+            .log
+            .append(entry)
+            .await
+            .map(drop)
+            .map_err(|error| failure_of(&error))
+    }
+}
+
+fn accepted(checked: &Checked) -> TracesAccepted {
+    let error_message = match &checked.first_rejection {
+        Some(rejection) => format!(
+            "rejected {} of {} spans; first: {rejection}",
+            checked.rejected, checked.spans
+        ),
+        None => String::new(),
+    };
+    TracesAccepted {
+        rejected_spans: checked.rejected,
+        error_message,
+    }
+}
+
+/// What a failed append means for the client. Everything about the log may pass, except that the
+/// record does not fit into it at all.
+fn failure_of(error: &queue::Error) -> Failure {
+    let overloaded = |message: &str| Failure::Overloaded {
+        message: message.to_owned(),
+        retry_after: LOG_RETRY_AFTER,
+    };
+    match error {
+        queue::Error::Closed => Failure::ShuttingDown,
+        queue::Error::Full { .. } => overloaded("the log is full: the store is behind"),
+        _ => overloaded("the log can't be written now"),
+    }
+}
+
+impl Shared {
+    fn sample_in_flight(&self) {
+        let requests = self.in_flight.load(Ordering::Relaxed);
+        self.metrics
+            .receiver_in_flight(requests, self.limiter.in_flight_bytes());
     }
 }
 
@@ -64,7 +200,14 @@ impl Admission {
     ///
     /// # Errors
     /// [`Failure::Overloaded`] when the budget for request bodies is used up.
-    pub fn reserve(&mut self, _bytes: usize) -> Result<(), Failure> {
-        Ok(())
+    pub fn reserve(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.reservation.reserve(bytes)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.shared.sample_in_flight();
     }
 }

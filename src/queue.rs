@@ -1,10 +1,77 @@
-//! The durable log between receivers and store.
+//! The durable log between receivers and store: what makes an acknowledgement mean something.
+//!
+//! # Constraints
+//!
+//! - A record is acknowledged after it is on stable storage ([`Durability::SyncBeforeAck`]), is
+//!   handed to the one reader in order of position, and comes back after any crash until it is
+//!   released. Losing one needs a damaged disk, and is then counted.
+//! - A disk that fails or fills up refuses requests, retryably, and recovers without a restart. A
+//!   sync that failed is never tried again on the same file.
+//! - Nothing that is found on disk stops a start, but for a newer format.
+//! - Bytes on disk, bytes waiting for the disk and bytes in memory have limits.
+//!
+//! # Format
+//!
+//! A partition is a directory of segment files; a segment is a header block and groups of records.
+//! A group starts on a 4096-byte boundary and is padded to one with zeros, so that no block with
+//! an acknowledged record is ever written again. Segments are allocated in full before they are
+//! used, and one that has been released is used again under a new name. See the modules `segment`
+//! and `record` for the bytes; each segment has a random epoch that its records repeat, so that
+//! neither what a recycled file held before nor what a client sends can pass for a record.
+//!
+//! # Write
+//!
+//! One named thread owns the files. It takes all requests that have arrived, writes them as one
+//! group with direct I/O through one reused buffer, syncs once and answers all; meanwhile the next
+//! group gathers. Direct I/O takes 0.15 to 0.20 CPU-seconds per GB against 0.26 through the page
+//! cache, which it leaves to the store. Without direct I/O in the file system the same writes
+//! are buffered.
+//!
+//! A failed write or sync acknowledges nothing of its group. The segment is abandoned and a new
+//! one begun, at once or every 500 ms until that works. The records of the failed group may come
+//! back after a crash, as those of any request whose answer was lost.
+//!
+//! # Read
+//!
+//! The reader takes records from memory as long as it keeps up, and reads the files otherwise.
+//!
+//! # Recover
+//!
+//! A start reads the segments that hold anything not stored yet, verifies every checksum and
+//! skips what is damaged, losing only the records that are hit: the length in a header is trusted
+//! on its own checksum, and behind a damaged header the next one is searched. Each record says what
+//! was durable when it was written, which tells lost records from those that were cut off before
+//! they were acknowledged. Recovered segments are never written to.
 
+mod buffer;
+mod error;
+mod file;
+mod gaps;
+pub mod inspect;
+mod log;
+mod reader;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod tail;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::Error;
+pub use log::{Log, open};
+pub use reader::{Next, Reader};
+
+use std::fmt;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ByteSize, Duration};
+use crate::model::ProjectId;
 
 /// `queue`: the log that makes an acknowledgement durable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,5 +120,115 @@ impl Default for Config {
 
 /// Sequence number of a record in one partition of the log. The first record is 1; numbers are
 /// never used twice, and a gap means lost records.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 pub struct Position(pub u64);
+
+/// What a payload is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PayloadKind {
+    /// An OTLP `ExportTraceServiceRequest` in protobuf.
+    OtlpTraces = 1,
+}
+
+impl PayloadKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        (byte == Self::OtlpTraces as u8).then_some(Self::OtlpTraces)
+    }
+}
+
+/// What is appended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Whose it is.
+    pub project: ProjectId,
+    /// When it was received, in nanoseconds since the Unix epoch.
+    pub received_unix_nano: u64,
+    /// What the payload is.
+    pub kind: PayloadKind,
+    /// At most 64 MiB.
+    pub payload: Bytes,
+}
+
+/// What is read back: an [`Entry`] with its position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Where it is in the log.
+    pub position: Position,
+    /// Whose it is.
+    pub project: ProjectId,
+    /// When it was received, in nanoseconds since the Unix epoch.
+    pub received_unix_nano: u64,
+    /// What the payload is.
+    pub kind: PayloadKind,
+    /// The bytes as they were appended.
+    pub payload: Bytes,
+}
+
+/// The state of one partition of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// Bytes of log on disk: whole segments, and what is written of the current one.
+    pub bytes_used: u64,
+    /// Bytes beyond which appends are refused.
+    pub bytes_capacity: u64,
+    /// Bytes of records kept in memory for the reader.
+    pub bytes_in_memory: u64,
+    /// Position after the last acknowledged record.
+    pub next_position: Position,
+    /// Segments that are not released.
+    pub segments: usize,
+    /// Segments in which damage was found since the start.
+    pub damaged_segments: u64,
+    /// Acknowledged records found missing since the start.
+    pub lost_records: u64,
+    /// Writes, syncs and creations of segments that failed since the start.
+    pub failures: u64,
+    /// Records that are not released.
+    pub unstored_records: u64,
+    /// Bytes of payload not released, estimated from the averages of partly released segments.
+    pub unstored_bytes: u64,
+    /// Whether an append would be tried: false after the disk failed or the log was full, until
+    /// that has changed, and once the log is closed.
+    pub writable: bool,
+}
+
+/// What a start found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RecoveryReport {
+    /// Segments with records that are not stored.
+    pub segments: usize,
+    /// Whole records that are not stored; the reader returns them first.
+    pub records: u64,
+    /// Bytes of their payloads.
+    pub payload_bytes: u64,
+    /// Acknowledged records that are gone.
+    pub lost_records: u64,
+    /// Records missing from a group of which others were found, and of which nothing says that
+    /// it was acknowledged: normally the write that a power loss interrupted.
+    pub torn_records: u64,
+    /// The remains of a record follow the last whole one: normally likewise.
+    pub torn_tail: bool,
+    /// Names of damaged segments. Each stays in the directory with `.damaged` after its name.
+    pub damaged_segments: Vec<String>,
+    /// The position that the next record gets.
+    pub next_position: Position,
+}
+
+/// Hears what the log thread does. Called on that thread, so it must not block.
+pub trait Observer: Send + Sync + fmt::Debug {
+    /// A sync succeeded.
+    fn fsync(&self, took: std::time::Duration) {
+        let _ = took;
+    }
+
+    /// A group was acknowledged.
+    fn group(&self, records: usize, payload_bytes: usize) {
+        let _ = (records, payload_bytes);
+    }
+}
+
+/// Hears nothing.
+impl Observer for () {}

@@ -1,1 +1,266 @@
-//! semconv
+//! Which attributes become columns. Pure: a property of the span alone, so that a replay of the
+//! log gives the same row.
+//!
+//! Attributes stay stored as they came; a column is a copy for filtering and grouping.
+
+use crate::model::span::{Basics, Operation};
+
+/// Longest text copied to a column, in bytes; a longer one is cut, the attribute keeps it whole.
+const COLUMN_BYTES_MAX: usize = 512;
+
+/// An attribute value, as far as columns are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A string.
+    Text(&'a str),
+    /// An integer.
+    Integer(i64),
+    /// Anything else.
+    Other,
+}
+
+/// Collects the columns of one span from its attributes and events, in any order.
+#[derive(Debug, Default)]
+pub struct Collector<'a> {
+    basics: Basics<'a>,
+    genai_operation: Option<&'a str>,
+    is_http: bool,
+    is_db: bool,
+    is_rpc: bool,
+    is_messaging: bool,
+    /// Rank of the name each column was taken from; a lower one wins.
+    ranks: [u8; COLUMN_COUNT],
+}
+
+const COLUMN_COUNT: usize = 16;
+
+/// Columns with several names.
+#[derive(Debug, Clone, Copy)]
+enum Column {
+    Provider,
+    RequestModel,
+    ResponseModel,
+    Session,
+    User,
+    ErrorType,
+    HttpMethod,
+    HttpRoute,
+    HttpStatus,
+    DbSystem,
+    DbOperation,
+    RpcSystem,
+    RpcService,
+    RpcMethod,
+    GenAiOperation,
+    Messaging,
+}
+
+/// Which column a key feeds, and the rank of the name among the column's names (1 is best).
+fn column_of(key: &str) -> Option<(Column, u8)> {
+    let found = match key {
+        "gen_ai.operation.name" => (Column::GenAiOperation, 1),
+        "gen_ai.provider.name" => (Column::Provider, 1),
+        "gen_ai.system" => (Column::Provider, 2),
+        "gen_ai.request.model" => (Column::RequestModel, 1),
+        "gen_ai.response.model" => (Column::ResponseModel, 1),
+        "session.id" => (Column::Session, 1),
+        "gen_ai.conversation.id" => (Column::Session, 2),
+        "user.id" => (Column::User, 1),
+        "enduser.id" => (Column::User, 2),
+        "error.type" => (Column::ErrorType, 1),
+        "http.request.method" => (Column::HttpMethod, 1),
+        "http.method" => (Column::HttpMethod, 2),
+        "http.route" => (Column::HttpRoute, 1),
+        "url.path" => (Column::HttpRoute, 2),
+        "http.target" => (Column::HttpRoute, 3),
+        "http.response.status_code" => (Column::HttpStatus, 1),
+        "http.status_code" => (Column::HttpStatus, 2),
+        "db.system.name" => (Column::DbSystem, 1),
+        "db.system" => (Column::DbSystem, 2),
+        "db.operation.name" => (Column::DbOperation, 1),
+        "db.operation" => (Column::DbOperation, 2),
+        "rpc.system.name" => (Column::RpcSystem, 1),
+        "rpc.system" => (Column::RpcSystem, 2),
+        "rpc.service" => (Column::RpcService, 1),
+        "rpc.method" => (Column::RpcMethod, 1),
+        "messaging.system" => (Column::Messaging, 1),
+        _ => return None,
+    };
+    Some(found)
+}
+
+impl<'a> Collector<'a> {
+    /// Takes an attribute of the span.
+    pub fn attribute(&mut self, key: &str, value: Value<'a>) {
+        let Some((column, rank)) = column_of(key) else {
+            return;
+        };
+        let usable = match value {
+            Value::Text(text) => !text.is_empty(),
+            Value::Integer(_) => matches!(column, Column::HttpStatus),
+            Value::Other => false,
+        };
+        if !usable || !self.outranks(column, rank) {
+            return;
+        }
+        match value {
+            Value::Text(text) => self.set_text(column, cut(text)),
+            Value::Integer(number) => self.basics.http_status_code = Some(number),
+            Value::Other => {}
+        }
+    }
+
+    /// Takes an attribute of an event named `exception`; the last exception wins.
+    pub fn exception_attribute(&mut self, key: &str, value: Value<'a>) {
+        let Value::Text(text) = value else { return };
+        match key {
+            // An `error.type` on the span itself is the better source.
+            "exception.type" if self.outranks(Column::ErrorType, 2) => {
+                self.basics.error_type = Some(cut(text));
+            }
+            "exception.message" => self.basics.error_message = Some(cut(text)),
+            _ => {}
+        }
+    }
+
+    /// The columns.
+    #[must_use]
+    pub fn finish(mut self) -> Basics<'a> {
+        self.basics.operation = match self.genai_operation {
+            Some(name) => Operation::GenAi(name),
+            None if self.is_rpc => Operation::Rpc,
+            None if self.is_db => Operation::Db,
+            None if self.is_messaging => Operation::Messaging,
+            None if self.is_http => Operation::Http,
+            None => Operation::Other,
+        };
+        self.basics
+    }
+
+    /// Whether a name of this rank is at least as good as the one the column has; remembers it.
+    fn outranks(&mut self, column: Column, rank: u8) -> bool {
+        let Some(best) = self.ranks.get_mut(column as usize) else {
+            return false;
+        };
+        let wins = *best == 0 || rank <= *best;
+        if wins {
+            *best = rank;
+        }
+        wins
+    }
+
+    fn set_text(&mut self, column: Column, text: &'a str) {
+        let basics = &mut self.basics;
+        match column {
+            Column::Provider => basics.provider = Some(text),
+            Column::RequestModel => basics.request_model = Some(text),
+            Column::ResponseModel => basics.response_model = Some(text),
+            Column::Session => basics.session_id = Some(text),
+            Column::User => basics.user_id = Some(text),
+            Column::ErrorType => basics.error_type = Some(text),
+            Column::HttpMethod => {
+                self.is_http = true;
+                basics.http_method = Some(text);
+            }
+            Column::HttpRoute => basics.http_route = Some(text),
+            Column::HttpStatus => basics.http_status_code = text.parse().ok(),
+            Column::DbSystem => {
+                self.is_db = true;
+                basics.db_system = Some(text);
+            }
+            Column::DbOperation => basics.db_operation = Some(text),
+            Column::RpcSystem => {
+                self.is_rpc = true;
+                basics.rpc_system = Some(text);
+            }
+            Column::RpcService => basics.rpc_service = Some(text),
+            Column::RpcMethod => basics.rpc_method = Some(text),
+            Column::GenAiOperation => self.genai_operation = Some(text),
+            Column::Messaging => self.is_messaging = true,
+        }
+    }
+}
+
+/// Cuts a text for a column at a character boundary.
+#[must_use]
+pub fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(COLUMN_BYTES_MAX))
+        .unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn basics<'a>(attributes: &[(&str, Value<'a>)]) -> Basics<'a> {
+        let mut collector = Collector::default();
+        for (key, value) in attributes {
+            collector.attribute(key, *value);
+        }
+        collector.finish()
+    }
+
+    #[test]
+    fn newer_names_win_in_either_order() {
+        let new = ("http.request.method", Value::Text("GET"));
+        let old = ("http.method", Value::Text("POST"));
+        assert_eq!(basics(&[new, old]).http_method, Some("GET"));
+        assert_eq!(basics(&[old, new]).http_method, Some("GET"));
+        assert_eq!(basics(&[old]).http_method, Some("POST"));
+        assert_eq!(basics(&[old]).operation, Operation::Http);
+    }
+
+    #[test]
+    fn the_operation_is_the_most_specific_one() {
+        let http = ("http.request.method", Value::Text("POST"));
+        let rpc = ("rpc.system", Value::Text("grpc"));
+        let chat = ("gen_ai.operation.name", Value::Text("chat"));
+        assert_eq!(basics(&[http, rpc]).operation, Operation::Rpc);
+        assert_eq!(basics(&[chat, http]).operation, Operation::GenAi("chat"));
+        assert_eq!(basics(&[]).operation, Operation::Other);
+    }
+
+    #[test]
+    fn unusable_values_leave_the_column_to_the_next_name() {
+        let empty = ("session.id", Value::Text(""));
+        let other = ("session.id", Value::Integer(7));
+        let older = ("gen_ai.conversation.id", Value::Text("c1"));
+        assert_eq!(basics(&[empty, older]).session_id, Some("c1"));
+        assert_eq!(basics(&[older, other]).session_id, Some("c1"));
+    }
+
+    #[test]
+    fn status_codes_come_as_numbers_or_text() {
+        let number = ("http.response.status_code", Value::Integer(503));
+        let text = ("http.status_code", Value::Text("404"));
+        assert_eq!(basics(&[number]).http_status_code, Some(503));
+        assert_eq!(basics(&[text]).http_status_code, Some(404));
+    }
+
+    #[test]
+    fn exceptions_name_the_error_unless_the_span_does() {
+        let mut collector = Collector::default();
+        collector.exception_attribute("exception.type", Value::Text("First"));
+        collector.exception_attribute("exception.type", Value::Text("ValueError"));
+        collector.exception_attribute("exception.message", Value::Text("bad"));
+        let basics = collector.finish();
+        assert_eq!(
+            (basics.error_type, basics.error_message),
+            (Some("ValueError"), Some("bad"))
+        );
+
+        let mut collector = Collector::default();
+        collector.attribute("error.type", Value::Text("timeout"));
+        collector.exception_attribute("exception.type", Value::Text("ValueError"));
+        assert_eq!(collector.finish().error_type, Some("timeout"));
+    }
+
+    #[test]
+    fn long_texts_are_cut_at_a_character() {
+        let text = "é".repeat(300);
+        let session = basics(&[("session.id", Value::Text(&text))])
+            .session_id
+            .unwrap();
+        assert_eq!(session, "é".repeat(256));
+    }
+}

@@ -13,9 +13,12 @@
 //!
 //! This module and its parts are the only place with SQL.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod content;
 pub mod query;
 pub mod sqlite;
+pub mod summary;
 pub mod write;
 
 use std::path::PathBuf;

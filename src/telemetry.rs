@@ -1,5 +1,6 @@
 //! Our own logs, metrics and health.
 
+pub mod health;
 pub mod logs;
 pub mod metrics;
 pub mod process;

@@ -1,10 +1,17 @@
 //! Byte sizes and durations as people write them: `64MiB`, `200ms`, `30d`.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 use std::time::Duration as StdDuration;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// What a size looks like, for error messages.
+const SIZE_EXPECTED: &str = "a size such as 512KiB, 64MiB or 10GiB";
+/// What a duration looks like, for error messages.
+const DURATION_EXPECTED: &str = "a duration with its unit, such as 200ms, 10s, 5m, 12h or 30d";
 
 /// Reason a size or duration was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq, Clone)]
@@ -70,7 +77,7 @@ impl FromStr for ByteSize {
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
         let syntax = || ParseUnitError::Syntax {
-            expected: "a size such as 512KiB, 64MiB or 10GiB",
+            expected: SIZE_EXPECTED,
             text: text.to_owned(),
         };
         let trimmed = text.trim();
@@ -150,7 +157,7 @@ impl FromStr for Duration {
 
     fn from_str(text: &str) -> Result<Self, ParseUnitError> {
         let syntax = || ParseUnitError::Syntax {
-            expected: "a duration with its unit, such as 200ms, 10s, 5m, 12h or 30d",
+            expected: DURATION_EXPECTED,
             text: text.to_owned(),
         };
         let trimmed = text.trim();
@@ -193,29 +200,39 @@ impl fmt::Display for Duration {
     }
 }
 
-/// A YAML scalar that may be written as a number or as text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum NumberOrText {
-    Number(u64),
-    Text(String),
+/// Reads a YAML scalar that may be written as a number or as text.
+struct NumberOrText<T> {
+    expected: &'static str,
+    parsed: PhantomData<T>,
 }
 
-impl NumberOrText {
-    fn into_text(self) -> String {
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => text,
-        }
+impl<T> Visitor<'_> for NumberOrText<T>
+where
+    T: FromStr<Err = ParseUnitError>,
+{
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.expected)
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
 macro_rules! serde_as_text {
-    ($name:ident) => {
+    ($name:ident, $expected:expr) => {
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = NumberOrText::deserialize(deserializer)?.into_text();
-                text.parse().map_err(serde::de::Error::custom)
+                deserializer.deserialize_any(NumberOrText {
+                    expected: $expected,
+                    parsed: PhantomData,
+                })
             }
         }
 
@@ -227,8 +244,8 @@ macro_rules! serde_as_text {
     };
 }
 
-serde_as_text!(ByteSize);
-serde_as_text!(Duration);
+serde_as_text!(ByteSize, SIZE_EXPECTED);
+serde_as_text!(Duration, DURATION_EXPECTED);
 
 #[cfg(test)]
 mod tests {

@@ -147,3 +147,72 @@ impl<'a> Operation<'a> {
         }
     }
 }
+
+/// What is implausible about the times of a span. Such a span is kept, with these marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeMarks(pub u8);
+
+/// A start this far ahead of the time of receipt can't be a plausible clock difference, ns.
+const FUTURE_TOLERANCE_NS: u64 = 24 * 3600 * 1_000_000_000;
+/// A start this far before the time of receipt is older than any backfill we expect, ns.
+const PAST_TOLERANCE_NS: u64 = 10 * 365 * 24 * 3600 * 1_000_000_000;
+
+impl TimeMarks {
+    /// The names of the marks, in bit order.
+    const NAMES: [&'static str; 4] = [
+        "end_before_start",
+        "start_missing",
+        "start_in_future",
+        "start_in_distant_past",
+    ];
+
+    /// Judges a span's times against the time of receipt. All in ns since the Unix epoch.
+    #[must_use]
+    pub const fn judge(start: u64, end: u64, received: u64) -> Self {
+        let mut bits = 0;
+        if end < start {
+            bits |= 1;
+        }
+        if start == 0 {
+            bits |= 2;
+        } else if start > received.saturating_add(FUTURE_TOLERANCE_NS) {
+            bits |= 4;
+        } else if start < received.saturating_sub(PAST_TOLERANCE_NS) {
+            bits |= 8;
+        }
+        Self(bits)
+    }
+
+    /// The names of the marks that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES
+            .into_iter()
+            .enumerate()
+            .filter_map(move |(bit, name)| (self.0 & (1 << bit) != 0).then_some(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn implausible_times_are_marked() {
+        let day = FUTURE_TOLERANCE_NS;
+        let now = 1_800_000_000_000_000_000;
+        let marks = |start, end| {
+            TimeMarks::judge(start, end, now)
+                .names()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(marks(now - day, now), Vec::<&str>::new());
+        assert_eq!(marks(now, now - 1), ["end_before_start"]);
+        assert_eq!(marks(0, now), ["start_missing"]);
+        assert_eq!(
+            marks(now + day + 1, now),
+            ["end_before_start", "start_in_future"]
+        );
+        assert_eq!(marks(u64::MAX, u64::MAX), ["start_in_future"]);
+        assert_eq!(marks(1, now), ["start_in_distant_past"]);
+    }
+}

@@ -1,6 +1,26 @@
 //! The one table that turns an outcome into a gRPC or HTTP code.
+//!
+//! A client retries or throws data away by the code alone, so a wrong row loses data or loops.
+//! Codes that clients would retry although it is no use (`OUT_OF_RANGE`, `DATA_LOSS`) are never
+//! sent. Texts are cut to less than 1 KiB.
 
 use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::json;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// Longest text sent, in bytes.
+const MESSAGE_BYTES_MAX: usize = 1000;
+/// Longest field path sent, in bytes.
+const FIELD_BYTES_MAX: usize = 200;
+/// Shortest and longest hint when to come back, in seconds: long enough to recover, short enough
+/// that clients don't run out of patience.
+const RETRY_SECONDS: (u64, u64) = (1, 30);
+/// A stopping server asks its clients to look for another one soon.
+const SHUTDOWN_RETRY: Duration = Duration::from_secs(1);
 
 /// Why a request was not accepted. Clients decide between *retry* and *throw away* by the code
 /// this becomes, so each variant is one row of the OTLP outcome table.
@@ -81,3 +101,150 @@ pub enum Failure {
     #[error("internal error")]
     Internal,
 }
+
+impl Failure {
+    /// The gRPC code.
+    #[must_use]
+    pub fn grpc_code(&self) -> Code {
+        self.codes().0
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn http_status(&self) -> StatusCode {
+        self.codes().1
+    }
+
+    /// The table.
+    fn codes(&self) -> (Code, StatusCode) {
+        match self {
+            Self::Malformed { .. } => (Code::InvalidArgument, StatusCode::BAD_REQUEST),
+            Self::TooLarge { .. } => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE),
+            Self::UnsupportedType { .. } | Self::UnsupportedEncoding { .. } => {
+                (Code::Unimplemented, StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            }
+            Self::NotServed { .. } => (Code::Unimplemented, StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed { .. } => (Code::Unimplemented, StatusCode::METHOD_NOT_ALLOWED),
+            Self::HeadersTooLarge => (
+                Code::ResourceExhausted,
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            ),
+            Self::RequestTimeout => (Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT),
+            Self::Unauthenticated => (Code::Unauthenticated, StatusCode::UNAUTHORIZED),
+            Self::PermissionDenied { .. } => (Code::PermissionDenied, StatusCode::FORBIDDEN),
+            Self::Overloaded { .. } | Self::ShuttingDown => {
+                (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Self::DeadlineExceeded => (Code::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
+            Self::Internal => (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
+        }
+    }
+
+    /// Whether an OTLP/HTTP client sends the same request again. A gRPC client does so in the same
+    /// cases, and also after [`Failure::RequestTimeout`].
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self.http_status(),
+            StatusCode::TOO_MANY_REQUESTS
+                | StatusCode::BAD_GATEWAY
+                | StatusCode::SERVICE_UNAVAILABLE
+                | StatusCode::GATEWAY_TIMEOUT
+        )
+    }
+
+    /// When to come back, in whole seconds from 1 to 30: for `Retry-After` and `RetryInfo`. Spread
+    /// over clients as far as the maker of the failure did so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        let wish = match self {
+            Self::Overloaded { retry_after, .. } => *retry_after,
+            Self::ShuttingDown => SHUTDOWN_RETRY,
+            _ => return None,
+        };
+        let seconds = wish.as_secs() + u64::from(wish.subsec_nanos() > 0);
+        let (shortest, longest) = RETRY_SECONDS;
+        Some(Duration::from_secs(seconds.clamp(shortest, longest)))
+    }
+
+    /// The gRPC status, with `RetryInfo` or `BadRequest` details where the table has them.
+    #[must_use]
+    pub fn grpc_status(&self) -> Status {
+        let details = self.details();
+        if details.retry_info().is_none() && details.bad_request().is_none() {
+            return Status::new(self.grpc_code(), self.message());
+        }
+        Status::with_error_details(self.grpc_code(), self.message(), details)
+    }
+
+    /// The body of the HTTP answer: a `google.rpc.Status`, in JSON or protobuf.
+    #[must_use]
+    pub fn http_body(&self, json: bool) -> Bytes {
+        if json {
+            return Bytes::from(self.json_status().to_string());
+        }
+        let status = Status::with_error_details(self.grpc_code(), self.message(), self.details());
+        // The details of a gRPC status are an encoded `google.rpc.Status`.
+        Bytes::copy_from_slice(status.details())
+    }
+
+    fn message(&self) -> String {
+        shorten(&self.to_string(), MESSAGE_BYTES_MAX)
+    }
+
+    /// The part of the request that is wrong, and why.
+    fn violation(&self) -> Option<(String, String)> {
+        let Self::Malformed { message, field } = self else {
+            return None;
+        };
+        Some((
+            shorten(field.as_deref().unwrap_or("body"), FIELD_BYTES_MAX),
+            shorten(message, FIELD_BYTES_MAX),
+        ))
+    }
+
+    fn details(&self) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        if let Some((field, description)) = self.violation() {
+            details.add_bad_request_violation(field, description);
+        }
+        if let Some(delay) = self.retry_after() {
+            details.set_retry_info(Some(delay));
+        }
+        details
+    }
+
+    fn json_status(&self) -> serde_json::Value {
+        let mut details = Vec::new();
+        if let Some((field, description)) = self.violation() {
+            details.push(json!({
+                "@type": "type.googleapis.com/google.rpc.BadRequest",
+                "fieldViolations": [{ "field": field, "description": description }],
+            }));
+        }
+        if let Some(delay) = self.retry_after() {
+            details.push(json!({
+                "@type": "type.googleapis.com/google.rpc.RetryInfo",
+                "retryDelay": format!("{}s", delay.as_secs()),
+            }));
+        }
+        let mut status = json!({ "code": i32::from(self.grpc_code()), "message": self.message() });
+        if let Some(members) = status.as_object_mut().filter(|_| !details.is_empty()) {
+            members.insert("details".to_owned(), details.into());
+        }
+        status
+    }
+}
+
+/// Cuts a text to at most `bytes_max` bytes, at the end of a character.
+pub(super) fn shorten(text: &str, bytes_max: usize) -> String {
+    const MORE: &str = "…";
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes_max.saturating_sub(MORE.len()));
+    text.split_at(end).0.to_owned() + MORE
+}
+
+#[cfg(test)]
+mod tests;

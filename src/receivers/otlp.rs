@@ -1,26 +1,67 @@
 //! The OTLP receiver: its configuration and the limits both transports share.
+//!
+//! [`Receiver::bind`] reserves the addresses and loads the certificates, [`Receiver::start`] serves
+//! them. A request is admitted before its body is read, its bytes are accounted for before they
+//! are held, and it is answered with OK only after [`TraceSink::export_traces`] has said that it
+//! is durable. Whatever goes wrong becomes one [`crate::otlp::Failure`] and thereby one code.
 
-use serde::{Deserialize, Serialize};
+pub mod grpc;
+pub mod http;
+
+mod body;
+mod decode;
+mod sink;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use sink::{Budget, RequestObserver, TraceSink};
 
 use crate::config::{ByteSize, Duration};
+use crate::net::listener::{self, Bound, Limits};
 use crate::net::{cors, tls};
+use crate::service::tasks::Tasks;
+use crate::telemetry::health::Readiness;
 
 /// `receivers.otlp`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// The transports; one set to `null` is switched off.
+    /// The transports; without this key both are on, with their defaults.
     pub protocols: Protocols,
 }
 
-/// `receivers.otlp.protocols`.
+/// `receivers.otlp.protocols`, as the Collector reads it: a protocol is on when it is named, and
+/// a name without a value means its defaults. `protocols: {grpc: }` is gRPC with its defaults and
+/// no HTTP. `None` is a protocol that is switched off.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub struct Protocols {
     /// OTLP/gRPC.
+    #[serde(
+        default,
+        deserialize_with = "named",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub grpc: Option<GrpcConfig>,
     /// OTLP/HTTP, protobuf and JSON.
+    #[serde(
+        default,
+        deserialize_with = "named",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub http: Option<HttpConfig>,
+}
+
+/// Reads the value of a protocol that is named: no value means its defaults.
+fn named<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Some(Option::deserialize(deserializer)?.unwrap_or_default()))
 }
 
 impl Default for Protocols {
@@ -179,3 +220,150 @@ impl Default for HttpConfig {
         }
     }
 }
+
+impl GrpcConfig {
+    fn limits(&self) -> Limits {
+        let server = &self.keepalive.server_parameters;
+        Limits {
+            max_connections: self.max_connections,
+            max_header_list_size: saturated(self.max_header_list_size),
+            idle_timeout: unless_zero(server.max_connection_idle),
+            max_connection_age: unless_zero(server.max_connection_age),
+            max_connection_age_grace: server.max_connection_age_grace.0,
+            max_concurrent_streams: self.max_concurrent_streams,
+            max_pending_reset_streams: self.keepalive.enforcement_policy.max_pending_reset_streams,
+            keepalive_interval: unless_zero(server.time),
+            keepalive_timeout: server.timeout.0,
+            ..Limits::default()
+        }
+    }
+}
+
+impl HttpConfig {
+    fn limits(&self) -> Limits {
+        Limits {
+            max_connections: self.max_connections,
+            max_header_list_size: saturated(self.max_header_list_size),
+            read_header_timeout: self.read_header_timeout.0,
+            idle_timeout: unless_zero(self.idle_timeout),
+            max_concurrent_streams: self.max_concurrent_streams,
+            ..Limits::default()
+        }
+    }
+}
+
+fn saturated(size: ByteSize) -> u32 {
+    u32::try_from(size.0).unwrap_or(u32::MAX)
+}
+
+fn unless_zero(duration: Duration) -> Option<std::time::Duration> {
+    (!duration.0.is_zero()).then_some(duration.0)
+}
+
+/// A transport that is bound, with its certificate loaded.
+#[derive(Debug)]
+struct Ready<C> {
+    bound: Bound,
+    tls: Option<tls::Acceptor>,
+    config: C,
+}
+
+/// The receiver with its addresses reserved; serves nothing until started.
+#[derive(Debug)]
+pub struct Receiver {
+    grpc: Option<Ready<GrpcConfig>>,
+    http: Option<Ready<HttpConfig>>,
+}
+
+impl Receiver {
+    /// Reserves the addresses of the transports that are switched on and loads their certificates.
+    ///
+    /// # Errors
+    /// One line that names the setting, when an address or a certificate can't be used. Nothing is
+    /// left open then.
+    pub fn bind(config: &Config) -> Result<Self, listener::Error> {
+        let grpc = config.protocols.grpc.as_ref().map(|config| {
+            let what = "receivers.otlp.protocols.grpc";
+            let tls = config.tls.as_ref();
+            ready(what, &config.endpoint, tls, tls::ALPN_GRPC, config)
+        });
+        let http = config.protocols.http.as_ref().map(|config| {
+            let what = "receivers.otlp.protocols.http";
+            let tls = config.tls.as_ref();
+            ready(what, &config.endpoint, tls, tls::ALPN_HTTP, config)
+        });
+        Ok(Self {
+            grpc: grpc.transpose()?,
+            http: http.transpose()?,
+        })
+    }
+
+    /// Where OTLP/gRPC listens.
+    #[must_use]
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(|ready| ready.bound.address())
+    }
+
+    /// Where OTLP/HTTP listens.
+    #[must_use]
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(|ready| ready.bound.address())
+    }
+
+    /// Serves until the daemon drains. `readiness` drives the gRPC health service.
+    ///
+    /// # Errors
+    /// A socket can't be handed to the runtime, or the reflection service can't be built. Must be
+    /// called within a Tokio runtime.
+    pub fn start<S: TraceSink>(
+        self,
+        sink: &S,
+        observer: &Arc<dyn RequestObserver>,
+        readiness: &Readiness,
+        tasks: &Tasks,
+    ) -> Result<(), StartError> {
+        let heavy = decode::HeavyWork::new();
+        if let Some(Ready { bound, tls, config }) = self.grpc {
+            let limits = config.limits();
+            let observer = Arc::clone(observer);
+            let part = grpc::Grpc::new(sink.clone(), &config, observer, heavy.clone());
+            let service = grpc::service(part, readiness, tasks)?;
+            listener::serve(bound, limits, tls, service, grpc::refuse, tasks)?;
+        }
+        if let Some(Ready { bound, tls, config }) = self.http {
+            let limits = config.limits();
+            let part = http::Http::new(sink.clone(), &config, Arc::clone(observer), heavy);
+            let service = http::service(part);
+            listener::serve(bound, limits, tls, service, http::refuse, tasks)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the receiver could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener failed.
+    #[error(transparent)]
+    Listener(#[from] listener::Error),
+    /// The descriptors in the binary are not usable, which is a bug.
+    #[error("build the gRPC reflection service")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+fn ready<C: Clone>(
+    what: &'static str,
+    endpoint: &str,
+    tls: Option<&tls::Config>,
+    protocols: &'static [&'static [u8]],
+    config: &C,
+) -> Result<Ready<C>, listener::Error> {
+    Ok(Ready {
+        bound: listener::bind(what, endpoint)?,
+        tls: listener::load_tls(what, tls, protocols)?,
+        config: config.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

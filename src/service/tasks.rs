@@ -44,7 +44,7 @@ impl Tasks {
             if AssertUnwindSafe(future).catch_unwind().await.is_err() {
                 tracing::error!(task = name, "task panicked");
                 // The receiver is gone only when the process is ending already.
-                drop(panicked.send(name));
+                panicked.send(name).ok();
             }
         });
     }

@@ -82,7 +82,7 @@ pub struct SessionFilter {
     pub user_id: Option<String>,
 }
 
-/// Where a list goes on: the sort key of the last item answered.
+/// Where a list goes on: the sort key of the last item looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
     /// Sort time of that item, ns since the Unix epoch.
@@ -179,6 +179,8 @@ pub struct StoredScope {
 /// A span as it came, after limits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSpan {
+    /// Its columns.
+    pub summary: SpanSummary,
     /// Its resource; spans of one answer share it.
     pub resource: Arc<StoredResource>,
     /// Its scope; spans of one answer share it.
@@ -223,6 +225,8 @@ pub struct SpanSummary {
     pub start_unix_nano: u64,
     /// End minus start, ns.
     pub duration_ns: u64,
+    /// What is implausible about the times.
+    pub time_marks: crate::model::span::TimeMarks,
     /// Operation name.
     pub operation: String,
     /// Provider.

@@ -1,10 +1,29 @@
-//! The embedded store: one SQLite file.
+//! The embedded store: one SQLite file in WAL mode, one writer, a pool of readers.
+//!
+//! A commit is on stable storage when it returns (`synchronous = FULL`), because the log is
+//! released on the strength of it.
+
+mod dimensions;
+mod error;
+mod insert;
+mod migrate;
+mod reader;
+mod retention;
+mod rollups;
+mod sessions;
+#[cfg(test)]
+mod tests;
+mod traces;
+mod writer;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::ByteSize;
+
+pub use reader::SqliteReader;
+pub use writer::SqliteWriter;
 
 /// `storage.sqlite`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::model::span::{Basics, Kind, Status};
+use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::Position;
 
@@ -31,13 +31,13 @@ pub struct ResourceRow<'a> {
     /// `ResourceSpans.schema_url`.
     pub schema_url: &'a str,
     /// `service.name`, or `unknown_service`.
-    pub service_name: &'a str,
+    pub service_name: Cow<'a, str>,
     /// `service.version`.
-    pub service_version: Option<&'a str>,
+    pub service_version: Option<Cow<'a, str>>,
     /// `service.instance.id`.
-    pub service_instance: Option<&'a str>,
+    pub service_instance: Option<Cow<'a, str>>,
     /// `deployment.environment.name`, or the older `deployment.environment`.
-    pub environment: Option<&'a str>,
+    pub environment: Option<Cow<'a, str>>,
 }
 
 /// An instrumentation scope as it came.
@@ -50,9 +50,9 @@ pub struct ScopeRow<'a> {
     /// `ScopeSpans.schema_url`.
     pub schema_url: &'a str,
     /// Scope name.
-    pub name: &'a str,
+    pub name: Cow<'a, str>,
     /// Scope version.
-    pub version: &'a str,
+    pub version: Cow<'a, str>,
 }
 
 /// One span: the columns, and the message they were taken from.
@@ -78,6 +78,8 @@ pub struct SpanRow<'a> {
     pub start_unix_nano: u64,
     /// End, ns since the Unix epoch, as sent.
     pub end_unix_nano: u64,
+    /// What is implausible about the times.
+    pub time_marks: TimeMarks,
     /// Index into [`Batch::resources`].
     pub resource: usize,
     /// Index into [`Batch::scopes`].

@@ -55,6 +55,19 @@ pub fn filter(level: &str) -> Result<EnvFilter, Error> {
         })
 }
 
+/// An error with everything that caused it, on one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 /// Lets a log line through a few times per window and counts the rest.
 ///
 /// ```

@@ -245,12 +245,16 @@ impl Metrics {
         handles.queue_damaged.set(sample.damaged_segments as f64);
     }
 
-    /// A group of records was synced.
-    pub fn log_group(&self, records: u64, bytes: u64, fsync: Duration) {
+    /// The log synced a group.
+    pub fn log_fsync(&self, took: Duration) {
+        self.shared.handles.fsync_seconds.record(took);
+    }
+
+    /// The log acknowledged a group of records.
+    pub fn log_group(&self, records: u64, bytes: u64) {
         let handles = &self.shared.handles;
         handles.group_records.record(records as f64);
         handles.group_bytes.record(bytes as f64);
-        handles.fsync_seconds.record(fsync);
     }
 
     /// A batch was committed: spans newly stored, spans that were there already, time taken.

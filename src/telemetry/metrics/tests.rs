@@ -109,7 +109,8 @@ fn processor_time_keeps_its_fraction() {
 #[test]
 fn histograms_are_rendered_with_buckets() {
     let metrics = Metrics::new().unwrap();
-    metrics.log_group(3, 1000, Duration::from_micros(300));
+    metrics.log_group(3, 1000);
+    metrics.log_fsync(Duration::from_micros(300));
     let text = metrics.render();
     assert!(text.contains("pulse_log_fsync_seconds_bucket{le=\"0.00025\"} 0\n"));
     assert!(text.contains("pulse_log_fsync_seconds_bucket{le=\"0.0005\"} 1\n"));

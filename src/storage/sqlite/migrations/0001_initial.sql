@@ -53,9 +53,12 @@ CREATE TABLE scope (
 
 -- Trace summaries, independent of the order in which spans arrive.
 CREATE TABLE trace (
-    trace_key         INTEGER PRIMARY KEY,
+    -- Never used twice, so that nothing left behind can be taken for another trace's.
+    trace_key         INTEGER PRIMARY KEY AUTOINCREMENT,
     project_id        INTEGER NOT NULL,
     trace_id          BLOB NOT NULL,
+    -- First arrival: retention goes by it, so that a wrong clock at the client deletes nothing.
+    received_unix_nano INTEGER NOT NULL,
     start_unix_nano   INTEGER NOT NULL,
     end_unix_nano     INTEGER NOT NULL,
     span_count        INTEGER NOT NULL,
@@ -118,6 +121,7 @@ CREATE TABLE span (
     status           INTEGER NOT NULL,
     status_message   TEXT,
     duration_ns      INTEGER NOT NULL,
+    time_marks       INTEGER NOT NULL,   -- bits: what is implausible about the times
     resource_id      INTEGER NOT NULL,
     scope_id         INTEGER NOT NULL,
     part_id          INTEGER NOT NULL,
@@ -138,6 +142,8 @@ CREATE TABLE span (
     rpc_method       TEXT,
     PRIMARY KEY (project_id, start_unix_nano, trace_key, span_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX span_failed ON span (project_id, start_unix_nano) WHERE status = 2;
 
 -- Identity of the spans of long traces; short ones are compared with their parts' keys.
 CREATE TABLE span_identity (
@@ -164,6 +170,7 @@ CREATE TABLE session (
     user_id         TEXT,
     start_unix_nano INTEGER NOT NULL,
     end_unix_nano   INTEGER NOT NULL,
+    received_unix_nano INTEGER NOT NULL,  -- latest arrival
     trace_count     INTEGER NOT NULL,
     span_count      INTEGER NOT NULL,
     error_count     INTEGER NOT NULL,
@@ -203,3 +210,4 @@ CREATE TABLE dead_letter (
     message           BLOB NOT NULL,
     UNIQUE (project_id, trace_id, span_id)
 ) STRICT;
+CREATE INDEX dead_letter_project ON dead_letter (project_id, dead_letter_id);

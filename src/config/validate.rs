@@ -1,0 +1,120 @@
+//! Rules that one value's type can't express: bounds, combinations, files that must exist.
+//!
+//! Answers every broken rule. Nothing is bound, created or changed; with [`CheckFiles::No`] the
+//! file system is not even looked at, so that a configuration can be checked on another machine.
+
+mod bounds;
+mod listeners;
+
+use super::Config;
+use super::problem::Problem;
+use super::tree::{Node, Path};
+
+/// Whether the files a configuration names are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckFiles {
+    /// They must exist and be readable.
+    Yes,
+    /// They are not looked for.
+    No,
+}
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Issue {
+    /// The key to change.
+    pub(crate) path: String,
+    /// Other keys the rule looks at.
+    pub(crate) related: Vec<String>,
+    pub(crate) message: String,
+}
+
+impl Issue {
+    fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            path: path.into(),
+            related: Vec::new(),
+            message: message.into(),
+        }
+    }
+
+    fn related_to(mut self, path: impl Into<String>) -> Self {
+        self.related.push(path.into());
+        self
+    }
+
+    /// The problem, with the place where the key, or else a related one, was written. None when
+    /// the rule looked at a default that stands in for a refused value.
+    pub(crate) fn into_problem(self, root: &Node, refused: &[Path]) -> Option<Problem> {
+        let path = Path::parse(&self.path);
+        let related = self.related.iter().map(|related| Path::parse(related));
+        let involved: Vec<Path> = std::iter::once(path).chain(related).collect();
+        let looks_at_refused = involved
+            .iter()
+            .any(|path| refused.iter().any(|refused| path.overlaps(refused)));
+        if looks_at_refused {
+            return None;
+        }
+        let origin = involved.iter().find_map(|path| root.origin_of(path));
+        Some(Problem::at(origin, self.path, self.message))
+    }
+}
+
+/// Every rule the configuration breaks.
+pub(crate) fn validate(config: &Config, check_files: CheckFiles) -> Vec<Issue> {
+    let mut issues = Vec::new();
+    bounds::check(config, &mut issues);
+    listeners::check(config, check_files, &mut issues);
+    log_level(config, &mut issues);
+    paths(config, &mut issues);
+    issues
+}
+
+/// The words that are a log level by themselves.
+const LOG_LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+
+fn log_level(config: &Config, issues: &mut Vec<Issue>) {
+    const PATH: &str = "service.telemetry.logs.level";
+    let level = &config.service.telemetry.logs.level;
+    // The filter takes a misspelt level for the name of a module, and then shows nothing.
+    for directive in level.split(',').map(str::trim) {
+        let is_word = !directive.contains(['=', '[', ':']);
+        if is_word && !LOG_LEVELS.contains(&directive.to_ascii_lowercase().as_str()) {
+            let message = match super::problem::nearest(directive, LOG_LEVELS) {
+                Some(known) => format!("unknown level \"{directive}\", did you mean \"{known}\"?"),
+                None => format!(
+                    "unknown level \"{directive}\", expected one of: {}, or module=level",
+                    LOG_LEVELS.join(", ")
+                ),
+            };
+            issues.push(Issue::new(PATH, message));
+            return;
+        }
+    }
+    if let Err(error) = tracing_subscriber::EnvFilter::try_new(level) {
+        issues.push(Issue::new(
+            PATH,
+            format!("\"{level}\" is not a log filter: {error}"),
+        ));
+    }
+}
+
+fn paths(config: &Config, issues: &mut Vec<Issue>) {
+    let named = [
+        ("service.data_dir", &config.service.data_dir),
+        ("queue.directory", &config.queue.directory),
+        ("storage.sqlite.path", &config.storage.sqlite.path),
+    ];
+    for (path, value) in named {
+        if value.starts_with("~") {
+            let message = format!(
+                "\"~\" is expanded by shells only; write ${{env:HOME}} in \"{}\"",
+                value.display()
+            );
+            issues.push(Issue::new(path, message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+use super::*;
+use crate::config::{Environment, Sources, load::load};
+
+fn problems(yaml: &str, check_files: CheckFiles) -> Vec<String> {
+    let sources = Sources {
+        documents: vec![format!("yaml:{yaml}")],
+        environment: Environment::of([("HOME", "/home/someone")]),
+        ..Sources::default()
+    };
+    match load(&sources, check_files) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.0.iter().map(Problem::to_string).collect(),
+    }
+}
+
+#[test]
+fn the_default_breaks_no_rule() {
+    assert_eq!(validate(&Config::default(), CheckFiles::Yes), []);
+}
+
+/// A configuration that breaks one rule, and what is said of it.
+const BROKEN: &[(&str, &str)] = &[
+    (
+        "queue: {segment_size: 63KiB}",
+        "queue.segment_size: must be at least 64KiB",
+    ),
+    (
+        "queue: {max_size: 31MiB}",
+        "queue.max_size: 31MiB must hold at least two segments",
+    ),
+    (
+        "queue: {memory_size: 0}",
+        "queue.memory_size: must be more than zero",
+    ),
+    (
+        "queue: {group_commit_delay: 2s}",
+        "queue.group_commit_delay: must be at most 1s",
+    ),
+    (
+        "processors: {memory_limiter: {limit_mib: 200}}",
+        "processors.memory_limiter.spike_limit_mib: 200 must be less than limit_mib (200)",
+    ),
+    (
+        "processors: {memory_limiter: {in_flight_limit_mib: 63}}\n\
+         receivers: {otlp: {protocols: {grpc: }}}",
+        "in_flight_limit_mib: 63MiB is less than the largest message accepted \
+         (receivers.otlp.protocols.grpc.max_recv_msg_size_mib: 64MiB)",
+    ),
+    (
+        "receivers: {otlp: {protocols: {http: {max_request_body_size: 257MiB}}}}",
+        "in_flight_limit_mib: 256MiB is less than the largest message accepted \
+         (receivers.otlp.protocols.http.max_request_body_size: 257MiB)",
+    ),
+    (
+        "processors: {batch: {timeout: 0s}}",
+        "processors.batch.timeout: must be more than zero",
+    ),
+    (
+        "processors: {limits: {name_length: 0}}",
+        "processors.limits.name_length: must be more than zero",
+    ),
+    (
+        "storage: {sqlite: {readers: 0}}",
+        "storage.sqlite.readers: must be more than zero",
+    ),
+    (
+        "storage: {sqlite: {readers: 257}}",
+        "storage.sqlite.readers: must be at most 256",
+    ),
+    (
+        "gateway: {query_timeout: 0s}",
+        "gateway.query_timeout: must be more than zero",
+    ),
+    (
+        "service: {drain_timeout: 0s}",
+        "service.drain_timeout: must be more than zero",
+    ),
+    (
+        "service: {data_dir: ~/pulse}",
+        "service.data_dir: \"~\" is expanded by shells only",
+    ),
+    (
+        "receivers: {otlp: {protocols: {grpc: {max_recv_msg_size_mib: 0}}}}",
+        "receivers.otlp.protocols.grpc.max_recv_msg_size_mib: must be more than zero",
+    ),
+    (
+        "receivers: {otlp: {protocols: {http: {traces_url_path: v1}}}}",
+        "receivers.otlp.protocols.http.traces_url_path: expected a path",
+    ),
+    (
+        "receivers: {otlp: {protocols: {grpc: {compression_algorithms: [gzip, br]}}}}",
+        "receivers.otlp.protocols.grpc.compression_algorithms: unknown algorithm \"br\"",
+    ),
+    (
+        "service: {telemetry: {logs: {level: inof}}}",
+        "service.telemetry.logs.level: unknown level \"inof\", did you mean \"info\"?",
+    ),
+    (
+        "service: {telemetry: {logs: {level: 'info,a=nope'}}}",
+        "service.telemetry.logs.level: \"info,a=nope\" is not a log filter",
+    ),
+    (
+        "gateway: {cors: {allowed_origins: [example.com]}}",
+        "gateway.cors.allowed_origins: expected an origin such as https://app.example.com",
+    ),
+];
+
+#[test]
+fn each_rule_complains_about_what_breaks_it() {
+    for (yaml, expected) in BROKEN {
+        let problems = problems(yaml, CheckFiles::No);
+        let [problem] = problems.as_slice() else {
+            panic!("{yaml}: expected one problem, got {problems:#?}");
+        };
+        assert!(problem.contains(expected), "{yaml}: {problem}");
+    }
+}
+
+#[test]
+fn what_is_at_the_edge_of_a_rule_is_allowed() {
+    let allowed = [
+        "queue: {segment_size: 64KiB, max_size: 128KiB, group_commit_delay: 1s}",
+        "processors: {memory_limiter: {limit_mib: 201, in_flight_limit_mib: 64}}",
+        "processors: {limits: {events_per_span: 0}}",
+        "storage: {retention: {max_age: 0s, max_size: 0}}",
+        "gateway: {cors: {allowed_origins: ['*', 'https://*.example.com', 'http://localhost:1']}}",
+        "service: {telemetry: {logs: {level: 'WARN,pulse_collector::queue=debug'}}}",
+        "service: {telemetry: {metrics: {endpoint: ''}}}",
+    ];
+    for yaml in allowed {
+        assert_eq!(problems(yaml, CheckFiles::No), [""; 0], "{yaml}");
+    }
+}
+
+#[test]
+fn a_default_that_stands_in_for_a_wrong_value_breaks_no_rule() {
+    let yaml = "processors: {memory_limiter: {limit_mib: 100, spike_limit_mib: many}}";
+    let problems = problems(yaml, CheckFiles::No);
+    assert_eq!(problems.len(), 1, "{problems:#?}");
+    assert!(
+        problems.concat().contains("expected a whole number"),
+        "{problems:#?}"
+    );
+}
+
+#[test]
+fn a_rule_between_two_keys_points_at_the_one_that_was_written() {
+    let yaml = "processors:\n  memory_limiter:\n    limit_mib: 100\n";
+    let problems = problems(yaml, CheckFiles::No).concat();
+    let expected = "--config yaml:3: processors.memory_limiter.spike_limit_mib: 200 must be less";
+    assert!(problems.starts_with(expected), "{problems}");
+}
+
+#[test]
+fn tls_files_must_be_readable_when_files_are_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let present = directory.path().join("key.pem");
+    std::fs::write(&present, "key").unwrap();
+    let yaml = format!(
+        "gateway: {{tls: {{cert_file: /nowhere/c.pem, key_file: '{}', client_ca_file: '{}'}}}}",
+        present.display(),
+        directory.path().display(),
+    );
+    assert_eq!(problems(&yaml, CheckFiles::No), [""; 0]);
+    let problems = problems(&yaml, CheckFiles::Yes);
+    assert_eq!(problems.len(), 2, "{problems:#?}");
+    let problems = problems.concat();
+    assert!(
+        problems.contains("gateway.tls.cert_file: read /nowhere/c.pem"),
+        "{problems}"
+    );
+    assert!(
+        problems.contains("gateway.tls.client_ca_file"),
+        "{problems}"
+    );
+    assert!(problems.contains("is not a file"), "{problems}");
+}

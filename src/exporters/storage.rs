@@ -1,0 +1,222 @@
+//! Writes the log to the store: one thread per partition reads records in order, maps and batches
+//! them, and commits rows and checkpoint together.
+//!
+//! What can't be written now is tried again until it can be; meanwhile the log is the queue. What
+//! can never be written is narrowed down to single spans, which are quarantined with the reason.
+
+pub mod assemble;
+mod bisect;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::pipeline::clock::Clock;
+use crate::processors::{batch, limits};
+use crate::queue::{self, Log, Next, Position, Reader, Record};
+use crate::storage::{self, SpanWriter, WriteReport};
+use crate::telemetry::health::Check;
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::Metrics;
+
+use assemble::Assembler;
+
+/// First and longest pause between two tries of one batch.
+const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// How long the reader waits for a record before retention and shutdown are looked at.
+const IDLE_WAIT: Duration = Duration::from_millis(500);
+
+/// Everything a writer thread needs.
+pub struct StorageExporter {
+    /// Log partition.
+    pub partition: u32,
+    /// Where records come from.
+    pub reader: Reader,
+    /// Told what has been stored.
+    pub log: Log,
+    /// The store.
+    pub writer: Box<dyn SpanWriter>,
+    /// How spans are grouped.
+    pub batch: batch::Config,
+    /// What one span may carry.
+    pub limits: limits::Config,
+    /// How often retention runs.
+    pub retention_interval: Duration,
+    /// Time of day.
+    pub clock: Arc<dyn Clock>,
+    /// Our own metrics.
+    pub metrics: Metrics,
+    /// Readiness of the store.
+    pub health: Check,
+    /// Cancelled when the drain deadline has passed: give up, the log keeps the rest.
+    pub abandon: CancellationToken,
+}
+
+/// Why a writer thread ended before the log did.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log can't be read.
+    #[error("read the log")]
+    Log(#[from] queue::Error),
+    /// The drain deadline passed.
+    #[error("gave up at the drain deadline; the log keeps what is not stored")]
+    Abandoned,
+}
+
+/// Records that will be one transaction.
+struct Pending {
+    records: Vec<Record>,
+    closed: bool,
+}
+
+impl StorageExporter {
+    /// Runs until the log is closed and drained. Blocks; call it on a thread of its own.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the log can't be read, [`Error::Abandoned`].
+    pub fn run(mut self, runtime: &Handle) -> Result<(), Error> {
+        let mut retention_due = Instant::now();
+        loop {
+            let pending = self.collect()?;
+            if let (Some(first), Some(last)) = (pending.records.first(), pending.records.last()) {
+                let positions = (first.position, last.position);
+                self.store(runtime, &pending.records)?;
+                tracing::trace!(?positions, "stored records");
+            }
+            if pending.closed {
+                return Ok(());
+            }
+            if Instant::now() >= retention_due {
+                let more = self.enforce_retention(runtime);
+                let pause = if more {
+                    Duration::ZERO
+                } else {
+                    self.retention_interval
+                };
+                retention_due = Instant::now() + pause;
+            }
+        }
+    }
+
+    /// Reads records until a batch is full by rows or bytes, or old enough, or the log is quiet.
+    fn collect(&mut self) -> Result<Pending, Error> {
+        let mut pending = Pending {
+            records: Vec::new(),
+            closed: false,
+        };
+        let (mut rows, mut bytes) = (0_u64, 0_u64);
+        let mut deadline: Option<Instant> = None;
+        loop {
+            let wait = match deadline {
+                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
+                None => IDLE_WAIT,
+            };
+            match self.reader.next(wait)? {
+                Next::Record(record) => {
+                    rows += assemble::count_spans(&record.payload);
+                    bytes += record.payload.len() as u64;
+                    pending.records.push(record);
+                }
+                Next::Idle => return Ok(pending),
+                Next::Closed => {
+                    pending.closed = true;
+                    return Ok(pending);
+                }
+            }
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.batch.timeout.0);
+            let full = rows >= u64::from(self.batch.send_batch_size)
+                || bytes >= self.batch.send_batch_bytes.0;
+            if full || Instant::now() >= deadline {
+                return Ok(pending);
+            }
+        }
+    }
+
+    fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Error> {
+        let assembler = Assembler::new(self.partition, &self.limits);
+        let (batch, truncated) = assembler.assemble(records);
+        self.metrics.truncated_spans(truncated);
+        let mut pause = RETRY_PAUSE_MIN;
+        loop {
+            let started = Instant::now();
+            let written = runtime.block_on(bisect::write(self.writer.as_mut(), &batch));
+            match written {
+                Ok(outcome) => {
+                    self.committed(&outcome, batch.next, records, started.elapsed());
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.failed(&error);
+                    self.pause(runtime, pause)?;
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    fn committed(
+        &self,
+        outcome: &bisect::Outcome,
+        next: Position,
+        records: &[Record],
+        took: Duration,
+    ) {
+        let WriteReport {
+            spans_stored,
+            spans_duplicate,
+        } = outcome.report;
+        self.log.release(next);
+        self.health.set(true, "");
+        self.metrics.storage_up(true);
+        self.metrics
+            .writer_batch(spans_stored, spans_duplicate, took);
+        if outcome.quarantined > 0 {
+            tracing::error!(
+                spans = outcome.quarantined,
+                "the store refused spans; see dead letters"
+            );
+            self.metrics.writer_dead_letters(outcome.quarantined);
+        }
+        let now = self.clock.unix_nano();
+        for record in records {
+            let age = now.saturating_sub(record.received_unix_nano);
+            self.metrics.ingest_to_visible(Duration::from_nanos(age));
+        }
+    }
+
+    fn failed(&self, error: &storage::Error) {
+        let reason = chain(error);
+        tracing::error!(error = %reason, "can't write to the store, will try again");
+        self.health.set(false, &reason);
+        self.metrics.storage_up(false);
+        self.metrics.writer_retry();
+    }
+
+    fn pause(&self, runtime: &Handle, pause: Duration) -> Result<(), Error> {
+        runtime.block_on(async {
+            tokio::select! {
+                () = tokio::time::sleep(pause) => Ok(()),
+                () = self.abandon.cancelled() => Err(Error::Abandoned),
+            }
+        })
+    }
+
+    /// One step; answers whether another should follow soon.
+    fn enforce_retention(&mut self, runtime: &Handle) -> bool {
+        let now = self.clock.unix_nano();
+        match runtime.block_on(self.writer.enforce_retention(now)) {
+            Ok(report) => {
+                self.metrics.retention_deleted_traces(report.traces_deleted);
+                report.more
+            }
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "can't enforce retention, will try again");
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! Query parameters: typed, all checked before a query runs, all wrong ones named at once.
+//!
+//! Every route lists the parameters it knows. An unknown one is an error that names the nearest
+//! known one, because a misspelled filter that is ignored gives a wrong answer without a sign.
+
+mod value;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{FromRequestParts, Query};
+use http::request::Parts;
+
+use super::Shared;
+use super::caller::Caller;
+use super::cursor::Binding;
+use super::problem::{Code, FieldError, Problem};
+use super::routes::Route;
+use crate::model::TraceId;
+use crate::model::ids::ParseIdError;
+use crate::storage::query::AttributeEquals;
+use crate::storage::{PageRequest, StatusFilter, TimeRange};
+
+/// Longest query string.
+const QUERY_BYTES_MAX: usize = 8 * 1024;
+/// Most parameters.
+const PARAMETERS_MAX: usize = 64;
+/// Most attribute filters.
+const ATTRIBUTES_MAX: usize = 16;
+/// Items of a page when the client does not say.
+pub(super) const PAGE_SIZE_DEFAULT: u32 = 50;
+/// How the family of attribute filters is listed.
+pub(super) const ATTRIBUTE: &str = "attr.<key>";
+const ATTRIBUTE_PREFIX: &str = "attr.";
+/// Parameters that may change from page to page: they don't choose what is in the list.
+const UNBOUND: [&str; 3] = ["cursor", "limit", "format"];
+
+/// The parameters of one request. Each is taken by its name; what is wrong is collected until
+/// [`Params::finish`].
+#[derive(Debug)]
+pub(super) struct Params {
+    pairs: Vec<(String, String)>,
+    wrong: Vec<FieldError>,
+    binding: Binding,
+}
+
+impl FromRequestParts<Arc<Shared>> for Params {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &Arc<Shared>,
+    ) -> Result<Self, Self::Rejection> {
+        let Ok(caller) = Caller::from_request_parts(parts, state).await;
+        let known = parts
+            .extensions
+            .get::<&'static Route>()
+            .map_or(&[] as &[_], |route| route.parameters);
+        let query_bytes = parts.uri.query().map_or(0, str::len);
+        if query_bytes > QUERY_BYTES_MAX {
+            let detail = format!("a query string has at most {QUERY_BYTES_MAX} bytes");
+            return Err(Problem::new(Code::QueryTooLong, detail));
+        }
+        let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+            .map_err(|_| Problem::new(Code::InvalidParameter, "the query string is malformed"))?;
+        if pairs.len() > PARAMETERS_MAX {
+            let detail = format!("a query has at most {PARAMETERS_MAX} parameters");
+            return Err(Problem::new(Code::QueryTooLong, detail));
+        }
+        Ok(Self::new(pairs, known, caller, parts.uri.path()))
+    }
+}
+
+impl Params {
+    fn new(pairs: Vec<(String, String)>, known: &[&str], caller: Caller, path: &str) -> Self {
+        let filters: Vec<_> = pairs
+            .iter()
+            .filter(|(name, _)| !UNBOUND.contains(&name.as_str()))
+            .cloned()
+            .collect();
+        let mut params = Self {
+            pairs,
+            wrong: Vec::new(),
+            binding: Binding::new(caller.project, path, &filters),
+        };
+        params.check_names(known);
+        params
+    }
+
+    fn check_names(&mut self, known: &[&str]) {
+        let mut seen: Vec<&str> = Vec::new();
+        for (name, _) in &self.pairs {
+            let is_attribute = name.starts_with(ATTRIBUTE_PREFIX);
+            if is_attribute && known.contains(&ATTRIBUTE) {
+                continue;
+            }
+            let message = if is_attribute || !known.contains(&name.as_str()) {
+                match value::nearest(name, known) {
+                    Some(nearest) => format!("unknown parameter; did you mean {nearest}?"),
+                    None => "unknown parameter".to_owned(),
+                }
+            } else if seen.contains(&name.as_str()) {
+                "given more than once".to_owned()
+            } else {
+                seen.push(name);
+                continue;
+            };
+            self.wrong.push(FieldError {
+                path: value::shorten(name),
+                message,
+            });
+        }
+    }
+
+    /// Notes that a parameter, or a part of the path, is wrong.
+    pub(super) fn reject(&mut self, name: &str, message: impl Into<String>) {
+        self.wrong.push(FieldError {
+            path: name.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// A parameter as text; empty text is wrong.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let (_, text) = self.pairs.iter().find(|(key, _)| key == name)?;
+        if text.is_empty() {
+            self.reject(name, "is empty");
+            return None;
+        }
+        Some(text.clone())
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        match parse(&text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                self.reject(name, message);
+                None
+            }
+        }
+    }
+
+    /// `start` and `end`.
+    pub(super) fn range(&mut self) -> TimeRange {
+        let range = TimeRange {
+            start_unix_nano: self.parsed("start", value::time),
+            end_unix_nano: self.parsed("end", value::time),
+        };
+        if let (Some(start), Some(end)) = (range.start_unix_nano, range.end_unix_nano)
+            && start > end
+        {
+            self.reject("end", "is before start");
+        }
+        range
+    }
+
+    /// `min_duration` and `max_duration`, ns.
+    pub(super) fn durations(&mut self) -> (Option<u64>, Option<u64>) {
+        let min = self.parsed("min_duration", value::duration);
+        let max = self.parsed("max_duration", value::duration);
+        if let (Some(min), Some(max)) = (min, max)
+            && min > max
+        {
+            self.reject("max_duration", "is less than min_duration");
+        }
+        (min, max)
+    }
+
+    /// `status`.
+    pub(super) fn status(&mut self) -> Option<StatusFilter> {
+        self.parsed("status", |text| match text {
+            "error" => Ok(StatusFilter::Error),
+            "ok" => Ok(StatusFilter::Ok),
+            _ => Err("expected error or ok".to_owned()),
+        })
+    }
+
+    /// `trace_id`.
+    pub(super) fn trace_id(&mut self) -> Option<TraceId> {
+        self.parsed("trace_id", |text| {
+            text.parse().map_err(|error| format!("{error}"))
+        })
+    }
+
+    /// An id that is a segment of the path.
+    pub(super) fn path_id<T: FromStr<Err = ParseIdError>>(
+        &mut self,
+        name: &str,
+        text: &str,
+    ) -> Option<T> {
+        match text.parse() {
+            Ok(id) => Some(id),
+            Err(error) => {
+                self.reject(name, error.to_string());
+                None
+            }
+        }
+    }
+
+    /// `attr.<key>=<value>`, any number of times.
+    pub(super) fn attributes(&mut self) -> Vec<AttributeEquals> {
+        let mut attributes = Vec::new();
+        for (name, value) in &self.pairs {
+            let Some(key) = name.strip_prefix(ATTRIBUTE_PREFIX) else {
+                continue;
+            };
+            if key.is_empty() {
+                self.wrong.push(FieldError {
+                    path: name.clone(),
+                    message: "has no attribute key".to_owned(),
+                });
+            } else {
+                attributes.push(AttributeEquals {
+                    key: key.to_owned(),
+                    value: value.clone(),
+                });
+            }
+        }
+        if attributes.len() > ATTRIBUTES_MAX {
+            let message = format!("at most {ATTRIBUTES_MAX} attributes can be filtered by");
+            self.reject(ATTRIBUTE, message);
+        }
+        attributes
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<T> {
+        self.parsed(name, |text| {
+            let found = words.iter().find(|(word, _)| *word == text);
+            found.map(|(_, value)| *value).ok_or_else(|| {
+                let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                format!("expected {}", words.join(" or "))
+            })
+        })
+    }
+
+    /// `limit` and `cursor`, and the end of all checks.
+    pub(super) fn finish_page(
+        mut self,
+        shared: &Shared,
+        limit_default: u32,
+        limit_max: u32,
+    ) -> Result<(PageRequest, Binding), Problem> {
+        let limit = self.parsed("limit", |text| value::limit(text, limit_max));
+        let limit = limit.unwrap_or(limit_default.min(limit_max));
+        let cursor = self.text("cursor");
+        let binding = self.binding;
+        self.finish()?;
+        let after = match cursor {
+            None => None,
+            Some(text) => {
+                let opened = shared.cursors.open(&binding, &text);
+                Some(opened.ok_or_else(invalid_cursor)?)
+            }
+        };
+        let page = PageRequest {
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            after,
+        };
+        Ok((page, binding))
+    }
+
+    /// Answers everything that was wrong.
+    pub(super) fn finish(self) -> Result<(), Problem> {
+        if self.wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::fields(Code::InvalidParameter, self.wrong))
+        }
+    }
+}
+
+fn invalid_cursor() -> Problem {
+    Problem::fields(
+        Code::InvalidCursor,
+        vec![FieldError {
+            path: "cursor".to_owned(),
+            message: "was not given out for this list with these filters".to_owned(),
+        }],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ProjectId;
+
+    fn params(pairs: &[(&str, &str)], known: &[&str]) -> Params {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        let caller = Caller {
+            project: ProjectId::DEFAULT,
+        };
+        Params::new(pairs, known, caller, "/")
+    }
+
+    fn wrong(params: Params) -> Vec<(String, String)> {
+        let fields = params.finish().err().map(|problem| problem.fields);
+        fields
+            .unwrap_or_default()
+            .into_iter()
+            .map(|field| (field.path, field.message))
+            .collect()
+    }
+
+    fn pair(path: &str, message: &str) -> (String, String) {
+        (path.to_owned(), message.to_owned())
+    }
+
+    #[test]
+    fn all_wrong_parameters_are_named_at_once() {
+        let given = [
+            ("servce", "a"),
+            ("start", "yesterday"),
+            ("status", "bad"),
+            ("name", ""),
+        ];
+        let mut params = params(&given, &["service", "start", "status", "name"]);
+        params.range();
+        params.status();
+        params.text("name");
+        assert_eq!(
+            wrong(params),
+            [
+                pair("servce", "unknown parameter; did you mean service?"),
+                pair(
+                    "start",
+                    "expected an RFC 3339 time with its offset, or nanoseconds since 1970"
+                ),
+                pair("status", "expected error or ok"),
+                pair("name", "is empty"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_parameter_given_twice_is_wrong_but_attributes_repeat() {
+        let given = [
+            ("name", "a"),
+            ("name", "b"),
+            ("attr.k", "1"),
+            ("attr.k", "2"),
+        ];
+        let mut params = params(&given, &["name", ATTRIBUTE]);
+        assert_eq!(params.attributes().len(), 2);
+        assert_eq!(wrong(params), [pair("name", "given more than once")]);
+    }
+
+    #[test]
+    fn attribute_filters_are_unknown_where_they_are_not_served() {
+        let params = params(&[("attr.k", "1")], &["limit"]);
+        assert_eq!(wrong(params), [pair("attr.k", "unknown parameter")]);
+    }
+
+    #[test]
+    fn ranges_and_durations_must_not_be_reversed() {
+        let given = [
+            ("start", "2"),
+            ("end", "1"),
+            ("min_duration", "2s"),
+            ("max_duration", "1s"),
+        ];
+        let mut params = params(&given, &["start", "end", "min_duration", "max_duration"]);
+        params.range();
+        params.durations();
+        assert_eq!(
+            wrong(params),
+            [
+                pair("end", "is before start"),
+                pair("max_duration", "is less than min_duration")
+            ]
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! Every route, with the parameters it knows. The router is built from this table and the
+//! OpenAPI document is compared with it, so that neither can drift from the other.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, get};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use super::params::{ATTRIBUTE, Params};
+use super::problem::Problem;
+use super::{Shared, lists, spans, traces};
+
+/// Longest time the health answer waits for the store.
+const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// The API's description, kept by hand.
+pub(super) const OPENAPI: &str = include_str!("openapi.json");
+
+/// One route.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// Its path, with `{name}` for variable segments.
+    pub(super) path: &'static str,
+    /// Names of the query parameters it knows.
+    pub(super) parameters: &'static [&'static str],
+    /// Makes its handler.
+    pub(super) serve: fn() -> MethodRouter<Arc<Shared>>,
+}
+
+/// All routes.
+pub(super) static ROUTES: [Route; 9] = [
+    Route {
+        path: "/api/v1/traces",
+        parameters: &[
+            "start",
+            "end",
+            "service",
+            "name",
+            "status",
+            "min_duration",
+            "max_duration",
+            "session_id",
+            ATTRIBUTE,
+            "limit",
+            "cursor",
+        ],
+        serve: || get(traces::list),
+    },
+    Route {
+        path: "/api/v1/traces/{trace_id}",
+        parameters: &["format", "limit", "cursor"],
+        serve: || get(traces::detail),
+    },
+    Route {
+        path: "/api/v1/spans",
+        parameters: &[
+            "start",
+            "end",
+            "trace_id",
+            "service",
+            "name",
+            "status",
+            "min_duration",
+            "max_duration",
+            ATTRIBUTE,
+            "limit",
+            "cursor",
+        ],
+        serve: || get(spans::list),
+    },
+    Route {
+        path: "/api/v1/spans/{trace_id}/{span_id}",
+        parameters: &[],
+        serve: || get(spans::detail),
+    },
+    Route {
+        path: "/api/v1/services",
+        parameters: &["limit", "cursor"],
+        serve: || get(lists::services),
+    },
+    Route {
+        path: "/api/v1/sessions",
+        parameters: &["start", "end", "user_id", "limit", "cursor"],
+        serve: || get(lists::sessions),
+    },
+    Route {
+        path: "/api/v1/dead-letters",
+        parameters: &["limit", "cursor"],
+        serve: || get(lists::dead_letters),
+    },
+    Route {
+        path: "/health",
+        parameters: &[],
+        serve: || get(health),
+    },
+    Route {
+        path: "/openapi.json",
+        parameters: &[],
+        serve: || get(openapi),
+    },
+];
+
+#[derive(Serialize)]
+struct Health {
+    /// `ok`, or `degraded` while the store does not answer.
+    status: &'static str,
+    version: &'static str,
+    storage: StorageHealth,
+}
+
+#[derive(Serialize)]
+struct StorageHealth {
+    /// `up` or `down`.
+    status: &'static str,
+    /// Bytes the store uses; unknown while it is down.
+    bytes: Option<u64>,
+}
+
+/// Answers 200 whenever this process can answer, so that a probe does not restart it because the
+/// store is busy; whether it is, is in the body.
+async fn health(State(shared): State<Arc<Shared>>, params: Params) -> Result<Response, Problem> {
+    params.finish()?;
+    let usage = tokio::time::timeout(HEALTH_TIMEOUT, shared.reader.usage()).await;
+    let bytes = match usage {
+        Ok(Ok(usage)) => Some(usage.bytes),
+        Ok(Err(_)) | Err(_) => None,
+    };
+    let (status, storage) = match bytes {
+        Some(_) => ("ok", "up"),
+        None => ("degraded", "down"),
+    };
+    Ok(Json(Health {
+        status,
+        version: env!("CARGO_PKG_VERSION"),
+        storage: StorageHealth {
+            status: storage,
+            bytes,
+        },
+    })
+    .into_response())
+}
+
+async fn openapi(params: Params) -> Result<Response, Problem> {
+    params.finish()?;
+    let json = HeaderValue::from_static("application/json");
+    Ok(([(CONTENT_TYPE, json)], OPENAPI).into_response())
+}

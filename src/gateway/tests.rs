@@ -1,0 +1,376 @@
+//! The API through its router, over a reader that answers the same few rows.
+
+mod schema;
+mod stub;
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::problem::Code;
+use super::routes::{OPENAPI, ROUTES};
+use super::*;
+use crate::storage::query::AttributeEquals;
+use crate::storage::{PageRequest, SpanFilter, StatusFilter, TimeRange, TraceFilter};
+use stub::{Asked, Mood, SPAN, Stub, TRACE};
+
+struct Answer {
+    status: StatusCode,
+    headers: http::HeaderMap,
+    json: Value,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name);
+        value.map_or("", |value| value.to_str().unwrap())
+    }
+
+    fn fields(&self) -> Vec<&str> {
+        let fields = self.json["fields"].as_array().unwrap();
+        let paths = fields.iter().map(|field| field["path"].as_str().unwrap());
+        paths.collect()
+    }
+}
+
+async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
+    let state = State {
+        reader,
+        config: Config::default(),
+        metrics: crate::telemetry::metrics::Metrics::new().unwrap(),
+    };
+    let response = router(state).oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    let json = if bytes.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&bytes).unwrap()
+    };
+    Answer {
+        status: parts.status,
+        headers: parts.headers,
+        json,
+    }
+}
+
+async fn get(reader: &Arc<Stub>, uri: &str) -> Answer {
+    let request = Request::get(uri).body(Body::empty()).unwrap();
+    send(Arc::clone(reader), request).await
+}
+
+fn uri_of(path: &str) -> String {
+    path.replace("{trace_id}", &TRACE.to_string())
+        .replace("{span_id}", &SPAN.to_string())
+}
+
+fn document() -> Value {
+    serde_json::from_str(OPENAPI).unwrap()
+}
+
+#[test]
+fn the_document_lists_exactly_the_routes_and_their_parameters() {
+    let document = document();
+    let documented: BTreeSet<_> = document["paths"].as_object().unwrap().keys().collect();
+    let served: BTreeSet<_> = ROUTES.iter().map(|route| route.path.to_owned()).collect();
+    assert_eq!(documented, served.iter().collect());
+    for route in &ROUTES {
+        let operation = &document["paths"][route.path]["get"];
+        let (mut in_query, mut in_path) = (BTreeSet::new(), BTreeSet::new());
+        for parameter in operation["parameters"].as_array().unwrap() {
+            let parameter = schema::resolve(&document, parameter);
+            let name = parameter["name"].as_str().unwrap();
+            match parameter["in"].as_str().unwrap() {
+                "query" => in_query.insert(name),
+                _ => in_path.insert(name),
+            };
+        }
+        assert_eq!(in_query, route.parameters.iter().copied().collect());
+        let variables = route.path.split('/').filter_map(|segment| {
+            let name = segment.strip_prefix('{')?;
+            name.strip_suffix('}')
+        });
+        assert_eq!(in_path, variables.collect());
+    }
+    let codes = &document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+    let codes: Vec<_> = codes.as_array().unwrap().iter().collect();
+    assert_eq!(codes, Code::ALL.map(Code::as_str));
+}
+
+// Scenario: every route is asked for, with GET and HEAD.
+// Guarantees: each answers what the document says, nothing more and nothing less; HEAD the same
+// without a body.
+#[tokio::test]
+async fn every_answer_fits_its_documented_schema() {
+    let document = document();
+    for route in &ROUTES {
+        let uri = uri_of(route.path);
+        let answer = get(&Stub::new(Mood::Well), &uri).await;
+        assert_eq!(answer.status, StatusCode::OK, "{uri}");
+        assert_eq!(answer.header("content-type"), "application/json");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert!(!answer.header("x-request-id").is_empty());
+        let responses = &document["paths"][route.path]["get"]["responses"];
+        let schema = &responses["200"]["content"]["application/json"]["schema"];
+        schema::check(&document, schema, &answer.json, &uri);
+
+        let head = Request::head(&uri).body(Body::empty()).unwrap();
+        let head = send(Stub::new(Mood::Well), head).await;
+        assert_eq!((head.status, head.json), (StatusCode::OK, Value::Null));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_is_rendered_with_everything_it_came_with() {
+    let uri = uri_of("/api/v1/traces/{trace_id}");
+    let answer = get(&Stub::new(Mood::Well), &uri).await.json;
+    assert_eq!(answer["trace"]["trace_id"], "ab".repeat(16));
+    assert_eq!(
+        answer["trace"]["start_time"],
+        "2023-11-14T22:13:20.000000001Z"
+    );
+    assert_eq!(
+        answer["trace"]["start_time_unix_nano"],
+        "1700000000000000001"
+    );
+    assert_eq!(answer["trace"]["duration_ns"], 10);
+    assert_eq!(answer["spans"].as_array().unwrap().len(), 2);
+    let span = &answer["spans"][0];
+    assert_eq!(span["status"]["code"], "error");
+    assert_eq!(span["http_status_code"], 500);
+    assert_eq!(span["time_marks"], serde_json::json!(["end_before_start"]));
+    assert_eq!(span["attributes"], serde_json::json!({"k": 7}));
+    assert_eq!(span["events"][0]["time_unix_nano"], "1700000000000000002");
+    assert_eq!(span["links"][0]["span_id"], "02".repeat(8));
+    assert_eq!(span["resource"]["schema_url"], "https://example.com/1");
+    assert_eq!(span["received_time"], "2023-11-14T22:13:21.000000000Z");
+}
+
+#[tokio::test]
+async fn a_trace_is_answered_as_otlp_when_asked_so() {
+    let uri = uri_of("/api/v1/traces/{trace_id}");
+    let request = Request::get(&uri)
+        .header("accept", "text/html, application/json; profile=\"otlp\"")
+        .body(Body::empty())
+        .unwrap();
+    let by_header = send(Stub::new(Mood::Well), request).await;
+    let by_parameter = get(&Stub::new(Mood::Well), &format!("{uri}?format=otlp")).await;
+    for answer in [by_header, by_parameter] {
+        assert_eq!(
+            answer.header("content-type"),
+            "application/json; profile=otlp"
+        );
+        let cursor = answer.header("x-next-cursor");
+        let next = get(&Stub::new(Mood::Well), &format!("{uri}?cursor={cursor}")).await;
+        assert_eq!(next.status, StatusCode::OK);
+        let groups = answer.json["resourceSpans"].as_array().unwrap();
+        // The two spans have equal resources that are not shared, so that they stay apart.
+        assert_eq!(groups.len(), 2);
+        assert_eq!(groups[0]["schemaUrl"], "https://example.com/1");
+        let span = &groups[0]["scopeSpans"][0]["spans"][0];
+        assert_eq!(span["traceId"], TRACE.to_string());
+        assert_eq!(span["startTimeUnixNano"], "1700000000000000001");
+        assert_eq!(span["attributes"][0]["value"]["intValue"], "7");
+    }
+    let html = Request::get(&uri).header("accept", "text/html, */*");
+    let answer = send(Stub::new(Mood::Well), html.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("x-next-cursor"), "");
+}
+
+#[tokio::test]
+async fn parameters_become_the_filter_that_is_asked_for() {
+    let stub = Stub::new(Mood::Well);
+    let uri = "/api/v1/traces?start=2023-11-14T22:13:20Z&end=1700000001000000000&service=api\
+         &name=GET%20%2F&status=ok&min_duration=1.5s&max_duration=2s&session_id=s\
+         &attr.http.route=%2F&attr.k=7&limit=5";
+    assert_eq!(get(&stub, uri).await.status, StatusCode::OK);
+    let attribute = |key: &str, value: &str| AttributeEquals {
+        key: key.to_owned(),
+        value: value.to_owned(),
+    };
+    let filter = TraceFilter {
+        range: TimeRange {
+            start_unix_nano: Some(1_700_000_000_000_000_000),
+            end_unix_nano: Some(1_700_000_001_000_000_000),
+        },
+        service: Some("api".to_owned()),
+        name: Some("GET /".to_owned()),
+        status: Some(StatusFilter::Ok),
+        duration_min_ns: Some(1_500_000_000),
+        duration_max_ns: Some(2_000_000_000),
+        session_id: Some("s".to_owned()),
+        attributes: vec![attribute("http.route", "/"), attribute("k", "7")],
+    };
+    let page = |limit| PageRequest { limit, after: None };
+    assert_eq!(stub.last_asked(), Asked::Traces(filter, page(5)));
+
+    let uri = uri_of("/api/v1/spans?trace_id={trace_id}&status=error");
+    assert_eq!(get(&stub, &uri).await.status, StatusCode::OK);
+    let filter = SpanFilter {
+        trace_id: Some(TRACE),
+        status: Some(StatusFilter::Error),
+        ..SpanFilter::default()
+    };
+    assert_eq!(stub.last_asked(), Asked::Spans(filter, page(50)));
+
+    get(&stub, &uri_of("/api/v1/traces/{trace_id}")).await;
+    assert_eq!(stub.last_asked(), Asked::Trace(TRACE, page(10_000)));
+}
+
+// Scenario: the cursor of a page is used for the next page, then with other filters, on another
+// list, altered, and made up.
+// Guarantees: it goes on where it was given out, with any page size, and is a problem elsewhere.
+#[tokio::test]
+async fn a_cursor_is_good_only_for_the_list_it_came_from() {
+    let stub = Stub::new(Mood::Well);
+    let first = get(&stub, "/api/v1/traces?service=a").await;
+    let cursor = first.json["next_cursor"].as_str().unwrap();
+    let next = format!("/api/v1/traces?limit=7&cursor={cursor}&service=a");
+    assert_eq!(get(&stub, &next).await.status, StatusCode::OK);
+    let Asked::Traces(_, page) = stub.last_asked() else {
+        panic!("asked for something else");
+    };
+    let after = page.after.unwrap();
+    assert_eq!((after.unix_nano, after.key), (5, vec![1, 2]));
+
+    let elsewhere = [
+        format!("/api/v1/traces?service=b&cursor={cursor}"),
+        format!("/api/v1/traces?cursor={cursor}"),
+        format!("/api/v1/spans?service=a&cursor={cursor}"),
+        format!("/api/v1/traces?service=a&cursor=A{cursor}"),
+        "/api/v1/traces?service=a&cursor=made-up".to_owned(),
+    ];
+    for uri in elsewhere {
+        let stub = Stub::new(Mood::Well);
+        let answer = get(&stub, &uri).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{uri}");
+        assert_eq!(answer.json["code"], "invalid_cursor");
+        assert_eq!(answer.fields(), ["cursor"]);
+        assert!(!stub.was_asked());
+    }
+}
+
+#[tokio::test]
+async fn wrong_requests_are_problems_that_name_all_that_is_wrong() {
+    let stub = Stub::new(Mood::Well);
+    let long = format!("/api/v1/traces?name={}", "a".repeat(9000));
+    let many = format!("/api/v1/traces?{}", "attr.k=1&".repeat(65));
+    let cases: [(&str, u16, &str, &[&str]); 9] = [
+        (
+            "/api/v1/traces?srevice=a&status=x&limit=0&start=now",
+            400,
+            "invalid_parameter",
+            &["srevice", "start", "status", "limit"],
+        ),
+        (
+            "/api/v1/traces/xyz?cursr=1",
+            400,
+            "invalid_parameter",
+            &["cursr", "trace_id"],
+        ),
+        (
+            "/api/v1/spans/00/11",
+            400,
+            "invalid_parameter",
+            &["trace_id", "span_id"],
+        ),
+        (
+            "/api/v1/traces?limit=1001",
+            400,
+            "invalid_parameter",
+            &["limit"],
+        ),
+        ("/health?verbose=1", 400, "invalid_parameter", &["verbose"]),
+        (&long, 414, "query_too_long", &[]),
+        (&many, 414, "query_too_long", &[]),
+        ("/api/v1/nothing", 404, "no_such_route", &[]),
+        ("/", 404, "no_such_route", &[]),
+    ];
+    let document = document();
+    let problem = &document["components"]["schemas"]["Problem"];
+    for (uri, status, code, fields) in cases {
+        let answer = get(&stub, uri).await;
+        assert_eq!(answer.status.as_u16(), status, "{uri}");
+        assert_eq!(answer.header("content-type"), "application/problem+json");
+        assert_eq!(answer.json["code"], code, "{uri}");
+        assert_eq!(answer.json["status"], status);
+        assert_eq!(answer.fields(), fields, "{uri}");
+        assert_eq!(answer.json["request_id"], answer.header("x-request-id"));
+        schema::check(&document, problem, &answer.json, uri);
+    }
+    assert!(!stub.was_asked());
+}
+
+#[tokio::test]
+async fn unknown_ids_are_not_found_and_other_methods_not_allowed() {
+    let stub = Stub::new(Mood::Well);
+    let other = "12".repeat(16);
+    for uri in [
+        format!("/api/v1/traces/{other}"),
+        format!("/api/v1/spans/{other}/{}", "34".repeat(8)),
+    ] {
+        let answer = get(&stub, &uri).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND);
+        assert_eq!(answer.json["code"], "not_found");
+    }
+    for route in &ROUTES {
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let request = Request::builder()
+                .method(method)
+                .uri(uri_of(route.path))
+                .body(Body::empty())
+                .unwrap();
+            let answer = send(Arc::clone(&stub), request).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+            assert_eq!(answer.json["code"], "method_not_allowed");
+            assert_eq!(answer.header("allow"), "GET,HEAD");
+        }
+    }
+}
+
+// Scenario: the store fails in every way it can, under a request id of the client's.
+// Guarantees: each failure has its status and code, says nothing of the inside, and repeats the id.
+#[tokio::test]
+async fn failures_of_the_store_are_problems_without_internals() {
+    let cases = [
+        (Mood::Unavailable, 503, "storage_unavailable", "1"),
+        (Mood::Timeout, 504, "query_timeout", ""),
+        (Mood::Corrupt, 500, "storage_damaged", ""),
+        (Mood::Panic, 500, "internal", ""),
+    ];
+    for (mood, status, code, retry_after) in cases {
+        for route in ROUTES.iter().filter(|route| route.path.starts_with("/api")) {
+            let request = Request::get(uri_of(route.path))
+                .header("x-request-id", "mine-1")
+                .body(Body::empty())
+                .unwrap();
+            let answer = send(Stub::new(mood), request).await;
+            assert_eq!(answer.status.as_u16(), status, "{}", route.path);
+            assert_eq!(answer.json["code"], code);
+            assert_eq!(answer.json["request_id"], "mine-1");
+            assert_eq!(answer.header("x-request-id"), "mine-1");
+            assert_eq!(answer.header("retry-after"), retry_after);
+            assert!(!answer.json.to_string().contains("SECRET"));
+        }
+    }
+}
+
+// Scenario: the store fails, then does not answer at all.
+// Guarantees: the health route still answers, and says so.
+#[tokio::test]
+async fn health_is_degraded_while_the_store_does_not_answer() {
+    for mood in [Mood::Unavailable, Mood::Silent] {
+        let answer = get(&Stub::new(mood), "/health").await;
+        assert_eq!(answer.status, StatusCode::OK);
+        assert_eq!(answer.json["status"], "degraded");
+        assert_eq!(answer.json["storage"]["status"], "down");
+    }
+    let answer = get(&Stub::new(Mood::Well), "/health").await;
+    assert_eq!(answer.json["status"], "ok");
+    assert_eq!(answer.json["storage"]["bytes"], 4096);
+}

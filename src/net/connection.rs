@@ -1,0 +1,374 @@
+//! One accepted connection: which protocol it speaks, its limits, and when it ends.
+
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use super::activity::{Activity, TrackedBody};
+use super::guard::{self, Guard};
+use super::listener::{BoxError, Limits, Peer};
+use crate::otlp::Failure;
+use crate::service::tasks::Tasks;
+
+/// What every client that knows HTTP/2 beforehand sends first (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Bytes of request data a peer may send ahead, per stream and per connection. One stream's
+/// window is one typical large export; two of them keep a connection busy.
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+const FRAME_SIZE_MAX: u32 = 64 << 10;
+/// Bytes of answers buffered per stream; answers are small.
+const SEND_BUFFER_MAX: usize = 256 << 10;
+/// Bytes hyper buffers of an HTTP/1 connection at most.
+const HTTP1_BUFFER_MAX: usize = 64 << 10;
+/// How long a peer may take no byte of an answer.
+const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
+/// How long a connection that was told to end, other than for its age, may go on.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+
+/// What is the same for all connections of a listener.
+pub(super) struct Shared<S, B> {
+    pub(super) service: S,
+    pub(super) limits: Limits,
+    pub(super) refuse: fn(&Failure) -> Response<B>,
+    pub(super) tasks: Tasks,
+}
+
+/// The protocol agreed on during the TLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Agreed {
+    /// None: decided by the first bytes.
+    Nothing,
+    Http1,
+    Http2,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<I, S, B>(
+    mut io: I,
+    peer: SocketAddr,
+    agreed: Agreed,
+    shared: Arc<Shared<S, B>>,
+) -> Result<(), BoxError>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Unpin + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let activity = Activity::new();
+    let limits = &shared.limits;
+    let mut read = BytesMut::new();
+    let is_http2 = match agreed {
+        Agreed::Http1 => false,
+        Agreed::Http2 => true,
+        Agreed::Nothing => {
+            let decided = timeout(limits.read_header_timeout, speaks_http2(&mut io, &mut read));
+            decided.await??
+        }
+    };
+    let head_max = usize::try_from(limits.max_header_list_size).unwrap_or(usize::MAX);
+    let guarded = Guard::new(io, read, Arc::clone(&activity), !is_http2, head_max);
+    let io = TokioIo::new(guarded);
+    let service = {
+        let shared = Arc::clone(&shared);
+        let activity = Arc::clone(&activity);
+        hyper::service::service_fn(move |request| {
+            answer(Arc::clone(&shared), &activity, request, peer)
+        })
+    };
+    let shutdown = shared.tasks.shutdown_token();
+    if is_http2 {
+        let builder = http2_builder(limits, shared.tasks.clone());
+        drive(
+            builder.serve_connection(io, service),
+            &activity,
+            limits,
+            &shutdown,
+        )
+        .await
+    } else {
+        let builder = http1_builder();
+        drive(
+            builder.serve_connection(io, service),
+            &activity,
+            limits,
+            &shutdown,
+        )
+        .await
+    }
+}
+
+/// Reads until it is clear whether the peer begins with the HTTP/2 preface.
+async fn speaks_http2<I: AsyncRead + Unpin>(io: &mut I, read: &mut BytesMut) -> io::Result<bool> {
+    loop {
+        if read.len() >= HTTP2_PREFACE.len() {
+            return Ok(read.starts_with(HTTP2_PREFACE));
+        }
+        if !HTTP2_PREFACE.starts_with(read) {
+            return Ok(false);
+        }
+        if io.read_buf(read).await? == 0 {
+            return Ok(false);
+        }
+    }
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // The guard holds heads back and the driver times them; hyper's timer also counts idle
+        // time between requests.
+        .header_read_timeout(None)
+        .max_buf_size(HTTP1_BUFFER_MAX);
+    builder
+}
+
+fn http2_builder(limits: &Limits, tasks: Tasks) -> http2::Builder<StreamTasks> {
+    let mut builder = http2::Builder::new(StreamTasks(tasks));
+    let pending_resets = usize::try_from(limits.max_pending_reset_streams).unwrap_or(usize::MAX);
+    builder
+        .timer(TokioTimer::new())
+        .adaptive_window(false)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_SIZE_MAX)
+        .max_send_buf_size(SEND_BUFFER_MAX)
+        .max_concurrent_streams(limits.max_concurrent_streams)
+        .max_header_list_size(limits.max_header_list_size)
+        .max_pending_accept_reset_streams(pending_resets)
+        .keep_alive_interval(limits.keepalive_interval)
+        .keep_alive_timeout(limits.keepalive_timeout);
+    builder
+}
+
+/// Runs the streams of HTTP/2 connections as named tasks.
+#[derive(Clone)]
+struct StreamTasks(Tasks);
+
+impl<F> hyper::rt::Executor<F> for StreamTasks
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn("http2 stream", future);
+    }
+}
+
+/// Calls the service; a panic in it is answered, and ends nothing but this request.
+async fn answer_inner<S, B>(
+    shared: Arc<Shared<S, B>>,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+) -> Response<B>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
+{
+    if let Some(failure) = guard::refusal(request.headers()) {
+        return (shared.refuse)(&failure);
+    }
+    request.extensions_mut().insert(Peer(peer));
+    let mut service = shared.service.clone();
+    let call = async move {
+        poll_fn(|context| service.poll_ready(context)).await?;
+        service.call(request).await
+    };
+    match AssertUnwindSafe(call).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Ok(Err(never)) => match never {},
+        Err(_panic) => {
+            tracing::error!("a request handler panicked");
+            (shared.refuse)(&Failure::Internal)
+        }
+    }
+}
+
+fn answer<S, B>(
+    shared: Arc<Shared<S, B>>,
+    activity: &Arc<Activity>,
+    request: Request<Incoming>,
+    peer: SocketAddr,
+) -> impl Future<Output = Result<Response<TrackedBody<B>>, Infallible>> + Send + use<S, B>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send + 'static,
+    B: Send + 'static,
+{
+    let in_flight = activity.begin_request();
+    async move {
+        let response = answer_inner(shared, request, peer).await;
+        Ok(response.map(|body| TrackedBody::new(body, in_flight)))
+    }
+}
+
+/// A hyper connection that can be told to end after the requests in flight.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn begin_shutdown(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Graceful for http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn begin_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, B, S, E> Graceful for http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<BoxError>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<BoxError>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn begin_shutdown(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// What the connection's timer is set for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Due {
+    /// The time to end gracefully is over, or the peer takes no bytes.
+    Cut,
+    /// The head took too long.
+    Head,
+    /// Idle for too long, or too old: end gracefully.
+    Close { grace: Duration },
+}
+
+/// Runs a connection until it ends by itself, by a limit, or by the drain of the daemon.
+async fn drive<C: Graceful>(
+    connection: C,
+    activity: &Activity,
+    limits: &Limits,
+    shutdown: &CancellationToken,
+) -> Result<(), BoxError> {
+    let mut connection = std::pin::pin!(connection);
+    let mut drain = std::pin::pin!(shutdown.cancelled());
+    let mut timer = std::pin::pin!(tokio::time::sleep(limits.read_header_timeout));
+    let mut closing = Closing::new(limits);
+    poll_fn(move |context| {
+        activity.watch(context);
+        loop {
+            if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
+                return Poll::Ready(outcome.map_err(Into::into));
+            }
+            if !closing.is_draining && drain.as_mut().poll(context).is_ready() {
+                // The deadline of the drain belongs to the service.
+                closing.is_draining = true;
+                connection.as_mut().begin_shutdown();
+                continue;
+            }
+            let Some((at, due)) = closing.next(activity, limits) else {
+                return Poll::Pending;
+            };
+            if timer.deadline() != at {
+                timer.as_mut().reset(at);
+            }
+            if timer.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            match due {
+                Due::Cut => return Poll::Ready(Ok(())),
+                Due::Head => {
+                    activity.expire_head();
+                    closing.cut_at = Instant::now().checked_add(CLOSE_GRACE);
+                }
+                Due::Close { grace } => {
+                    closing.cut_at = Instant::now().checked_add(grace);
+                    connection.as_mut().begin_shutdown();
+                }
+            }
+        }
+    })
+    .await
+}
+
+/// When and why a connection is to end.
+struct Closing {
+    is_draining: bool,
+    max_age: Option<Duration>,
+    cut_at: Option<Instant>,
+}
+
+impl Closing {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            is_draining: false,
+            max_age: limits.max_connection_age.map(jittered),
+            cut_at: None,
+        }
+    }
+
+    /// The nearest moment at which something is due.
+    fn next(&self, activity: &Activity, limits: &Limits) -> Option<(Instant, Due)> {
+        let after = |since: Option<Instant>, time: Option<Duration>, due| {
+            Some((since?.checked_add(time?)?, due))
+        };
+        let cut = self.cut_at.map(|at| (at, Due::Cut));
+        let stalled = after(
+            activity.write_blocked_since(),
+            Some(WRITE_STALL_MAX),
+            Due::Cut,
+        );
+        let opened = Some(activity.opened());
+        let (mut head, mut idle, mut age) = (None, None, None);
+        if self.cut_at.is_none() {
+            let timeout = Some(limits.read_header_timeout);
+            head = after(activity.head_since(), timeout, Due::Head);
+            // A head that is arriving has its own limit.
+            let idle_since = activity.idle_since().filter(|_| head.is_none());
+            let grace = CLOSE_GRACE;
+            idle = after(idle_since, limits.idle_timeout, Due::Close { grace });
+            let grace = limits.max_connection_age_grace;
+            age = after(opened, self.max_age, Due::Close { grace });
+        }
+        let all = [cut, stalled, head, idle, age];
+        all.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+/// Up to a tenth more or less, so that connections opened together do not end together.
+fn jittered(age: Duration) -> Duration {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = RandomState::new().hash_one(age.as_nanos());
+    let fraction = u32::try_from(random % 2001).unwrap_or(1000);
+    age.mul_f64(0.9 + f64::from(fraction) / 10_000.0)
+}

@@ -1,0 +1,30 @@
+//! `ExportTraceServiceRequest` in protobuf, read where it lies.
+//!
+//! [`check_spans`] walks a whole request once and accepts exactly the bytes that the generated
+//! `prost` decoder accepts, its depth limit included; it allocates nothing unless it has something
+//! to complain about. The views ([`Request`], [`Span`], [`AnyValue`] and the others) then read the
+//! same bytes lazily, and give what that decoder would give: the last of several scalars wins,
+//! parts of one message are merged.
+//!
+//! Views are meant for bytes that passed a check. On other bytes nothing panics: parsing a view
+//! fails, and its iterators end at the first malformed element.
+
+mod check;
+mod error;
+mod ids;
+mod span;
+mod value;
+mod view;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use check::{Checked, check_spans, validate};
+pub use error::{DecodeError, Fault};
+pub use ids::{InvalidId, Rejection, SpanIds};
+pub use span::{Event, Link, Span, Status};
+pub(super) use value::non_finite_text;
+pub use value::{AnyValue, Array, KeyValue, KvList};
+pub use view::{KeyValues, Request, ResourceSpans, Scope, ScopeSpans};
+pub use wire::{Field, RECURSION_LIMIT, Reader, Value, fields};

@@ -1,0 +1,206 @@
+//! The seam between the log and the file system.
+//!
+//! Everything the log does to a disk goes through [`Disk`] and [`SegmentFile`], so that tests run
+//! the real log on a disk that fails, tears writes, forgets what was not synced and fills up.
+//! [`Directory`] is the real one.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, OFlags};
+
+/// Unit of writing: groups begin and end on multiples of it, and direct I/O needs it.
+pub(super) const BLOCK: usize = 4096;
+
+/// A name in the directory and its length in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Listed {
+    pub(super) name: String,
+    pub(super) bytes: u64,
+}
+
+/// One directory of files.
+pub(super) trait Disk: Send + Sync + fmt::Debug {
+    /// Lists the plain files.
+    fn list(&self) -> io::Result<Vec<Listed>>;
+    /// Makes a new file with its space allocated; leaves none behind when that fails.
+    fn create(&self, name: &str, bytes: u64, direct: bool) -> io::Result<Box<dyn SegmentFile>>;
+    /// Opens an existing file for writing.
+    fn open_write(&self, name: &str, direct: bool) -> io::Result<Box<dyn SegmentFile>>;
+    /// Opens an existing file for reading.
+    fn open_read(&self, name: &str) -> io::Result<Box<dyn SegmentFile>>;
+    /// Renames a file, replacing what has the new name.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Gives a file a second name.
+    fn link(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a name.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes created, renamed and removed names durable.
+    fn sync_directory(&self) -> io::Result<()>;
+}
+
+/// An open file.
+pub(super) trait SegmentFile: Send + fmt::Debug {
+    /// Writes all bytes at the offset. Both are multiples of [`BLOCK`], and so is the address.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Reads at the offset until the buffer is full or the file ends; returns the bytes read.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes all written bytes durable. After an error the file must not be trusted again: the
+    /// kernel may have thrown the pages away and would report success the next time.
+    fn sync(&self) -> io::Result<()>;
+}
+
+/// A directory of the operating system.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    pub(super) fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+        }
+    }
+
+    fn open(&self, options: &OpenOptions, name: &str, direct: bool) -> io::Result<RealFile> {
+        let path = self.path.join(name);
+        let mut direct_options = options.clone();
+        direct_options.custom_flags(direct_flag());
+        let opened = if direct {
+            direct_options.open(&path)
+        } else {
+            options.open(&path)
+        };
+        match opened {
+            // File systems without direct I/O say so here, some only at the first write.
+            Err(error) if direct && error.kind() == io::ErrorKind::InvalidInput => {
+                options.open(&path).map(|file| RealFile {
+                    file,
+                    direct: false,
+                })
+            }
+            other => other.map(|file| RealFile { file, direct }),
+        }
+    }
+}
+
+impl Disk for Directory {
+    fn list(&self) -> io::Result<Vec<Listed>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                Ok(metadata) => metadata,
+                // Removed since it was listed, by the daemon that `inspect` runs beside.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push(Listed {
+                    name,
+                    bytes: metadata.len(),
+                });
+            }
+        }
+        Ok(files)
+    }
+
+    fn create(&self, name: &str, bytes: u64, direct: bool) -> io::Result<Box<dyn SegmentFile>> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let allocated = self.open(&options, name, direct).and_then(|file| {
+            allocate(&file.file, bytes)?;
+            Ok(file)
+        });
+        match allocated {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    // What counts is the first error; a leftover is removed at the next start.
+                    drop(self.remove(name));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn open_write(&self, name: &str, direct: bool) -> io::Result<Box<dyn SegmentFile>> {
+        let file = self.open(OpenOptions::new().write(true), name, direct)?;
+        Ok(Box::new(file))
+    }
+
+    fn open_read(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        let file = self.open(OpenOptions::new().read(true), name, false)?;
+        Ok(Box::new(file))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::hard_link(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+}
+
+/// The flag for direct I/O as the standard library takes it.
+fn direct_flag() -> i32 {
+    i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0)
+}
+
+/// Gives the file its length and, where the file system can, its space: a full disk then shows
+/// here and not in the middle of a group.
+fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => file.set_len(bytes),
+        other => other.map_err(io::Error::from),
+    }
+}
+
+#[derive(Debug)]
+struct RealFile {
+    file: File,
+    direct: bool,
+}
+
+impl SegmentFile for RealFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match self.file.write_all_at(bytes, offset) {
+            Err(error) if self.direct && error.kind() == io::ErrorKind::InvalidInput => {
+                let flags = rustix::fs::fcntl_getfl(&self.file)?;
+                rustix::fs::fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
+                self.file.write_all_at(bytes, offset)
+            }
+            other => other,
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.file.read_at(rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}

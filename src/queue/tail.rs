@@ -1,0 +1,229 @@
+//! What the log thread, the reader and the handles share: which segments exist, how far the log
+//! is durable, and the newest records in memory.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::segment::Segment;
+use super::{Record, Stats};
+
+/// Bytes of bookkeeping per record in memory, on top of its payload.
+const RECORD_OVERHEAD: usize = 128;
+
+/// A segment with acknowledged records.
+#[derive(Debug, Clone)]
+pub(super) struct Live {
+    pub(super) segment: Arc<Segment>,
+    /// Position after its last acknowledged record.
+    pub(super) end: u64,
+    /// Bytes of it that may be read.
+    pub(super) written: u64,
+    /// Nothing will be written to it any more.
+    pub(super) sealed: bool,
+    /// Payload bytes of its acknowledged records.
+    pub(super) payload_bytes: u64,
+}
+
+/// Where the reader finds its next record.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// Here it is.
+    Memory(Record),
+    /// In this segment.
+    Disk(Live),
+    /// Nowhere: the positions up to this one are gone.
+    Missing(u64),
+    /// Not appended yet.
+    Nothing,
+    /// Nothing will be appended any more.
+    Ended,
+}
+
+/// State behind the lock.
+#[derive(Debug)]
+pub(super) struct Tail {
+    /// In order of position; the last one may still be written to.
+    pub(super) segments: VecDeque<Live>,
+    /// Position after the last acknowledged record.
+    pub(super) end: u64,
+    /// Everything below is stored.
+    pub(super) released: u64,
+    /// Acknowledged records without a gap, the reader's next one first. None is added while
+    /// `behind`.
+    records: VecDeque<Record>,
+    memory_bytes: usize,
+    memory_bytes_max: usize,
+    /// Memory was full: the reader takes records from disk until it has caught up.
+    behind: bool,
+    /// The log thread is gone.
+    ended: bool,
+    /// The log thread has been told that a segment can go.
+    pub(super) reclaim_sent: bool,
+    pub(super) bytes_capacity: u64,
+    pub(super) failing: bool,
+    pub(super) full: bool,
+    pub(super) lost_records: u64,
+    pub(super) damaged_segments: u64,
+    pub(super) failures: u64,
+}
+
+/// The lock and its signal.
+#[derive(Debug)]
+pub(super) struct Shared {
+    tail: Mutex<Tail>,
+    arrived: Condvar,
+}
+
+impl Shared {
+    pub(super) fn new(tail: Tail) -> Self {
+        Self {
+            tail: Mutex::new(tail),
+            arrived: Condvar::new(),
+        }
+    }
+
+    /// Holds the state. Every change under the lock is complete in itself, so a panic elsewhere
+    /// leaves nothing half done.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Tail> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes records visible to the reader.
+    pub(super) fn publish(&self, records: impl Iterator<Item = Record>, written: u64) {
+        let mut tail = self.lock();
+        let (mut end, mut payload_bytes) = (tail.end, 0);
+        for record in records {
+            end = record.position.0 + 1;
+            payload_bytes += record.payload.len() as u64;
+            tail.remember(record);
+        }
+        tail.full &= end == tail.end;
+        tail.end = end;
+        if let Some(live) = tail.segments.back_mut() {
+            live.end = end;
+            live.written = written;
+            live.payload_bytes += payload_bytes;
+        }
+        drop(tail);
+        self.arrived.notify_one();
+    }
+
+    /// Says that nothing more will come.
+    pub(super) fn end(&self) {
+        let mut tail = self.lock();
+        tail.ended = true;
+        drop(tail);
+        self.arrived.notify_all();
+    }
+
+    /// Tells where the record at `next` is, waiting for it if it isn't there yet.
+    pub(super) fn locate(&self, next: u64, wait: Duration) -> Source {
+        let tail = self.lock();
+        let waiting = self
+            .arrived
+            .wait_timeout_while(tail, wait, |tail| next >= tail.end && !tail.ended);
+        let (mut tail, _) = waiting.unwrap_or_else(PoisonError::into_inner);
+        tail.locate(next)
+    }
+}
+
+impl Tail {
+    pub(super) fn new(segments: VecDeque<Live>, first_unstored: u64, end: u64) -> Self {
+        Self {
+            segments,
+            end,
+            released: first_unstored,
+            records: VecDeque::new(),
+            memory_bytes: 0,
+            memory_bytes_max: 0,
+            behind: first_unstored < end,
+            ended: false,
+            reclaim_sent: false,
+            bytes_capacity: 0,
+            failing: false,
+            full: false,
+            lost_records: 0,
+            damaged_segments: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn with_limits(mut self, memory_bytes_max: usize, bytes_capacity: u64) -> Self {
+        self.memory_bytes_max = memory_bytes_max;
+        self.bytes_capacity = bytes_capacity;
+        self
+    }
+
+    fn remember(&mut self, record: Record) {
+        let bytes = record.payload.len() + RECORD_OVERHEAD;
+        self.behind |= self.memory_bytes + bytes > self.memory_bytes_max;
+        if !self.behind {
+            self.memory_bytes += bytes;
+            self.records.push_back(record);
+        }
+    }
+
+    fn locate(&mut self, next: u64) -> Source {
+        if let Some(record) = self.records.pop_front_if(|front| front.position.0 == next) {
+            self.memory_bytes -= record.payload.len() + RECORD_OVERHEAD;
+            return Source::Memory(record);
+        }
+        if next >= self.end {
+            // Caught up: what comes from now on can be kept.
+            self.behind = false;
+            return if self.ended {
+                Source::Ended
+            } else {
+                Source::Nothing
+            };
+        }
+        let index = self.segments.partition_point(|live| live.end <= next);
+        match self.segments.get(index) {
+            Some(live) if live.segment.identity.first <= next => Source::Disk(live.clone()),
+            Some(live) => Source::Missing(live.segment.identity.first),
+            None => Source::Missing(self.end),
+        }
+    }
+
+    /// Bytes on disk, counting sealed segments whole.
+    pub(super) fn bytes_used(&self) -> u64 {
+        let used = |live: &Live| {
+            if live.sealed {
+                live.segment.bytes
+            } else {
+                live.written
+            }
+        };
+        self.segments.iter().map(used).sum()
+    }
+
+    /// Whether the oldest segment holds nothing that is still needed.
+    pub(super) fn has_released_segment(&self) -> bool {
+        let oldest = self.segments.front();
+        oldest.is_some_and(|live| live.sealed && live.end <= self.released)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        let unstored = |live: &Live| {
+            let first = live.segment.identity.first;
+            let records = live.end.saturating_sub(first).max(1);
+            let left = live.end.saturating_sub(first.max(self.released));
+            let bytes = u128::from(live.payload_bytes) * u128::from(left) / u128::from(records);
+            u64::try_from(bytes).unwrap_or(u64::MAX)
+        };
+        Stats {
+            bytes_used: self.bytes_used(),
+            bytes_capacity: self.bytes_capacity,
+            bytes_in_memory: self.memory_bytes as u64,
+            next_position: super::Position(self.end),
+            segments: self.segments.len(),
+            damaged_segments: self.damaged_segments,
+            lost_records: self.lost_records,
+            failures: self.failures,
+            unstored_records: self.end.saturating_sub(self.released),
+            unstored_bytes: self.segments.iter().map(unstored).sum(),
+            writable: !self.failing && !self.full && !self.ended,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! OTLP/gRPC: the unary `Export` of the trace service, health and reflection.
+//!
+//! The framing of unary calls is our own, because the one of the framework answers an oversize
+//! message with a code that makes clients send it again for ever, and reserves the announced
+//! length. Health and reflection are the framework's.
+
+mod timeout;
+mod until;
+
+use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
+use http_body::{Body as HttpBody, Frame};
+use hyper::body::Incoming;
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server;
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic_health::ServingStatus;
+use tower::Service;
+
+use super::body::{malformed, read_message};
+use super::decode::{Encodings, HeavyWork};
+use super::{GrpcConfig, RequestObserver, StartError, TraceSink};
+use crate::model::ProjectId;
+use crate::otlp::compression::Encoding;
+use crate::otlp::{Failure, partial};
+use crate::pipeline::{TracesAccepted, Transport};
+use crate::service::tasks::Tasks;
+use crate::telemetry::health::Readiness;
+
+/// Path of the only method of the trace service.
+const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// Descriptors of the trace service, for reflection.
+const OTLP_DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/otlp_descriptors.bin"));
+/// Largest request to the health and reflection services.
+const SMALL_MESSAGE_MAX: usize = 16 << 10;
+
+/// The trace service.
+#[derive(Debug)]
+pub(super) struct Grpc<S> {
+    inner: Arc<Inner<S>>,
+}
+
+impl<S> Clone for Grpc<S> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
+    }
+}
+
+struct Inner<S> {
+    sink: S,
+    observer: Arc<dyn RequestObserver>,
+    heavy: HeavyWork,
+    encodings: Encodings,
+    /// The list of encodings as a header.
+    accept_encoding: HeaderValue,
+    message_max: usize,
+    request_timeout: std::time::Duration,
+}
+
+impl<S> std::fmt::Debug for Inner<S> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Grpc").finish_non_exhaustive()
+    }
+}
+
+impl<S: TraceSink> Grpc<S> {
+    pub(super) fn new(
+        sink: S,
+        config: &GrpcConfig,
+        observer: Arc<dyn RequestObserver>,
+        heavy: HeavyWork,
+    ) -> Self {
+        let encodings = Encodings::new(&config.compression_algorithms);
+        let accept_encoding = HeaderValue::from_str(encodings.names());
+        let mebibytes = usize::try_from(config.max_recv_msg_size_mib).unwrap_or(usize::MAX);
+        Self {
+            inner: Arc::new(Inner {
+                sink,
+                observer,
+                heavy,
+                accept_encoding: accept_encoding
+                    .unwrap_or_else(|_| HeaderValue::from_static("identity")),
+                encodings,
+                message_max: mebibytes.saturating_mul(1 << 20),
+                request_timeout: config.request_timeout.0,
+            }),
+        }
+    }
+
+    /// Answers one export, whatever happens in it.
+    async fn export(self, request: Request<Incoming>) -> Response<Body> {
+        let started = Instant::now();
+        let mut received = 0;
+        let outcome = self.export_in_time(request, &mut received).await;
+        let code = match &outcome {
+            Ok(_) => tonic::Code::Ok,
+            Err(failure) => failure.grpc_status().code(),
+        };
+        let mut response = match outcome {
+            Ok(accepted) => success(&accepted),
+            Err(failure) => refuse(&failure),
+        };
+        let accept = self.inner.accept_encoding.clone();
+        response
+            .headers_mut()
+            .insert("grpc-accept-encoding", accept);
+        let code = u16::try_from(i32::from(code)).unwrap_or(u16::MAX);
+        let took = started.elapsed();
+        self.inner
+            .observer
+            .request_finished(Transport::Grpc, code, received, took);
+        response
+    }
+
+    async fn export_in_time(
+        &self,
+        request: Request<Incoming>,
+        received: &mut u64,
+    ) -> Result<TracesAccepted, Failure> {
+        let asked = timeout::from_headers(request.headers())?;
+        let limit = asked.map_or(self.inner.request_timeout, |asked| {
+            asked.min(self.inner.request_timeout)
+        });
+        let work = AssertUnwindSafe(self.accept(request, received)).catch_unwind();
+        match tokio::time::timeout(limit, work).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_panic)) => {
+                tracing::error!(transport = "grpc", "an export panicked");
+                Err(Failure::Internal)
+            }
+            Err(_elapsed) => Err(Failure::DeadlineExceeded),
+        }
+    }
+
+    async fn accept(
+        &self,
+        request: Request<Incoming>,
+        received: &mut u64,
+    ) -> Result<TracesAccepted, Failure> {
+        let inner = &*self.inner;
+        let named = request.headers().get("grpc-encoding");
+        let encoding = inner.encodings.select(named)?;
+        let mut admission = inner.sink.admit(Transport::Grpc)?;
+        let limit = inner.message_max;
+        let body = request.into_body();
+        let (is_compressed, message) = read_message(body, limit, &mut admission, received).await?;
+        let encoding = match (is_compressed, encoding) {
+            (false, _) => Encoding::Identity,
+            (true, Encoding::Identity) => {
+                return Err(malformed("a compressed message without grpc-encoding"));
+            }
+            (true, encoding) => encoding,
+        };
+        let heavy = &inner.heavy;
+        let decoded = heavy.decode(admission, encoding, false, message, limit);
+        let (mut admission, payload) = decoded.await?;
+        let project = ProjectId::DEFAULT;
+        let sink = &inner.sink;
+        sink.export_traces(&mut admission, project, payload).await
+    }
+}
+
+fn success(accepted: &TracesAccepted) -> Response<Body> {
+    let answer = partial::trace_response(accepted.rejected_spans, &accepted.error_message);
+    let message = partial::encode_protobuf(&answer);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut frame = BytesMut::with_capacity(5 + message.len());
+    frame.put_u8(0);
+    frame.put_u32(length);
+    frame.extend_from_slice(&message);
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert("grpc-status", HeaderValue::from_static("0"));
+    let body = Unary {
+        message: Some(frame.freeze()),
+        trailers: Some(trailers),
+    };
+    let mut response = Response::new(Body::new(body));
+    let grpc = HeaderValue::from_static("application/grpc");
+    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    response
+}
+
+/// The answer for a failure: headers only, with the status in them.
+pub(super) fn refuse(failure: &Failure) -> Response<Body> {
+    failure.grpc_status().into_http()
+}
+
+/// One message, then the trailers.
+#[derive(Debug)]
+struct Unary {
+    message: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl HttpBody for Unary {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let message = self.message.take().map(Frame::data);
+        let frame = message.or_else(|| self.trailers.take().map(Frame::trailers));
+        Poll::Ready(frame.map(Ok))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.message.is_none() && self.trailers.is_none()
+    }
+}
+
+/// Answers a request that is not gRPC: there is no gRPC client to read a gRPC status.
+fn not_grpc(failure: &Failure) -> Response<Body> {
+    super::http::refuse(failure).map(Body::new)
+}
+
+/// Whether the request speaks gRPC at all.
+fn check_protocol<B>(request: &Request<B>) -> Result<(), Failure> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or("none");
+    let essence = essence.split(';').next().unwrap_or_default().trim();
+    let is_grpc = ["application/grpc", "application/grpc+proto"]
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known));
+    if !is_grpc || request.version() != Version::HTTP_2 {
+        return Err(Failure::UnsupportedType {
+            given: essence.chars().take(64).collect(),
+            supported: "application/grpc over HTTP/2 (OTLP/HTTP has a port of its own)",
+        });
+    }
+    if request.method() != http::Method::POST {
+        return Err(Failure::MethodNotAllowed { allow: "POST" });
+    }
+    Ok(())
+}
+
+/// Routes requests to the trace, health and reflection services.
+///
+/// # Errors
+/// [`StartError::Reflection`].
+pub(super) fn service<S: TraceSink>(
+    grpc: Grpc<S>,
+    readiness: &Readiness,
+    tasks: &Tasks,
+) -> Result<
+    impl Service<
+        Request<Incoming>,
+        Response = Response<Body>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static,
+    StartError,
+> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let health = health.max_decoding_message_size(SMALL_MESSAGE_MAX);
+    report_health(reporter, readiness, tasks);
+    let descriptors = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(OTLP_DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let reflection = descriptors().build_v1()?;
+    let reflection = reflection.max_decoding_message_size(SMALL_MESSAGE_MAX);
+    let reflection_alpha = descriptors().build_v1alpha()?;
+    let reflection_alpha = reflection_alpha.max_decoding_message_size(SMALL_MESSAGE_MAX);
+    let shutdown = tasks.shutdown_token();
+    Ok(tower::service_fn(move |request: Request<Incoming>| {
+        let grpc = grpc.clone();
+        let health = health.clone();
+        let (reflection, reflection_alpha) = (reflection.clone(), reflection_alpha.clone());
+        let shutdown = shutdown.clone();
+        async move {
+            if let Err(failure) = check_protocol(&request) {
+                return Ok(not_grpc(&failure));
+            }
+            let path = request.uri().path();
+            let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+            let response = match name.map_or("", |(service, _)| service) {
+                _ if path == EXPORT_PATH => grpc.export(request).await,
+                "grpc.health.v1.Health" => until::shutdown(call(health, request).await, shutdown),
+                "grpc.reflection.v1.ServerReflection" => {
+                    until::shutdown(call(reflection, request).await, shutdown)
+                }
+                "grpc.reflection.v1alpha.ServerReflection" => {
+                    until::shutdown(call(reflection_alpha, request).await, shutdown)
+                }
+                _ => refuse(&Failure::NotServed {
+                    what: path.chars().take(128).collect(),
+                }),
+            };
+            Ok(response)
+        }
+    }))
+}
+
+async fn call<T>(mut service: T, request: Request<Incoming>) -> Response<Body>
+where
+    T: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>,
+{
+    match service.call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}
+
+/// Keeps the health service in step with the readiness of the daemon.
+fn report_health(
+    reporter: tonic_health::server::HealthReporter,
+    readiness: &Readiness,
+    tasks: &Tasks,
+) {
+    let mut ready = readiness.watch();
+    let shutdown = tasks.shutdown_token();
+    tasks.spawn("grpc health", async move {
+        loop {
+            let is_serving = *ready.borrow_and_update() && !shutdown.is_cancelled();
+            let status = if is_serving {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            for name in ["", trace_service_server::SERVICE_NAME] {
+                reporter.set_service_status(name, status).await;
+            }
+            if shutdown.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                changed = ready.changed() => if changed.is_err() {
+                    shutdown.cancelled().await;
+                },
+            }
+        }
+    });
+}

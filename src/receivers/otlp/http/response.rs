@@ -1,0 +1,91 @@
+//! Answers of OTLP/HTTP, each in the type of its request.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, Version, header};
+use http_body_util::Full;
+
+use crate::otlp::{Failure, partial};
+use crate::pipeline::TracesAccepted;
+
+/// The two encodings of OTLP/HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Binary protobuf.
+    Protobuf,
+    /// OTLP/JSON.
+    Json,
+}
+
+impl Format {
+    /// What the `Content-Type` names, parameters and case aside; `None` when it is neither.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+        let essence = value.split(';').next()?.trim();
+        let is = |known: &str| essence.eq_ignore_ascii_case(known);
+        // The second is not registered for OTLP, but what several clients send.
+        if is("application/x-protobuf") || is("application/protobuf") {
+            Some(Self::Protobuf)
+        } else if is("application/json") {
+            Some(Self::Json)
+        } else {
+            None
+        }
+    }
+
+    fn content_type(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        })
+    }
+}
+
+/// The answer to an export that was accepted, in whole or in part.
+pub(super) fn success(accepted: &TracesAccepted, format: Format) -> Response<Full<Bytes>> {
+    let answer = partial::trace_response(accepted.rejected_spans, &accepted.error_message);
+    let body = match format {
+        Format::Protobuf => partial::encode_protobuf(&answer),
+        Format::Json => partial::encode_json(&answer),
+    };
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, format.content_type());
+    response
+}
+
+/// The answer to a request that failed.
+pub(super) fn failure(
+    failure: &Failure,
+    format: Format,
+    version: Version,
+) -> Response<Full<Bytes>> {
+    let body = failure.http_body(format == Format::Json);
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = failure.http_status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, format.content_type());
+    if let Some(after) = failure.retry_after() {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        headers.insert(header::RETRY_AFTER, seconds.into());
+    }
+    if let Failure::MethodNotAllowed { allow } = failure {
+        headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    }
+    // What is left of these requests is not worth reading, and HTTP/1 has no other way to say so.
+    let ends_connection = matches!(
+        failure,
+        Failure::TooLarge { .. }
+            | Failure::RequestTimeout
+            | Failure::HeadersTooLarge
+            | Failure::ShuttingDown
+    );
+    if ends_connection && version <= Version::HTTP_11 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The answer to a request that never reached the endpoint.
+pub(crate) fn refuse(failed: &Failure) -> Response<Full<Bytes>> {
+    failure(failed, Format::Json, Version::HTTP_2)
+}

@@ -1,0 +1,10 @@
+//! The receiver on real sockets, with a double behind it.
+
+mod connections;
+mod framing;
+mod grpc;
+mod grpc_services;
+mod http;
+mod limits;
+mod support;
+mod tls;

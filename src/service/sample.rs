@@ -1,0 +1,98 @@
+//! Looks at the daemon from outside, at intervals: resident memory for the limiter, the state of
+//! the log for metrics and readiness, the size of the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::tasks::Tasks;
+use crate::processors::memory_limiter::MemoryLimiter;
+use crate::queue::Log;
+use crate::storage::SpanReader;
+use crate::storage::sqlite::SqliteReader;
+use crate::telemetry::health::Check;
+use crate::telemetry::metrics::{Metrics, QueueSample};
+use crate::telemetry::process;
+
+/// How often the log is looked at.
+const QUEUE_INTERVAL: Duration = Duration::from_millis(500);
+/// How often the store is measured.
+const STORE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// What is looked at, and who is told.
+pub(super) struct Sampled {
+    pub(super) log: Log,
+    pub(super) limiter: Arc<MemoryLimiter>,
+    pub(super) reader: Arc<SqliteReader>,
+    pub(super) metrics: Metrics,
+    pub(super) queue_check: Check,
+    pub(super) memory_check: Check,
+    pub(super) memory_interval: Duration,
+}
+
+pub(super) fn spawn(sampled: Sampled, tasks: &Tasks) {
+    sampled.queue();
+    sampled.memory();
+    let shutdown = tasks.shutdown_token();
+    tasks.spawn("sampler", async move {
+        let mut memory = interval(sampled.memory_interval);
+        let mut queue = interval(QUEUE_INTERVAL);
+        let mut store = interval(STORE_INTERVAL);
+        for timer in [&mut memory, &mut queue, &mut store] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                _ = memory.tick() => sampled.memory(),
+                _ = queue.tick() => sampled.queue(),
+                _ = store.tick() => sampled.store().await,
+                () = shutdown.cancelled() => return,
+            }
+        }
+    });
+}
+
+impl Sampled {
+    fn memory(&self) {
+        let resident = match process::rss_bytes("self") {
+            Ok(resident) => resident,
+            Err(error) => {
+                tracing::debug!(%error, "cannot measure resident memory");
+                return;
+            }
+        };
+        if self.limiter.measured(resident) {
+            self.memory_check
+                .set(false, "the memory limit is reached; requests are refused");
+        } else {
+            self.memory_check.set(true, "");
+        }
+    }
+
+    fn queue(&self) {
+        let stats = self.log.stats();
+        self.metrics.queue(QueueSample {
+            bytes: stats.bytes_used,
+            capacity_bytes: stats.bytes_capacity,
+            memory_bytes: stats.bytes_in_memory,
+            unstored_records: stats.unstored_records,
+            damaged_segments: stats.damaged_segments,
+        });
+        if stats.writable {
+            self.queue_check.set(true, "");
+        } else {
+            self.queue_check.set(
+                false,
+                "the log is full or can't be written; requests are refused",
+            );
+        }
+    }
+
+    async fn store(&self) {
+        match self.reader.usage().await {
+            Ok(usage) => self.metrics.storage_bytes(usage.bytes),
+            Err(error) => tracing::debug!(%error, "cannot measure the store"),
+        }
+    }
+}

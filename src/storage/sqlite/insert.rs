@@ -1,0 +1,202 @@
+//! One batch, one transaction: which spans are new, their parts, rows, summaries and rollups, and
+//! the checkpoint.
+
+use rusqlite::{Transaction, params};
+
+use super::dimensions::{self, Remembered};
+use super::error::storage_error;
+use super::rollups::Rollups;
+use super::sessions::Sessions;
+use super::traces::{TraceWriter, insert_part};
+use crate::model::{ProjectId, TraceId};
+use crate::storage::Error;
+use crate::storage::content::Packer;
+use crate::storage::summary::{Summary, clamp_time};
+use crate::storage::write::{Batch, SpanRow, WriteReport};
+
+/// A span that is new to the store, with what its row refers to.
+pub(super) struct NewSpan<'b> {
+    pub(super) span: &'b SpanRow<'b>,
+    pub(super) trace_key: i64,
+    pub(super) part_id: i64,
+}
+
+/// Row ids of what a batch's spans refer to.
+pub(super) struct Dimensions {
+    pub(super) resources: Vec<i64>,
+    pub(super) scopes: Vec<i64>,
+}
+
+/// Writes a batch into an open transaction. The caller commits.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    batch: &Batch<'_>,
+    packer: &mut Packer,
+    remembered: &mut Remembered,
+    now: i64,
+) -> Result<WriteReport, Error> {
+    let dimensions = Dimensions {
+        resources: dimensions::resource_ids(transaction, remembered, &batch.resources, now)?,
+        scopes: dimensions::scope_ids(transaction, remembered, &batch.scopes, now)?,
+    };
+    let order = distinct_spans_by_trace(&batch.spans);
+    let mut new_spans = Vec::with_capacity(order.len());
+    let mut rollups = Rollups::default();
+    let mut sessions = Sessions::default();
+    let mut traces = TraceWriter::new(transaction)?;
+    for group in order.chunk_by(|a, b| trace_of(a) == trace_of(b)) {
+        let Some(first) = group.first() else { continue };
+        let mut known = traces.find(first.project, first.trace_id)?;
+        let fresh = match &mut known {
+            Some(known) => traces.without_stored(known, group)?,
+            None => group.to_vec(),
+        };
+        let Some(summary) = summarize(&fresh, batch)? else {
+            continue;
+        };
+        let trace_key = traces.save(known, first.project, first.trace_id, summary)?;
+        let part_id = insert_part(transaction, packer, &dimensions, &fresh, trace_key)?;
+        for span in fresh {
+            let resource = resource_of(batch, span)?;
+            rollups.add(span, &resource.service_name);
+            sessions.add(span, trace_key);
+            new_spans.push(NewSpan {
+                span,
+                trace_key,
+                part_id,
+            });
+        }
+    }
+    drop(traces);
+    insert_span_rows(transaction, &dimensions, &mut new_spans)?;
+    rollups.save(transaction)?;
+    sessions.save(transaction)?;
+    save_checkpoint(transaction, batch)?;
+    let stored = new_spans.len() as u64;
+    Ok(WriteReport {
+        spans_stored: stored,
+        spans_duplicate: batch.spans.len() as u64 - stored,
+    })
+}
+
+fn trace_of(span: &SpanRow<'_>) -> (ProjectId, TraceId) {
+    (span.project, span.trace_id)
+}
+
+/// Spans grouped by trace; of spans with one identity only the first that arrived.
+fn distinct_spans_by_trace<'b>(spans: &'b [SpanRow<'b>]) -> Vec<&'b SpanRow<'b>> {
+    let mut order: Vec<_> = spans.iter().collect();
+    // Stable, so that among equals the first to arrive stays first.
+    order.sort_by_key(|span| (span.project, span.trace_id, span.span_id));
+    order.dedup_by_key(|span| (span.project, span.trace_id, span.span_id));
+    order
+}
+
+fn resource_of<'b>(
+    batch: &'b Batch<'b>,
+    span: &SpanRow<'_>,
+) -> Result<&'b crate::storage::write::ResourceRow<'b>, Error> {
+    batch
+        .resources
+        .get(span.resource)
+        .ok_or_else(|| Error::Corrupt {
+            context: "a span refers to a resource that is not in its batch".to_owned(),
+        })
+}
+
+fn summarize<'b>(
+    spans: &[&'b SpanRow<'b>],
+    batch: &'b Batch<'b>,
+) -> Result<Option<Summary<'b>>, Error> {
+    let mut total: Option<Summary<'b>> = None;
+    for span in spans {
+        let summary = Summary::of(span, resource_of(batch, span)?);
+        match &mut total {
+            Some(total) => total.merge(summary),
+            None => total = Some(summary),
+        }
+    }
+    Ok(total)
+}
+
+const INSERT_SPAN: &str = "INSERT INTO span (
+    project_id, start_unix_nano, trace_key, span_id, parent_span_id, name, kind, status,
+    status_message, duration_ns, time_marks, resource_id, scope_id, part_id, operation, provider,
+    request_model, response_model, session_id, user_id, error_type, http_method, http_route,
+    http_status_code, db_system, db_operation, rpc_system, rpc_service, rpc_method
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
+    ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)";
+
+/// Inserts the rows in key order: new spans are mostly the newest, so that this appends.
+fn insert_span_rows(
+    transaction: &Transaction<'_>,
+    dimensions: &Dimensions,
+    spans: &mut [NewSpan<'_>],
+) -> Result<(), Error> {
+    let failed = storage_error("store spans");
+    spans.sort_unstable_by_key(|new| {
+        let span = new.span;
+        (
+            span.project,
+            clamp_time(span.start_unix_nano),
+            new.trace_key,
+            span.span_id,
+        )
+    });
+    let mut insert = transaction.prepare_cached(INSERT_SPAN).map_err(&failed)?;
+    for new in spans {
+        let span = new.span;
+        let basics = &span.basics;
+        let message = span.status_message.as_ref();
+        let operation = basics.operation.as_str();
+        insert
+            .execute(params![
+                span.project.0,
+                clamp_time(span.start_unix_nano),
+                new.trace_key,
+                span.span_id.0,
+                span.parent_span_id.map(|id| id.0),
+                span.name,
+                span.kind as u8,
+                span.status as u8,
+                (!message.is_empty()).then_some(message),
+                clamp_time(span.duration_ns()),
+                span.time_marks.0,
+                dimensions.resources.get(span.resource),
+                dimensions.scopes.get(span.scope),
+                new.part_id,
+                (operation != "other").then_some(operation),
+                basics.provider,
+                basics.request_model,
+                basics.response_model,
+                basics.session_id,
+                basics.user_id,
+                basics.error_type,
+                basics.http_method,
+                basics.http_route,
+                basics.http_status_code,
+                basics.db_system,
+                basics.db_operation,
+                basics.rpc_system,
+                basics.rpc_service,
+                basics.rpc_method,
+            ])
+            .map_err(&failed)?;
+    }
+    Ok(())
+}
+
+fn save_checkpoint(transaction: &Transaction<'_>, batch: &Batch<'_>) -> Result<(), Error> {
+    let failed = storage_error("store the log checkpoint");
+    let mut upsert = transaction
+        .prepare_cached(
+            "INSERT INTO log_checkpoint VALUES (?1, ?2)
+             ON CONFLICT (partition)
+                DO UPDATE SET next_position = max(next_position, excluded.next_position)",
+        )
+        .map_err(&failed)?;
+    upsert
+        .execute((batch.partition, clamp_time(batch.next.0)))
+        .map_err(&failed)?;
+    Ok(())
+}

@@ -1,0 +1,187 @@
+//! The read side of the embedded store.
+//!
+//! A fixed number of threads, each with its own read-only connection, takes queries from a bounded
+//! queue. Every query runs in one read transaction, so that what it answers belongs together, and
+//! ends when its time is up or when nobody waits for it any more.
+//!
+//! Lists walk an index in the order of their answer and test the remaining filters row by row.
+//! They stop when the page is full or the scan budget is used up, and answer where to go on: no
+//! list sorts or walks the whole history at once.
+
+mod attributes;
+mod failure;
+mod keys;
+mod lists;
+mod pool;
+mod scan;
+mod spans;
+mod trace;
+mod traces;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use rusqlite::Connection;
+
+use super::Config;
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::query::DeadLetter;
+use crate::storage::{
+    Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
+    SpanReader, SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
+};
+use failure::read_error;
+use pool::Pool;
+
+/// Answers queries from the embedded store.
+#[derive(Debug)]
+pub struct SqliteReader {
+    pool: Pool,
+    /// Read once: it does not change for the life of the store.
+    cursor_key: [u8; 32],
+}
+
+impl SqliteReader {
+    /// Opens the read connections. The file must exist and have the current schema, which
+    /// opening the writer first sees to.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the file can't be opened or a thread can't be started,
+    /// [`Error::Corrupt`] when it is not a store.
+    pub fn open(path: &Path, config: &Config, query_timeout: Duration) -> Result<Self, Error> {
+        let connections = (0..config.readers.max(1))
+            .map(|_| pool::connect(path, config))
+            .collect::<Result<Vec<_>, _>>()?;
+        let cursor_key = connections
+            .first()
+            .ok_or_else(|| corrupt("no read connection"))
+            .and_then(read_cursor_key)?;
+        let pool = Pool::start(connections, query_timeout)?;
+        Ok(Self { pool, cursor_key })
+    }
+}
+
+impl SpanReader for SqliteReader {
+    fn list_traces<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a TraceFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<TraceSummary>, Error>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.pool
+            .run(move |session| traces::list(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn trace<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredTrace>, Error>> {
+        let page = page.clone();
+        self.pool
+            .run(move |session| trace::load(session, project, trace_id, &page))
+            .boxed()
+    }
+
+    fn list_spans<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a SpanFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<SpanSummary>, Error>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.pool
+            .run(move |session| spans::list(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn span(
+        &self,
+        project: ProjectId,
+        trace_id: TraceId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<StoredSpan>, Error>> {
+        self.pool
+            .run(move |session| trace::load_span(session, project, trace_id, span_id))
+            .boxed()
+    }
+
+    fn list_services<'a>(
+        &'a self,
+        project: ProjectId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<ServiceSummary>, Error>> {
+        let page = page.clone();
+        self.pool
+            .run(move |session| lists::services(session, project, &page))
+            .boxed()
+    }
+
+    fn list_sessions<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a SessionFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<SessionSummary>, Error>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.pool
+            .run(move |session| lists::sessions(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn list_dead_letters<'a>(
+        &'a self,
+        project: ProjectId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<DeadLetter>, Error>> {
+        let page = page.clone();
+        self.pool
+            .run(move |session| lists::dead_letters(session, project, &page))
+            .boxed()
+    }
+
+    fn cursor_key(&self) -> [u8; 32] {
+        self.cursor_key
+    }
+
+    fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>> {
+        self.pool.run(lists::usage).boxed()
+    }
+}
+
+fn read_cursor_key(connection: &Connection) -> Result<[u8; 32], Error> {
+    let key: Vec<u8> = connection
+        .query_row(
+            "SELECT value FROM setting WHERE name = 'cursor_key'",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(read_error("read the cursor key"))?;
+    key.try_into()
+        .map_err(|_| corrupt("the cursor key does not have 32 bytes"))
+}
+
+/// What is stored can't be what it should be.
+fn corrupt(context: impl Into<String>) -> Error {
+    Error::Corrupt {
+        context: context.into(),
+    }
+}
+
+/// A stored time or count. None is ever written below zero.
+fn unsigned(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+/// A time or count as it is stored: clamped to 63 bits.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

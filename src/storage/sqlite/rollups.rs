@@ -1,0 +1,203 @@
+//! Minute rollups and service totals: summed up in memory over a batch, then merged into rows.
+
+use std::collections::BTreeMap;
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::error::storage_error;
+use crate::model::ProjectId;
+use crate::model::histogram::Histogram;
+use crate::model::span::Status;
+use crate::storage::Error;
+use crate::storage::summary::clamp_time;
+use crate::storage::write::SpanRow;
+
+const NS_PER_MINUTE: i64 = 60 * 1_000_000_000;
+
+/// Distinct rollup rows one batch may touch; what is over goes to the service [`OVERFLOW`], so
+/// that a client that invents names can't grow the table without bound.
+const ROWS_PER_BATCH_MAX: usize = 4096;
+
+/// Stands for everything over the bound.
+const OVERFLOW: &str = "other";
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key<'a> {
+    project: ProjectId,
+    minute: i64,
+    service: &'a str,
+    operation: &'a str,
+    provider: &'a str,
+    model: &'a str,
+}
+
+#[derive(Debug, Default)]
+struct Totals {
+    span_count: i64,
+    error_count: i64,
+    duration_sum_ns: i64,
+    durations: Histogram,
+}
+
+#[derive(Debug)]
+struct ServiceTotals {
+    first_seen: i64,
+    last_seen: i64,
+    span_count: i64,
+    error_count: i64,
+}
+
+/// What a batch adds.
+#[derive(Debug, Default)]
+pub(super) struct Rollups<'a> {
+    minutes: BTreeMap<Key<'a>, Totals>,
+    services: BTreeMap<(ProjectId, &'a str), ServiceTotals>,
+}
+
+impl<'a> Rollups<'a> {
+    pub(super) fn add(&mut self, span: &'a SpanRow<'a>, service: &'a str) {
+        let start = clamp_time(span.start_unix_nano);
+        let failed = i64::from(span.status == Status::Error);
+        let basics = &span.basics;
+        let mut key = Key {
+            project: span.project,
+            minute: start / NS_PER_MINUTE,
+            service,
+            operation: basics.operation.as_str(),
+            provider: basics.provider.unwrap_or_default(),
+            model: basics
+                .response_model
+                .or(basics.request_model)
+                .unwrap_or_default(),
+        };
+        if self.minutes.len() >= ROWS_PER_BATCH_MAX && !self.minutes.contains_key(&key) {
+            let minute = clamp_time(span.received_unix_nano) / NS_PER_MINUTE;
+            let other = OVERFLOW;
+            key = Key {
+                minute,
+                service: other,
+                operation: other,
+                provider: "",
+                model: "",
+                ..key
+            };
+        }
+        let totals = self.minutes.entry(key).or_default();
+        totals.span_count += 1;
+        totals.error_count += failed;
+        totals.duration_sum_ns = totals
+            .duration_sum_ns
+            .saturating_add(clamp_time(span.duration_ns()));
+        totals.durations.record(span.duration_ns());
+        self.add_to_service(span.project, service, start, failed);
+    }
+
+    fn add_to_service(&mut self, project: ProjectId, service: &'a str, start: i64, failed: i64) {
+        let crowded = self.services.len() >= ROWS_PER_BATCH_MAX;
+        let service = if crowded && !self.services.contains_key(&(project, service)) {
+            OVERFLOW
+        } else {
+            service
+        };
+        let totals = self
+            .services
+            .entry((project, service))
+            .or_insert(ServiceTotals {
+                first_seen: start,
+                last_seen: start,
+                span_count: 0,
+                error_count: 0,
+            });
+        totals.first_seen = totals.first_seen.min(start);
+        totals.last_seen = totals.last_seen.max(start);
+        totals.span_count += 1;
+        totals.error_count += failed;
+    }
+
+    pub(super) fn save(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
+        for (key, totals) in &self.minutes {
+            save_minute(transaction, key, totals)?;
+        }
+        let failed = storage_error("store service totals");
+        let mut upsert = transaction
+            .prepare_cached(
+                "INSERT INTO service VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (project_id, name) DO UPDATE SET
+                    first_seen_unix_nano = min(first_seen_unix_nano, excluded.first_seen_unix_nano),
+                    last_seen_unix_nano = max(last_seen_unix_nano, excluded.last_seen_unix_nano),
+                    span_count = span_count + excluded.span_count,
+                    error_count = error_count + excluded.error_count",
+            )
+            .map_err(&failed)?;
+        for ((project, name), totals) in &self.services {
+            upsert
+                .execute(params![
+                    project.0,
+                    name,
+                    totals.first_seen,
+                    totals.last_seen,
+                    totals.span_count,
+                    totals.error_count
+                ])
+                .map_err(&failed)?;
+        }
+        Ok(())
+    }
+}
+
+fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) -> Result<(), Error> {
+    let failed = storage_error("store a minute rollup");
+    let mut select = transaction
+        .prepare_cached(
+            "SELECT duration_hist FROM rollup_minute WHERE project_id = ?1 AND minute = ?2
+                AND service_name = ?3 AND operation = ?4 AND provider = ?5 AND model = ?6",
+        )
+        .map_err(&failed)?;
+    let place = (
+        key.project.0,
+        key.minute,
+        key.service,
+        key.operation,
+        key.provider,
+        key.model,
+    );
+    let stored: Option<Vec<u8>> = select
+        .query_row(place, |row| row.get(0))
+        .optional()
+        .map_err(&failed)?;
+    let mut durations = match stored {
+        Some(bytes) => Histogram::decode(&bytes).map_err(|_| Error::Corrupt {
+            context: "the histogram of a minute rollup".to_owned(),
+        })?,
+        None => Histogram::default(),
+    };
+    durations.merge(&totals.durations);
+    let mut upsert = transaction
+        .prepare_cached(
+            "INSERT INTO rollup_minute VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+             ON CONFLICT (project_id, minute, service_name, operation, provider, model)
+             DO UPDATE SET
+                span_count = span_count + excluded.span_count,
+                error_count = error_count + excluded.error_count,
+                -- Stops at the largest integer instead of turning into a float.
+                duration_sum_ns = duration_sum_ns
+                    + min(excluded.duration_sum_ns, 9223372036854775807 - duration_sum_ns),
+                duration_hist = excluded.duration_hist",
+        )
+        .map_err(&failed)?;
+    upsert
+        .execute(params![
+            key.project.0,
+            key.minute,
+            key.service,
+            key.operation,
+            key.provider,
+            key.model,
+            totals.span_count,
+            totals.error_count,
+            totals.duration_sum_ns,
+            durations.encode()
+        ])
+        .map_err(&failed)?;
+    Ok(())
+}

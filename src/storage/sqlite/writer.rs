@@ -1,0 +1,169 @@
+//! The writing side of the embedded store.
+
+use std::path::Path;
+
+use futures_util::FutureExt as _;
+use futures_util::future::{BoxFuture, ready};
+use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
+
+use super::dimensions::Remembered;
+use super::error::storage_error;
+use super::{Config, insert, migrate, retention};
+use crate::queue::Position;
+use crate::storage::content::Packer;
+use crate::storage::summary::clamp_time;
+use crate::storage::write::{Batch, SpanRow, WriteReport};
+use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
+
+/// Larger pages than the default hold a part or two, so that few overflow.
+const PAGE_BYTES: u32 = 8192;
+
+/// Pages of the write-ahead file after which it is moved into the database. Larger than the
+/// default, so that a page that many batches touch is moved once.
+const AUTOCHECKPOINT_PAGES: u32 = 4096;
+
+/// Writes to the embedded store. Its futures do their blocking work when polled, so it lives on
+/// the writer's own thread.
+#[derive(Debug)]
+pub struct SqliteWriter {
+    connection: Connection,
+    retention: RetentionConfig,
+    packer: Packer,
+    remembered: Remembered,
+}
+
+impl SqliteWriter {
+    /// Opens the store, creating or migrating it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the file can't be opened or written, or what the migrations
+    /// answer.
+    pub fn open(
+        path: &Path,
+        config: &Config,
+        retention: RetentionConfig,
+        now_unix_nano: u64,
+    ) -> Result<Self, Error> {
+        let failed = storage_error("open the embedded store");
+        let mut connection = Connection::open(path).map_err(&failed)?;
+        let cache_kib = config.cache_size.0 / 1024;
+        connection
+            .execute_batch(&format!(
+                "PRAGMA page_size = {PAGE_BYTES};
+                 PRAGMA journal_mode = WAL;
+                 PRAGMA synchronous = FULL;
+                 PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};
+                 PRAGMA journal_size_limit = 67108864;
+                 PRAGMA temp_store = MEMORY;
+                 PRAGMA busy_timeout = 5000;
+                 PRAGMA cache_size = -{cache_kib};"
+            ))
+            .map_err(&failed)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        migrate::migrate(&mut connection, clamp_time(now_unix_nano))?;
+        let packer = Packer::new().map_err(|source| Error::Unavailable {
+            context: "set up compression",
+            source: Box::new(source),
+        })?;
+        Ok(Self {
+            connection,
+            retention,
+            packer,
+            remembered: Remembered::default(),
+        })
+    }
+
+    /// First log position of a partition that is not stored yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub fn checkpoint(&self, partition: u32) -> Result<Position, Error> {
+        let found: Option<i64> = self
+            .connection
+            .query_row(
+                "SELECT next_position FROM log_checkpoint WHERE partition = ?1",
+                [partition],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(storage_error("read the log checkpoint"))?;
+        Ok(found.map_or(Position(1), |next| Position(next.cast_unsigned())))
+    }
+
+    fn write_now(&mut self, batch: &Batch<'_>) -> Result<WriteReport, Error> {
+        let failed = storage_error("store a batch");
+        let now = batch
+            .spans
+            .iter()
+            .map(|span| span.received_unix_nano)
+            .max()
+            .unwrap_or(0);
+        let result = (|| {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)
+                .map_err(&failed)?;
+            let report = insert::insert(
+                &transaction,
+                batch,
+                &mut self.packer,
+                &mut self.remembered,
+                clamp_time(now),
+            )?;
+            transaction.commit().map_err(&failed)?;
+            Ok(report)
+        })();
+        if result.is_err() {
+            // Rows remembered in this transaction were rolled back.
+            self.remembered.forget();
+        }
+        result
+    }
+
+    fn quarantine_now(&self, span: &SpanRow<'_>, reason: &str) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "INSERT OR IGNORE INTO dead_letter (project_id, trace_id, span_id, reason,
+                    created_unix_nano, message)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    span.project.0,
+                    span.trace_id.0,
+                    span.span_id.0,
+                    reason,
+                    clamp_time(span.received_unix_nano),
+                    span.message
+                ],
+            )
+            .map_err(storage_error("quarantine a span"))?;
+        Ok(())
+    }
+
+    fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
+        let report = retention::enforce(&mut self.connection, &self.retention, now_unix_nano)?;
+        // Dimensions may be among what was deleted.
+        self.remembered.forget();
+        Ok(report)
+    }
+}
+
+impl SpanWriter for SqliteWriter {
+    fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>> {
+        ready(self.write_now(batch)).boxed()
+    }
+
+    fn quarantine<'a>(
+        &'a mut self,
+        span: &'a SpanRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        ready(self.quarantine_now(span, reason)).boxed()
+    }
+
+    fn enforce_retention<'a>(
+        &'a mut self,
+        now_unix_nano: u64,
+    ) -> BoxFuture<'a, Result<RetentionReport, Error>> {
+        ready(self.enforce_retention_now(now_unix_nano)).boxed()
+    }
+}
