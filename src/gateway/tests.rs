@@ -41,7 +41,7 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
     let state = State {
         reader,
         config: Config::default(),
-        metrics: crate::telemetry::metrics::Metrics::new().unwrap(),
+        metrics: Metrics::new().unwrap(),
     };
     let response = router(state).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();

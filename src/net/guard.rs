@@ -24,6 +24,9 @@ const REFUSED_HEADER: &str = "pulse-refused-head";
 const TOO_LARGE: &str = "too-large";
 const TIMEOUT: &str = "timeout";
 
+/// Headers in one head at most; hyper's own bound, which it enforces without a body in the answer.
+const HEADERS_MAX: usize = 100;
+
 /// Bytes read and thrown away after the last answer, so that the close does not destroy the answer
 /// before the client has read it (a close with unread bytes is a reset).
 const LINGER_BYTES: usize = 1 << 20;
@@ -177,6 +180,10 @@ impl<S> Guard<S> {
         self.searched = 0;
         self.activity.head_ended();
         let head = head.get(..end).unwrap_or_default();
+        let headers = memchr::memchr_iter(b'\n', head).count().saturating_sub(2);
+        if headers > HEADERS_MAX {
+            return Err(Refused::TooLarge);
+        }
         self.phase = match framing::check_head(head).map_err(Refused::Ambiguous)? {
             BodyLength::Known(0) => Phase::Head,
             BodyLength::Known(length) => Phase::Body(length),
@@ -344,5 +351,83 @@ impl Linger {
             self.bytes_left = self.bytes_left.saturating_sub(count);
         }
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    /// What comes out of a guard when `bytes` arrive in reads of at most `step`.
+    fn guarded(bytes: &[u8], step: usize, first: usize) -> Vec<u8> {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (mut client, server) = tokio::io::duplex(step);
+            let (first, rest) = bytes.split_at(first.min(bytes.len()));
+            let activity = Activity::new();
+            let mut guard = Guard::new(server, BytesMut::from(first), activity, true, 4096);
+            let mut out = Vec::new();
+            let send = async {
+                client.write_all(rest).await.unwrap();
+                drop(client);
+            };
+            let (_, read) = tokio::join!(send, guard.read_to_end(&mut out));
+            read.unwrap();
+            out
+        })
+    }
+
+    fn request() -> impl Strategy<Value = Vec<u8>> {
+        let plain = proptest::collection::vec(any::<u8>(), 0..200).prop_map(|body| {
+            let head = format!("POST /a HTTP/1.1\r\nContent-Length: {}\r\n\r\n", body.len());
+            [head.as_bytes(), &body].concat()
+        });
+        let chunked = proptest::collection::vec(1_usize..50, 0..4).prop_map(|sizes| {
+            let mut request = b"POST /b HTTP/1.1\nTransfer-Encoding: chunked\n\n".to_vec();
+            for size in sizes {
+                request.extend_from_slice(format!("{size:x}\r\n").as_bytes());
+                request.extend(std::iter::repeat_n(b'\n', size));
+                request.extend_from_slice(b"\r\n");
+            }
+            request.extend_from_slice(b"0\r\nx: y\r\n\r\n");
+            request
+        });
+        let bare = Just(b"\r\nGET / HTTP/1.0\r\n\r\n".to_vec());
+        prop_oneof![plain, chunked, bare]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        // Scenario: any sequence of sound requests, cut into any reads.
+        // Guarantees: every byte passes unchanged.
+        #[test]
+        fn sound_requests_pass_unchanged(
+            requests in proptest::collection::vec(request(), 0..6),
+            step in 1_usize..400,
+            first in 0_usize..30,
+        ) {
+            let bytes = requests.concat();
+            prop_assert_eq!(guarded(&bytes, step, first), bytes);
+        }
+
+        // Scenario: any bytes at all.
+        // Guarantees: no panic, and at most what came is handed on.
+        #[test]
+        fn garbage_is_survived(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), any::<u8>()], 0..300),
+            step in 1_usize..100,
+        ) {
+            let mut all = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n".to_vec();
+            all.extend_from_slice(&bytes);
+            let mut scanned = Guard::new((), BytesMut::new(), Activity::new(), true, 64);
+            for piece in all.chunks(step) {
+                let (passed, _) = scanned.scan(piece);
+                prop_assert!(passed <= piece.len());
+            }
+        }
     }
 }

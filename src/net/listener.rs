@@ -4,6 +4,8 @@
 //! drains, holds at most `max_connections` connections (the rest wait in the kernel's queue) and
 //! survives running out of file descriptors. No connection can stop it.
 
+mod error;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
@@ -22,6 +24,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+pub use error::Error;
+
 use super::connection::{self, Agreed, Shared};
 use super::tls;
 use crate::otlp::Failure;
@@ -37,49 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const ACCEPT_PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Log lines about failed accepts are at least this far apart.
 const ACCEPT_LOG_INTERVAL: Duration = Duration::from_secs(10);
-
-/// Why a listener could not be opened. `what` is the path of its section in the configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The endpoint is not `host:port`, or the host has no address.
-    #[error("{what}: resolve {endpoint}: {}", reason(source))]
-    Resolve {
-        /// Path in the configuration.
-        what: &'static str,
-        /// As configured.
-        endpoint: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The address can't be listened on.
-    #[error("{what}: listen on {endpoint}: {}", reason(source))]
-    Listen {
-        /// Path in the configuration.
-        what: &'static str,
-        /// As configured.
-        endpoint: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The certificate or key can't be used.
-    #[error("{what}.{source}")]
-    Tls {
-        /// Path in the configuration.
-        what: &'static str,
-        /// Which file, and why.
-        source: tls::Error,
-    },
-}
-
-/// The usual reasons in plain words, without the number of the system error.
-fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "address already in use".to_owned(),
-        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
-}
 
 /// Limits of one listener. `None` means unlimited.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,7 +166,10 @@ pub fn load_tls(
     config
         .map(|config| tls::Acceptor::load(config, protocols))
         .transpose()
-        .map_err(|source| Error::Tls { what, source })
+        .map_err(|error| Error::Tls {
+            what,
+            source: Box::new(error),
+        })
 }
 
 /// Serves HTTP/1.1 and HTTP/2 on a listener until the daemon drains. Under TLS the protocol is
@@ -400,3 +364,6 @@ impl<S, B> fmt::Debug for Shared<S, B> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

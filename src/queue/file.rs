@@ -66,25 +66,12 @@ impl Directory {
         }
     }
 
+    /// Opens a file, with direct I/O where that is wanted and the file system has it.
     fn open(&self, options: &OpenOptions, name: &str, direct: bool) -> io::Result<RealFile> {
-        let path = self.path.join(name);
-        let mut direct_options = options.clone();
-        direct_options.custom_flags(direct_flag());
-        let opened = if direct {
-            direct_options.open(&path)
-        } else {
-            options.open(&path)
-        };
-        match opened {
-            // File systems without direct I/O say so here, some only at the first write.
-            Err(error) if direct && error.kind() == io::ErrorKind::InvalidInput => {
-                options.open(&path).map(|file| RealFile {
-                    file,
-                    direct: false,
-                })
-            }
-            other => other.map(|file| RealFile { file, direct }),
-        }
+        let file = options.open(self.path.join(name))?;
+        // Not with the flag at once: a file system without it refuses, but keeps the new file.
+        let direct = direct && set_direct(&file, true).is_ok();
+        Ok(RealFile { file, direct })
     }
 }
 
@@ -155,9 +142,11 @@ impl Disk for Directory {
     }
 }
 
-/// The flag for direct I/O as the standard library takes it.
-fn direct_flag() -> i32 {
-    i32::try_from(OFlags::DIRECT.bits()).unwrap_or(0)
+fn set_direct(file: &File, direct: bool) -> io::Result<()> {
+    let mut flags = rustix::fs::fcntl_getfl(file)?;
+    flags.set(OFlags::DIRECT, direct);
+    rustix::fs::fcntl_setfl(file, flags)?;
+    Ok(())
 }
 
 /// Gives the file its length and, where the file system can, its space: a full disk then shows
@@ -179,8 +168,8 @@ impl SegmentFile for RealFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         match self.file.write_all_at(bytes, offset) {
             Err(error) if self.direct && error.kind() == io::ErrorKind::InvalidInput => {
-                let flags = rustix::fs::fcntl_getfl(&self.file)?;
-                rustix::fs::fcntl_setfl(&self.file, flags - OFlags::DIRECT)?;
+                // Some say so only now.
+                set_direct(&self.file, false)?;
                 self.file.write_all_at(bytes, offset)
             }
             other => other,

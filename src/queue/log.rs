@@ -18,7 +18,8 @@ use super::{Config, Entry, Error, Observer, Position, RecoveryReport, Stats};
 
 /// Payload KiB that may wait for the log thread. Enough for one record of any size; who comes
 /// later waits outside, so that what waits stays bounded however slow the disk is.
-const PENDING_KIB: u32 = (MAX_PAYLOAD_BYTES >> 10) as u32 + 1;
+const PENDING_KIB: u32 = (64 << 10) + 1;
+const _: () = assert!(PENDING_KIB as usize > MAX_PAYLOAD_BYTES >> 10);
 
 /// How long a disk that failed is left alone.
 const RETRY_EVERY: Duration = Duration::from_millis(500);

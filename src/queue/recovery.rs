@@ -46,6 +46,8 @@ struct Candidate {
     segment: Segment,
     scanner: Scanner,
     preamble: Option<Preamble>,
+    /// Positions below this were durable when the segment was begun.
+    durable_before: u64,
     /// Records at or above this were not acknowledged, or are in a later segment.
     bound: u64,
 }
@@ -57,17 +59,10 @@ pub(super) fn recover(disk: &dyn Disk, first_unstored: u64) -> Result<Recovered,
     let candidates = scan.open(disk, names)?;
     let mut candidates = bound(disk, candidates).into_iter().peekable();
     while let Some(candidate) = candidates.next() {
-        scan.segment(disk, candidate, candidates.peek().map(proven_by))?;
+        let proof = candidates.peek().map(|next| next.durable_before);
+        scan.segment(disk, candidate, proof)?;
     }
     Ok(scan.finish())
-}
-
-/// What a segment says of the ones before it: positions below were durable.
-fn proven_by(candidate: &Candidate) -> u64 {
-    let first = candidate.segment.identity.first;
-    candidate
-        .preamble
-        .map_or(first, |preamble| preamble.durable_before.min(first))
 }
 
 /// Gives a damaged segment a second name that stays when the segment is released. Returns
@@ -93,14 +88,24 @@ fn bound(disk: &dyn Disk, candidates: Vec<Candidate>) -> VecDeque<Candidate> {
     let mut kept = VecDeque::new();
     let mut bound = u64::MAX;
     for mut candidate in candidates.into_iter().rev() {
-        let unused = candidate.preamble.is_none()
-            && matches!(candidate.scanner.next(), Ok(Found::End { torn: false }));
-        if unused || bound <= candidate.segment.identity.first {
+        let first = candidate.segment.identity.first;
+        // The first records repeat what the header block says, should that be damaged.
+        let found = match &candidate.preamble {
+            Some(preamble) => Ok(Some(preamble.durable_before)),
+            None => candidate.scanner.next().map(|found| match found {
+                Found::Header(header) if header.position == first => Some(header.durable_before),
+                Found::Header(_) | Found::End { torn: true } => Some(first),
+                Found::End { torn: false } => None,
+            }),
+        };
+        let durable_before = found.unwrap_or(Some(first));
+        let Some(durable_before) = durable_before.filter(|_| first < bound) else {
             remove(disk, &candidate.segment.name);
             continue;
-        }
+        };
+        candidate.durable_before = durable_before.min(first);
         candidate.bound = bound;
-        bound = candidate.segment.identity.first;
+        bound = first;
         kept.push_front(candidate);
     }
     kept
@@ -189,6 +194,7 @@ impl Scan {
                 segment,
                 scanner,
                 preamble: preamble.filter(|preamble| preamble.identity == identity),
+                durable_before: identity.first,
                 bound: u64::MAX,
             });
         }
@@ -203,9 +209,11 @@ impl Scan {
         proof: Option<u64>,
     ) -> Result<(), Error> {
         let (lost, records) = (self.gaps.lost, self.report.records);
-        self.gaps.prove(proven_by(&candidate));
+        self.gaps.prove(candidate.durable_before);
         let gap = self.gaps.missing_until(candidate.segment.identity.first);
         self.missing.extend(gap);
+        // Records say what was durable of their own segment; its beginning, of those before.
+        self.gaps.settle();
         let (payload_bytes, torn) = self.records(&mut candidate)?;
         if let Some(proof) = proof {
             self.gaps.prove(proof);

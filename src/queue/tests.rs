@@ -232,7 +232,8 @@ fn a_reader_that_falls_behind_reads_the_same_from_disk() {
     assert_record(&take(&mut reader).unwrap(), 201, 201, 10);
 }
 
-// Scenario: segments are released and reused many times over; the process dies each time.
+// Scenario: segments are released and reused many times over; the process dies each time. Then
+// the store is set back to its beginning, so that every position would be welcome.
 // Guarantees: no record of an earlier life of a file comes back, and the disk use stays small.
 #[test]
 fn stale_records_of_recycled_segments_never_reappear() {
@@ -261,6 +262,18 @@ fn stale_records_of_recycled_segments_never_reappear() {
         assert_eq!(drain(&mut reader).len() as u64, end - stored);
         close(&log, &mut reader);
         assert!(disk.names().len() <= 4, "{:?}", disk.names());
+        let names = disk.names();
+        let oldest = names.iter().find_map(|name| Identity::parse(name));
+        let oldest = oldest.map_or(end, |identity| identity.first);
+        let (log, mut reader, report) = open_sim(&disk.fork(), &small(), 1);
+        let positions: Vec<u64> = close(&log, &mut reader)
+            .iter()
+            .map(|record| record.position.0)
+            .collect();
+        assert_eq!(positions, (oldest..end).collect::<Vec<u64>>());
+        assert_eq!(report.records, end - oldest);
+        let missing = if oldest < end { oldest - 1 } else { 0 };
+        assert_eq!(report.lost_records + report.torn_records, missing);
     }
 }
 

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
-#[expect(missing_docs, unreachable_pub, reason = "generated")]
+#[expect(unreachable_pub, reason = "generated")]
 mod proto {
     include!(concat!(env!("OUT_DIR"), "/pulse.storage.v1.rs"));
 }

@@ -4,78 +4,81 @@ use super::support::*;
 use crate::net::cors;
 use crate::otlp::Failure;
 
+/// Request line, content type, status, content type of the answer.
+const ROUTES: [(&str, &str, u16, &str); 15] = [
+    (
+        "POST /v1/traces",
+        "application/x-protobuf",
+        200,
+        "application/x-protobuf",
+    ),
+    (
+        "POST /v1/traces",
+        "application/protobuf",
+        200,
+        "application/x-protobuf",
+    ),
+    (
+        "POST /v1/traces",
+        "Application/JSON; charset=utf-8",
+        200,
+        "application/json",
+    ),
+    (
+        "POST /v1/traces?x=1",
+        "application/json",
+        200,
+        "application/json",
+    ),
+    ("POST /v1/traces", "text/plain", 415, "application/json"),
+    (
+        "POST /v1/traces",
+        "application/grpc",
+        415,
+        "application/json",
+    ),
+    ("POST /v1/traces", "", 415, "application/json"),
+    (
+        "GET /v1/traces",
+        "application/x-protobuf",
+        405,
+        "application/x-protobuf",
+    ),
+    (
+        "PUT /v1/traces",
+        "application/json",
+        405,
+        "application/json",
+    ),
+    ("OPTIONS /v1/traces", "", 405, "application/json"),
+    (
+        "POST /v1/traces/",
+        "application/json",
+        404,
+        "application/json",
+    ),
+    (
+        "POST /v1/metrics",
+        "application/x-protobuf",
+        404,
+        "application/x-protobuf",
+    ),
+    ("POST /v1/logs", "application/json", 404, "application/json"),
+    (
+        "POST /v1development/profiles",
+        "application/json",
+        404,
+        "application/json",
+    ),
+    ("GET /", "", 404, "application/json"),
+];
+
 // Scenario: every combination of path, method and type that clients get wrong, and right.
 // Guarantees: each has one status, and the answer is in the request's type.
 #[tokio::test]
 async fn methods_paths_and_types_have_one_answer_each() {
     let server = Server::start();
-    for (line, content_type, status, answer_type) in [
-        (
-            "POST /v1/traces",
-            "application/x-protobuf",
-            200,
-            "application/x-protobuf",
-        ),
-        (
-            "POST /v1/traces",
-            "application/protobuf",
-            200,
-            "application/x-protobuf",
-        ),
-        (
-            "POST /v1/traces",
-            "Application/JSON; charset=utf-8",
-            200,
-            "application/json",
-        ),
-        (
-            "POST /v1/traces?x=1",
-            "application/json",
-            200,
-            "application/json",
-        ),
-        ("POST /v1/traces", "text/plain", 415, "application/json"),
-        (
-            "POST /v1/traces",
-            "application/grpc",
-            415,
-            "application/json",
-        ),
-        ("POST /v1/traces", "", 415, "application/json"),
-        (
-            "GET /v1/traces",
-            "application/x-protobuf",
-            405,
-            "application/x-protobuf",
-        ),
-        (
-            "PUT /v1/traces",
-            "application/json",
-            405,
-            "application/json",
-        ),
-        ("OPTIONS /v1/traces", "", 405, "application/json"),
-        (
-            "POST /v1/traces/",
-            "application/json",
-            404,
-            "application/json",
-        ),
-        (
-            "POST /v1/metrics",
-            "application/x-protobuf",
-            404,
-            "application/x-protobuf",
-        ),
-        ("POST /v1/logs", "application/json", 404, "application/json"),
-        (
-            "POST /v1development/profiles",
-            "application/json",
-            404,
-            "application/json",
-        ),
-        ("GET /", "", 404, "application/json"),
-    ] {
+    for (line, content_type, status, answer_type) in ROUTES {
         let body = if content_type.contains("JSON") || content_type.contains("json") {
             "{}"
         } else {

@@ -241,7 +241,7 @@ async fn bad_certificates_are_named() {
     let expected = format!("tls.cert_file: read {}: No such file", missing.display());
     assert!(text.starts_with(&expected), "{text}");
     assert!(message(with_cert(&nonsense)).contains("no certificate in it"));
-    let key_file = nonsense.clone();
+    let key_file = nonsense;
     let text = message(tls::Config {
         key_file,
         ..good.clone()

@@ -1,0 +1,200 @@
+//! Beginning, giving up and freeing segments.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::{Active, Failure, SYNC_EVERY, Writer};
+use crate::queue::file::BLOCK;
+use crate::queue::segment::{Identity, SPARE, Segment};
+use crate::queue::tail::Live;
+use crate::queue::{Durability, Error};
+
+impl Writer {
+    /// Begins a segment with room for a record of this size.
+    pub(super) fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
+        let block = BLOCK as u64;
+        let needed = (block + bytes.next_multiple_of(block)).max(self.settings.segment_bytes);
+        if needed > self.settings.bytes_max {
+            return Err(Error::TooLarge {
+                bytes,
+                max: self.settings.bytes_max.saturating_sub(block),
+            });
+        }
+        self.reclaim();
+        let mut tail = self.shared.lock();
+        let active = tail.segments.back().filter(|live| !live.sealed);
+        // The current segment goes too when all that is in it is stored.
+        let going = active.filter(|live| live.end <= tail.released);
+        let going = going.map_or(0, |live| live.segment.bytes);
+        let kept: u64 = tail.segments.iter().map(|live| live.segment.bytes).sum();
+        if kept - going + needed > self.settings.bytes_max {
+            tail.full = true;
+            return Err(Error::Full {
+                used: tail.bytes_used(),
+                capacity: self.settings.bytes_max,
+            });
+        }
+        drop(tail);
+        self.seal();
+        self.reclaim();
+        let begun = self.begin(needed);
+        begun.map_err(|error| self.fail("create", error))
+    }
+
+    /// Creates or reuses a file and makes it the current segment.
+    fn begin(&mut self, bytes: u64) -> io::Result<()> {
+        let identity = Identity::new(self.next_sequence, self.next_position);
+        self.next_sequence += 1;
+        let segment = Arc::new(Segment::new(identity, bytes));
+        let direct = self.settings.durability == Durability::SyncBeforeAck;
+        let usual = bytes == self.settings.segment_bytes;
+        let reuse = usual && std::mem::take(&mut self.spare);
+        let file = if reuse {
+            self.disk.rename(SPARE, &segment.name)?;
+            self.disk.open_write(&segment.name, direct)
+        } else {
+            self.disk.create(&segment.name, bytes, direct)
+        };
+        let ready = file.and_then(|file| {
+            self.disk.sync_directory()?;
+            Ok(file)
+        });
+        let file = match ready {
+            Ok(file) => file,
+            Err(error) => {
+                // Nothing is in it; if it stays, the next start removes it.
+                drop(self.disk.remove(&segment.name));
+                return Err(error);
+            }
+        };
+        let mut tail = self.shared.lock();
+        tail.full = false;
+        tail.failing = false;
+        tail.segments.push_back(Live {
+            segment: Arc::clone(&segment),
+            end: identity.first,
+            written: 0,
+            sealed: false,
+            payload_bytes: 0,
+        });
+        drop(tail);
+        self.failure = None;
+        self.active = Some(Active {
+            segment,
+            file,
+            written: 0,
+        });
+        Ok(())
+    }
+
+    /// Stops writing to the current segment for good.
+    fn seal(&mut self) {
+        self.sync_if_due(true);
+        self.active = None;
+        let mut tail = self.shared.lock();
+        if let Some(live) = tail.segments.back_mut() {
+            live.sealed = true;
+        }
+    }
+
+    /// Gives up the current segment after a failure and leaves the disk alone for a while.
+    pub(super) fn fail(&mut self, doing: &'static str, error: io::Error) -> Error {
+        let error = Error::io(doing, error);
+        tracing::error!(%error, source = ?std::error::Error::source(&error), "the log can't be written");
+        if let (Some(_), Some(active)) = (self.unsynced_since.take(), self.active.take()) {
+            // A write failed, but no sync of this file has: what it holds can still be saved.
+            let saved = active.file.sync().is_ok();
+            self.durable_before = if saved {
+                self.next_position
+            } else {
+                self.durable_before
+            };
+        }
+        self.active = None;
+        let mut tail = self.shared.lock();
+        tail.failing = true;
+        tail.failures += 1;
+        if let Some(live) = tail.segments.back_mut() {
+            live.sealed = true;
+        }
+        // Without acknowledged records there is nothing in it to keep.
+        let empty = |live: &mut Live| live.end == live.segment.identity.first;
+        let empty = tail.segments.pop_back_if(empty);
+        drop(tail);
+        if let Some(live) = empty {
+            drop(self.disk.remove(&live.segment.name));
+        }
+        self.failure = Some(Failure {
+            error: error.clone(),
+            retry_at: Instant::now() + self.settings.retry_every,
+        });
+        error
+    }
+
+    /// Tries a failed disk again, so that the log recovers while nothing is being sent to it.
+    pub(super) fn probe_if_due(&mut self) {
+        if self.failure.is_none() || self.refusing().is_some() {
+            return;
+        }
+        // `make_room` and `commit` take note of what happens.
+        if self.make_room(1).is_ok() {
+            self.commit(Vec::new());
+        } else if let Some(failure) = &mut self.failure {
+            failure.retry_at = Instant::now() + self.settings.retry_every;
+        }
+    }
+
+    /// Syncs acknowledged bytes when their time has come, or now.
+    pub(super) fn sync_if_due(&mut self, now: bool) {
+        let due = |since: Instant| now || since.elapsed() >= SYNC_EVERY;
+        let (true, Some(active)) = (self.unsynced_since.is_some_and(due), &self.active) else {
+            return;
+        };
+        self.unsynced_since = None;
+        let started = Instant::now();
+        match active.file.sync() {
+            Ok(()) => {
+                self.observer.fsync(started.elapsed());
+                self.durable_before = self.next_position;
+            }
+            Err(error) => {
+                self.fail("sync", error);
+            }
+        }
+    }
+
+    /// Reuses or removes the segments that are no longer needed.
+    pub(super) fn reclaim(&mut self) {
+        let mut tail = self.shared.lock();
+        tail.reclaim_sent = false;
+        let mut released = Vec::new();
+        while tail.has_released_segment() {
+            released.extend(tail.segments.pop_front());
+        }
+        let kept: u64 = tail.segments.iter().map(|live| live.segment.bytes).sum();
+        tail.full &= released.is_empty();
+        drop(tail);
+        if released.is_empty() {
+            return;
+        }
+        for Live { segment, .. } in released {
+            let usual = segment.bytes == self.settings.segment_bytes && !segment.is_damaged();
+            let fits = kept + segment.bytes <= self.settings.bytes_max;
+            let outcome = if usual && fits && !self.spare {
+                let renamed = self.disk.rename(&segment.name, SPARE);
+                self.spare = renamed.is_ok();
+                renamed
+            } else {
+                self.disk.remove(&segment.name)
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(name = %segment.name, %error, "can't free a segment of the log");
+            }
+        }
+        // Before a recycled file is written its old name must be gone for good.
+        if let Err(error) = self.disk.sync_directory() {
+            tracing::warn!(%error, "can't sync the directory of the log");
+        }
+    }
+}
