@@ -63,8 +63,13 @@ struct Shared {
 pub struct Admission {
     transport: Transport,
     reservation: Reservation,
-    shared: Arc<Shared>,
+    /// Dropped last, so that the bytes it reports no longer include the reservation.
+    _counted: Counted,
 }
+
+/// Counts a request as in flight until dropped.
+#[derive(Debug)]
+struct Counted(Arc<Shared>);
 
 /// When to come back to a full or failing log: it empties at the pace of the store.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -102,7 +107,7 @@ impl Ingest {
         Ok(Admission {
             transport,
             reservation,
-            shared,
+            _counted: Counted(shared),
         })
     }
 
@@ -205,9 +210,9 @@ impl Admission {
     }
 }
 
-impl Drop for Admission {
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.shared.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.shared.sample_in_flight();
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.sample_in_flight();
     }
 }

@@ -60,7 +60,7 @@ fn outcomes_add_up_to_what_was_sent() {
     assert_eq!(daemon.metric(REJECTED), 3.0);
     assert_eq!(daemon.metric(REFUSED), 2.0);
     assert_eq!(daemon.metric(RECEIVED), 30.0);
-    daemon.await_stored();
+    daemon.await_counted();
     assert_eq!(daemon.metric("pulse_writer_spans_stored_total"), 25.0);
     let services = daemon.list("/api/v1/services");
     assert_eq!(services[0]["span_count"], 25);

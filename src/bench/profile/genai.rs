@@ -88,7 +88,7 @@ fn agent(mut span: Span, shape: &Shape, rng: &mut Rng) -> Span {
     let name = rng.skewed(&SERVICES, "agent");
     span.name = format!("invoke_agent {name}");
     span.kind = SpanKind::Internal.into();
-    let instructions = json!([{"type": "text", "content": words::text(rng, 420)}]);
+    let instructions = json!([{"type": "text", "content": words::text(rng, 240)}]);
     span.attributes = vec![
         text("gen_ai.operation.name", "invoke_agent"),
         text("gen_ai.provider.name", provider),
@@ -175,7 +175,7 @@ fn messages(bytes: usize, rng: &mut Rng) -> (String, String) {
 fn tool(mut span: Span, rng: &mut Rng) -> Span {
     let (name, description) = rng.skewed(&TOOLS, ("search_documents", ""));
     let arguments = json!({"query": words::text(rng, 60), "limit": 1 + rng.below(20)});
-    let result = json!({"status": "ok", "content": words::text(rng, 330)});
+    let result = json!({"status": "ok", "content": words::text(rng, 200)});
     span.name = format!("execute_tool {name}");
     span.kind = SpanKind::Internal.into();
     span.attributes = vec![

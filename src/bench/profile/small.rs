@@ -56,6 +56,7 @@ pub(super) fn span(slot: Slot, services: u32, failed: bool, rng: &mut Rng) -> (u
     let (method, route, path) = rng.skewed(&ROUTES, ("GET", "/", "/"));
     let status = if failed { 503 } else { 200 };
     let peer = rng.skewed(&SERVICES, "frontend");
+    let id = 10_000 + rng.below(90_000);
     span.name = format!("{method} {route}");
     span.kind = if is_server {
         SpanKind::Server.into()
@@ -65,8 +66,11 @@ pub(super) fn span(slot: Slot, services: u32, failed: bool, rng: &mut Rng) -> (u
     span.attributes = vec![
         text("http.request.method", method),
         text("http.route", route),
-        text("url.path", format!("{path}{}", 10_000 + rng.below(90_000))),
-        text("url.scheme", "http"),
+        text("url.path", format!("{path}{id}")),
+        text(
+            "url.full",
+            format!("http://{peer}.shop.svc.cluster.local:8080{path}{id}"),
+        ),
         number("http.response.status_code", status),
         number("http.response.body.size", 200 + rng.below(40_000)),
         text("server.address", format!("{peer}.shop.svc.cluster.local")),
