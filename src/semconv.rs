@@ -56,45 +56,46 @@ enum Column {
 }
 
 /// Which column a key feeds, and the rank of the name among the column's names (1 is best).
-fn column_of(key: &str) -> Option<(Column, u8)> {
+fn column_of(key: &[u8]) -> Option<(Column, u8)> {
     let found = match key {
-        "gen_ai.operation.name" => (Column::GenAiOperation, 1),
-        "gen_ai.provider.name" => (Column::Provider, 1),
-        "gen_ai.system" => (Column::Provider, 2),
-        "gen_ai.request.model" => (Column::RequestModel, 1),
-        "gen_ai.response.model" => (Column::ResponseModel, 1),
-        "session.id" => (Column::Session, 1),
-        "gen_ai.conversation.id" => (Column::Session, 2),
-        "user.id" => (Column::User, 1),
-        "enduser.id" => (Column::User, 2),
-        "error.type" => (Column::ErrorType, 1),
-        "http.request.method" => (Column::HttpMethod, 1),
-        "http.method" => (Column::HttpMethod, 2),
-        "http.route" => (Column::HttpRoute, 1),
-        "url.path" => (Column::HttpRoute, 2),
-        "http.target" => (Column::HttpRoute, 3),
-        "http.response.status_code" => (Column::HttpStatus, 1),
-        "http.status_code" => (Column::HttpStatus, 2),
-        "db.system.name" => (Column::DbSystem, 1),
-        "db.system" => (Column::DbSystem, 2),
-        "db.operation.name" => (Column::DbOperation, 1),
-        "db.operation" => (Column::DbOperation, 2),
-        "rpc.system.name" => (Column::RpcSystem, 1),
-        "rpc.system" => (Column::RpcSystem, 2),
-        "rpc.service" => (Column::RpcService, 1),
-        "rpc.method" => (Column::RpcMethod, 1),
-        "messaging.system" => (Column::Messaging, 1),
+        b"gen_ai.operation.name" => (Column::GenAiOperation, 1),
+        b"gen_ai.provider.name" => (Column::Provider, 1),
+        b"gen_ai.system" => (Column::Provider, 2),
+        b"gen_ai.request.model" => (Column::RequestModel, 1),
+        b"gen_ai.response.model" => (Column::ResponseModel, 1),
+        b"session.id" => (Column::Session, 1),
+        b"gen_ai.conversation.id" => (Column::Session, 2),
+        b"user.id" => (Column::User, 1),
+        b"enduser.id" => (Column::User, 2),
+        b"error.type" => (Column::ErrorType, 1),
+        b"http.request.method" => (Column::HttpMethod, 1),
+        b"http.method" => (Column::HttpMethod, 2),
+        b"http.route" => (Column::HttpRoute, 1),
+        b"url.path" => (Column::HttpRoute, 2),
+        b"http.target" => (Column::HttpRoute, 3),
+        b"http.response.status_code" => (Column::HttpStatus, 1),
+        b"http.status_code" => (Column::HttpStatus, 2),
+        b"db.system.name" => (Column::DbSystem, 1),
+        b"db.system" => (Column::DbSystem, 2),
+        b"db.operation.name" => (Column::DbOperation, 1),
+        b"db.operation" => (Column::DbOperation, 2),
+        b"rpc.system.name" => (Column::RpcSystem, 1),
+        b"rpc.system" => (Column::RpcSystem, 2),
+        b"rpc.service" => (Column::RpcService, 1),
+        b"rpc.method" => (Column::RpcMethod, 1),
+        b"messaging.system" => (Column::Messaging, 1),
         _ => return None,
     };
     Some(found)
 }
 
 impl<'a> Collector<'a> {
-    /// Takes an attribute of the span.
-    pub fn attribute(&mut self, key: &str, value: Value<'a>) {
+    /// Takes an attribute of the span. The value is read only if the key feeds a column.
+    pub fn attribute(&mut self, key: &[u8], value: impl FnOnce() -> Value<'a>) {
         let Some((column, rank)) = column_of(key) else {
             return;
         };
+        let value = value();
         let usable = match value {
             Value::Text(text) => !text.is_empty(),
             Value::Integer(_) => matches!(column, Column::HttpStatus),
@@ -195,7 +196,7 @@ mod tests {
     fn basics<'a>(attributes: &[(&str, Value<'a>)]) -> Basics<'a> {
         let mut collector = Collector::default();
         for (key, value) in attributes {
-            collector.attribute(key, *value);
+            collector.attribute(key.as_bytes(), || *value);
         }
         collector.finish()
     }
@@ -250,7 +251,7 @@ mod tests {
         );
 
         let mut collector = Collector::default();
-        collector.attribute("error.type", Value::Text("timeout"));
+        collector.attribute(b"error.type", || Value::Text("timeout"));
         collector.exception_attribute("exception.type", Value::Text("ValueError"));
         assert_eq!(collector.finish().error_type, Some("timeout"));
     }

@@ -84,40 +84,51 @@ impl<'a> Summary<'a> {
     #[must_use]
     pub fn of(span: &'a SpanRow<'a>, resource: &'a ResourceRow<'a>) -> Self {
         let start = clamp_time(span.start_unix_nano);
-        let failed = span.status == Status::Error;
-        let service = Cow::Borrowed(resource.service_name.as_ref());
-        let name = Cow::Borrowed(span.name.as_ref());
-        let model = span.basics.response_model.or(span.basics.request_model);
-        Self {
+        let mut summary = Self {
             received: clamp_time(span.received_unix_nano),
             start,
-            end: clamp_time(span.end_unix_nano).max(start),
-            span_count: 1,
-            error_count: i64::from(failed),
-            genai_span_count: i64::from(matches!(span.basics.operation, Operation::GenAi(_))),
-            first_error: failed.then(|| FailedSpan {
-                start,
-                span_id: span.span_id,
-                name: name.clone(),
-                error_type: span.basics.error_type.map(Cow::Borrowed),
-                message: Cow::Borrowed(if span.status_message.is_empty() {
-                    span.basics.error_message.unwrap_or_default()
-                } else {
-                    &span.status_message
-                }),
-            }),
-            head: Head {
-                has_parent: span.parent_span_id.is_some(),
-                start,
-                span_id: span.span_id,
-                name,
-                service: service.clone(),
-            },
-            services: vec![service],
-            models: model.map(Cow::Borrowed).into_iter().collect(),
-            session_id: span.basics.session_id.map(Cow::Borrowed),
-            user_id: span.basics.user_id.map(Cow::Borrowed),
+            end: start,
+            span_count: 0,
+            error_count: 0,
+            genai_span_count: 0,
+            head: Head::of(span, resource),
+            services: Vec::new(),
+            models: Vec::new(),
+            session_id: None,
+            user_id: None,
+            first_error: None,
+        };
+        summary.add(span, resource);
+        summary
+    }
+
+    /// Adds a span of the same trace.
+    pub fn add(&mut self, span: &'a SpanRow<'a>, resource: &'a ResourceRow<'a>) {
+        let start = clamp_time(span.start_unix_nano);
+        let basics = &span.basics;
+        let failed = span.status == Status::Error;
+        self.received = self.received.min(clamp_time(span.received_unix_nano));
+        self.start = self.start.min(start);
+        self.end = self.end.max(clamp_time(span.end_unix_nano)).max(start);
+        self.span_count += 1;
+        self.error_count += i64::from(failed);
+        self.genai_span_count += i64::from(matches!(basics.operation, Operation::GenAi(_)));
+        if (span.parent_span_id.is_some(), start, span.span_id) < self.head.rank() {
+            self.head = Head::of(span, resource);
         }
+        if failed {
+            self.note_error(FailedSpan::of(span));
+        }
+        insert_sorted(
+            &mut self.services,
+            Cow::Borrowed(&resource.service_name),
+            SERVICES_MAX,
+        );
+        if let Some(model) = basics.response_model.or(basics.request_model) {
+            insert_sorted(&mut self.models, Cow::Borrowed(model), MODELS_MAX);
+        }
+        keep_smallest(&mut self.session_id, basics.session_id.map(Cow::Borrowed));
+        keep_smallest(&mut self.user_id, basics.user_id.map(Cow::Borrowed));
     }
 
     /// Adds another summary of the same trace.
@@ -131,38 +142,69 @@ impl<'a> Summary<'a> {
         if other.head.rank() < self.head.rank() {
             self.head = other.head;
         }
-        merge_sorted(&mut self.services, other.services, SERVICES_MAX);
-        merge_sorted(&mut self.models, other.models, MODELS_MAX);
+        for service in other.services {
+            insert_sorted(&mut self.services, service, SERVICES_MAX);
+        }
+        for model in other.models {
+            insert_sorted(&mut self.models, model, MODELS_MAX);
+        }
         keep_smallest(&mut self.session_id, other.session_id);
         keep_smallest(&mut self.user_id, other.user_id);
         if let Some(theirs) = other.first_error {
-            match &self.first_error {
-                Some(ours) if ours.rank() <= theirs.rank() => {}
-                _ => self.first_error = Some(theirs),
-            }
+            self.note_error(theirs);
+        }
+    }
+
+    fn note_error(&mut self, theirs: FailedSpan<'a>) {
+        match &self.first_error {
+            Some(ours) if ours.rank() <= theirs.rank() => {}
+            _ => self.first_error = Some(theirs),
         }
     }
 }
 
-impl Head<'_> {
+impl<'a> Head<'a> {
+    fn of(span: &'a SpanRow<'a>, resource: &'a ResourceRow<'a>) -> Self {
+        Self {
+            has_parent: span.parent_span_id.is_some(),
+            start: clamp_time(span.start_unix_nano),
+            span_id: span.span_id,
+            name: Cow::Borrowed(&span.name),
+            service: Cow::Borrowed(&resource.service_name),
+        }
+    }
+
     fn rank(&self) -> (bool, i64, SpanId) {
         (self.has_parent, self.start, self.span_id)
     }
 }
 
-impl FailedSpan<'_> {
+impl<'a> FailedSpan<'a> {
+    fn of(span: &'a SpanRow<'a>) -> Self {
+        let message = if span.status_message.is_empty() {
+            span.basics.error_message.unwrap_or_default()
+        } else {
+            &span.status_message
+        };
+        Self {
+            start: clamp_time(span.start_unix_nano),
+            span_id: span.span_id,
+            name: Cow::Borrowed(&span.name),
+            error_type: span.basics.error_type.map(Cow::Borrowed),
+            message: Cow::Borrowed(message),
+        }
+    }
+
     fn rank(&self) -> (i64, SpanId) {
         (self.start, self.span_id)
     }
 }
 
-fn merge_sorted<'a>(ours: &mut Vec<Cow<'a, str>>, theirs: Vec<Cow<'a, str>>, keep: usize) {
-    for text in theirs {
-        if let Err(place) = ours.binary_search(&text) {
-            ours.insert(place, text);
-        }
+fn insert_sorted<'a>(texts: &mut Vec<Cow<'a, str>>, text: Cow<'a, str>, keep: usize) {
+    if let Err(place) = texts.binary_search(&text) {
+        texts.insert(place, text);
+        texts.truncate(keep);
     }
-    ours.truncate(keep);
 }
 
 fn keep_smallest<'a>(ours: &mut Option<Cow<'a, str>>, theirs: Option<Cow<'a, str>>) {

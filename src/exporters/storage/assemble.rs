@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
-use crate::otlp::protobuf::{AnyValue, KeyValues, Request, ResourceSpans, Scope, ScopeSpans, Span};
+use crate::otlp::protobuf::{
+    AnyValue, KeyValue, KeyValues, Request, ResourceSpans, Scope, ScopeSpans, Span,
+};
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
 use crate::semconv::{self, Value};
@@ -161,38 +163,45 @@ fn cut(text: &str, bytes_max: usize) -> &str {
         .unwrap_or(text)
 }
 
-/// Takes the columns and tells whether anything is over a limit, in one pass.
+/// Takes the columns and tells whether anything is over a limit, in one pass. Only what feeds a
+/// column, or is long enough to be over a limit, is looked into: the request was checked whole when
+/// it came in.
 fn read_attributes<'a>(span: &Span<'a>, limits: &limits::Config) -> (Basics<'a>, bool) {
     let mut columns = semconv::Collector::default();
     let mut over = span.name.len() > limits.name_length.as_usize()
         || span.attributes.len() > limits.attributes_per_span as usize
         || span.event_count() > limits.events_per_span as usize
         || span.link_count() > limits.links_per_span as usize;
-    for attribute in span.attributes.iter() {
-        over |= attribute.key.is_empty() || is_over(&attribute.value, limits);
-        columns.attribute(attribute.key, column_value(&attribute.value));
+    for attribute in span.attributes.encoded() {
+        over |= is_over(attribute, limits);
+        columns.attribute(KeyValue::key_of(attribute), || column_value(attribute));
     }
     for event in span.events() {
         let is_exception = event.name == "exception";
         over |= event.name.len() > limits.name_length.as_usize()
             || event.attributes.len() > limits.attributes_per_event as usize;
-        for attribute in event.attributes.iter() {
-            over |= attribute.key.is_empty() || is_over(&attribute.value, limits);
-            if is_exception {
-                columns.exception_attribute(attribute.key, column_value(&attribute.value));
+        for attribute in event.attributes.encoded() {
+            over |= is_over(attribute, limits);
+            if is_exception && let Ok(attribute) = KeyValue::parse(attribute) {
+                columns.exception_attribute(attribute.key, value_of(&attribute.value));
             }
         }
     }
     for link in span.links() {
         over |= link.attributes.len() > limits.attributes_per_link as usize;
-        for attribute in link.attributes.iter() {
-            over |= attribute.key.is_empty() || is_over(&attribute.value, limits);
-        }
+        over |= link
+            .attributes
+            .encoded()
+            .any(|attribute| is_over(attribute, limits));
     }
     (columns.finish(), over)
 }
 
-fn column_value<'a>(value: &AnyValue<'a>) -> Value<'a> {
+fn column_value(attribute: &[u8]) -> Value<'_> {
+    KeyValue::parse(attribute).map_or(Value::Other, |attribute| value_of(&attribute.value))
+}
+
+fn value_of<'a>(value: &AnyValue<'a>) -> Value<'a> {
     match value {
         AnyValue::Str(text) => Value::Text(text),
         AnyValue::Int(number) => Value::Integer(*number),
@@ -200,15 +209,25 @@ fn column_value<'a>(value: &AnyValue<'a>) -> Value<'a> {
     }
 }
 
-/// Whether a string or bytes anywhere in the value are too long. Depth is bounded: the request was
-/// checked under a limit when it came in.
-fn is_over(value: &AnyValue<'_>, limits: &limits::Config) -> bool {
+/// Whether an encoded attribute has no key, or a text or bytes in it that are too long. No text is
+/// longer than the attribute it is in, so nearly all pass by their size.
+fn is_over(attribute: &[u8], limits: &limits::Config) -> bool {
     let max = limits.attribute_value_length.as_usize();
+    let too_long = |attribute| {
+        let attribute = KeyValue::parse(attribute).unwrap_or_default();
+        has_longer(&attribute.value, max)
+    };
+    KeyValue::key_of(attribute).is_empty() || attribute.len() > max && too_long(attribute)
+}
+
+/// Whether a text or bytes anywhere in the value are longer. Depth is bounded: the request was
+/// checked under a limit when it came in.
+fn has_longer(value: &AnyValue<'_>, max: usize) -> bool {
     match value {
         AnyValue::Str(text) => text.len() > max,
         AnyValue::Bytes(bytes) => bytes.len() > max,
-        AnyValue::Array(array) => array.iter().any(|value| is_over(&value, limits)),
-        AnyValue::KvList(list) => list.iter().any(|pair| is_over(&pair.value, limits)),
+        AnyValue::Array(array) => array.iter().any(|value| has_longer(&value, max)),
+        AnyValue::KvList(list) => list.iter().any(|pair| has_longer(&pair.value, max)),
         _ => false,
     }
 }

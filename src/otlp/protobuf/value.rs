@@ -72,6 +72,20 @@ const ARRAY: u32 = 5;
 const KV_LIST: u32 = 6;
 
 impl<'a> KeyValue<'a> {
+    /// The key of an encoded `KeyValue`, without a look at the value: for readers that want a few
+    /// attributes of many. The bytes are a key that was checked to be UTF-8.
+    #[must_use]
+    pub fn key_of(bytes: &'a [u8]) -> &'a [u8] {
+        const KEY_FIRST: u8 = 0x0a;
+        // What every encoder writes: the key first, shorter than 128 bytes.
+        if let [KEY_FIRST, length @ ..0x80, rest @ ..] = bytes
+            && let Some(key) = rest.get(..usize::from(*length))
+        {
+            return key;
+        }
+        Self::parse(bytes).map_or(&[], |attribute| attribute.key.as_bytes())
+    }
+
     /// Reads an encoded `KeyValue`.
     ///
     /// # Errors

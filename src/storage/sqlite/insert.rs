@@ -1,7 +1,7 @@
 //! One batch, one transaction: which spans are new, their parts, rows, summaries and rollups, and
 //! the checkpoint.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Statement, Transaction};
 
 use super::dimensions::{self, Remembered};
 use super::error::storage_error;
@@ -110,10 +110,10 @@ fn summarize<'b>(
 ) -> Result<Option<Summary<'b>>, Error> {
     let mut total: Option<Summary<'b>> = None;
     for span in spans {
-        let summary = Summary::of(span, resource_of(batch, span)?);
+        let resource = resource_of(batch, span)?;
         match &mut total {
-            Some(total) => total.merge(summary),
-            None => total = Some(summary),
+            Some(total) => total.add(span, resource),
+            None => total = Some(Summary::of(span, resource)),
         }
     }
     Ok(total)
@@ -145,43 +145,67 @@ fn insert_span_rows(
     });
     let mut insert = transaction.prepare_cached(INSERT_SPAN).map_err(&failed)?;
     for new in spans {
-        let span = new.span;
-        let basics = &span.basics;
-        let message = span.status_message.as_ref();
-        let operation = basics.operation.as_str();
-        insert
-            .execute(params![
-                span.project.0,
-                clamp_time(span.start_unix_nano),
-                new.trace_key,
-                span.span_id.0,
-                span.parent_span_id.map(|id| id.0),
-                span.name,
-                span.kind as u8,
-                span.status as u8,
-                (!message.is_empty()).then_some(message),
-                clamp_time(span.duration_ns()),
-                span.time_marks.0,
-                dimensions.resources.get(span.resource),
-                dimensions.scopes.get(span.scope),
-                new.part_id,
-                (operation != "other").then_some(operation),
-                basics.provider,
-                basics.request_model,
-                basics.response_model,
-                basics.session_id,
-                basics.user_id,
-                basics.error_type,
-                basics.http_method,
-                basics.http_route,
-                basics.http_status_code,
-                basics.db_system,
-                basics.db_operation,
-                basics.rpc_system,
-                basics.rpc_service,
-                basics.rpc_method,
-            ])
-            .map_err(&failed)?;
+        bind_span(&mut insert, new, dimensions).map_err(&failed)?;
+        insert.raw_execute().map_err(&failed)?;
+    }
+    Ok(())
+}
+
+/// Binds the values of a row. Most columns of most spans are NULL, and an unbound parameter is.
+fn bind_span(
+    insert: &mut Statement<'_>,
+    new: &NewSpan<'_>,
+    dimensions: &Dimensions,
+) -> rusqlite::Result<()> {
+    let span = new.span;
+    let basics = &span.basics;
+    insert.clear_bindings();
+    insert.raw_bind_parameter(1, span.project.0)?;
+    insert.raw_bind_parameter(2, clamp_time(span.start_unix_nano))?;
+    insert.raw_bind_parameter(3, new.trace_key)?;
+    insert.raw_bind_parameter(4, span.span_id.0)?;
+    if let Some(parent) = span.parent_span_id {
+        insert.raw_bind_parameter(5, parent.0)?;
+    }
+    insert.raw_bind_parameter(6, span.name.as_ref())?;
+    insert.raw_bind_parameter(7, span.kind as u8)?;
+    insert.raw_bind_parameter(8, span.status as u8)?;
+    insert.raw_bind_parameter(10, clamp_time(span.duration_ns()))?;
+    insert.raw_bind_parameter(11, span.time_marks.0)?;
+    insert.raw_bind_parameter(12, dimensions.resources.get(span.resource))?;
+    insert.raw_bind_parameter(13, dimensions.scopes.get(span.scope))?;
+    insert.raw_bind_parameter(14, new.part_id)?;
+    if let Some(code) = basics.http_status_code {
+        insert.raw_bind_parameter(24, code)?;
+    }
+    let operation = basics.operation.as_str();
+    let texts = [
+        (
+            9,
+            Some(span.status_message.as_ref()).filter(|message| !message.is_empty()),
+        ),
+        (
+            15,
+            Some(operation).filter(|operation| *operation != "other"),
+        ),
+        (16, basics.provider),
+        (17, basics.request_model),
+        (18, basics.response_model),
+        (19, basics.session_id),
+        (20, basics.user_id),
+        (21, basics.error_type),
+        (22, basics.http_method),
+        (23, basics.http_route),
+        (25, basics.db_system),
+        (26, basics.db_operation),
+        (27, basics.rpc_system),
+        (28, basics.rpc_service),
+        (29, basics.rpc_method),
+    ];
+    for (index, text) in texts {
+        if let Some(text) = text {
+            insert.raw_bind_parameter(index, text)?;
+        }
     }
     Ok(())
 }
