@@ -77,8 +77,8 @@ impl Setup {
     }
 
     /// Sets a configuration key.
-    pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
-        self.settings.push((key.to_owned(), value.to_string()));
+    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
         self
     }
 

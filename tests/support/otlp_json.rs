@@ -372,7 +372,8 @@ fn write_key_value(attribute: &KeyValue) -> Value {
 
 fn write_any_value(value: &AnyValue) -> Value {
     match &value.value {
-        None => json!({}),
+        // An index into a table of strings means nothing outside profiles.
+        None | Some(Kind::StringValueStrindex(_)) => json!({}),
         Some(Kind::StringValue(text)) => json!({ "stringValue": text }),
         Some(Kind::BoolValue(value)) => json!({ "boolValue": value }),
         Some(Kind::IntValue(value)) => json!({ "intValue": value.to_string() }),
@@ -388,6 +389,5 @@ fn write_any_value(value: &AnyValue) -> Value {
         Some(Kind::KvlistValue(list)) => {
             json!({ "kvlistValue": { "values": write_attributes(&list.values) } })
         }
-        Some(Kind::StringValueStrindex(_)) => json!({}),
     }
 }
