@@ -469,7 +469,7 @@ fn nesting_is_accepted_up_to_the_same_depth_as_the_generated_decoder() {
 #[test]
 fn groups_are_skipped_to_the_same_depth_as_the_generated_decoder() {
     for levels in 90..110 {
-        let mut bytes = vec![0xfb, 0x06].repeat(levels);
+        let mut bytes = [0xfb, 0x06].repeat(levels);
         bytes.extend([0x08, 0x01]);
         bytes.extend([0xfc, 0x06].repeat(levels));
         agrees_with_the_generated_decoder(&bytes).unwrap();

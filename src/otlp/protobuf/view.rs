@@ -109,7 +109,7 @@ fn head(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &str), DecodeError> {
     Ok((origin.unwrap_or_default(), schema_url))
 }
 
-fn messages<'a>(bytes: &'a [u8], number: u32) -> impl Iterator<Item = &'a [u8]> + Clone {
+fn messages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = bytes;
     std::iter::from_fn(move || next_of(&mut rest, number))
 }

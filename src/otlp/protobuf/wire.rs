@@ -89,13 +89,13 @@ impl<'a> Reader<'a> {
         &self,
         field: &Field<'a>,
         name: &'static str,
-        read: impl FnOnce(Reader<'a>) -> Result<T, DecodeError>,
+        read: impl FnOnce(Self) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
         let rest = field.bytes(name)?;
         let Some(depth) = self.depth.checked_sub(1) else {
             return Err(DecodeError::new(Fault::Depth).within(name));
         };
-        read(Reader { rest, depth }).map_err(|error| error.within(name))
+        read(Self { rest, depth }).map_err(|error| error.within(name))
     }
 
     /// Passes over a field that the message does not define.
