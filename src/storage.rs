@@ -117,6 +117,9 @@ pub enum Error {
         /// Newest version this program knows.
         known: u32,
     },
+    /// The store's file holds tables, but not ours.
+    #[error("the file belongs to another program")]
+    Foreign,
     /// A migration in the store is not the one this program ships.
     #[error("migration {version} in the store differs from the one this program ships")]
     MigrationChanged {

@@ -229,6 +229,7 @@ impl From<storage::Error> for Problem {
             storage::Error::Corrupt { .. } => (Code::StorageDamaged, "stored data can't be read"),
             storage::Error::Poison { .. }
             | storage::Error::NewerSchema { .. }
+            | storage::Error::Foreign
             | storage::Error::MigrationChanged { .. } => {
                 (Code::Internal, "the server failed to answer this request")
             }

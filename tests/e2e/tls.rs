@@ -105,8 +105,8 @@ fn certificates_rotate_without_a_failed_export() {
         let file = |name: &str| directory.path().join(name).display().to_string();
         let key = |key: &str| format!("receivers.otlp.protocols.{transport}.tls.{key}");
         setup = setup
-            .set(&key("cert_file"), file("cert.pem"))
-            .set(&key("key_file"), file("key.pem"))
+            .set(&key("cert_file"), &file("cert.pem"))
+            .set(&key("key_file"), &file("key.pem"))
             .set(&key("reload_interval"), "100ms");
     }
     let daemon = Daemon::spawn_with(setup);

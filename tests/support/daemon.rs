@@ -77,12 +77,8 @@ impl Setup {
     }
 
     /// Sets a configuration key.
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "numbers and texts read best as they are"
-    )]
-    pub(crate) fn set(mut self, key: &str, value: impl ToString) -> Self {
-        self.settings.push((key.to_owned(), value.to_string()));
+    pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
+        self.settings.push((key.to_owned(), value.to_owned()));
         self
     }
 

@@ -372,6 +372,7 @@ fn write_key_value(attribute: &KeyValue) -> Value {
 
 fn write_any_value(value: &AnyValue) -> Value {
     match &value.value {
+        // An index into a table of strings means nothing outside profiles.
         None | Some(Kind::StringValueStrindex(_)) => json!({}),
         Some(Kind::StringValue(text)) => json!({ "stringValue": text }),
         Some(Kind::BoolValue(value)) => json!({ "boolValue": value }),

@@ -13,8 +13,9 @@ const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("migrations/0001_initial.s
 /// Brings the store to the newest version this program knows.
 ///
 /// # Errors
-/// [`Error::NewerSchema`] when a newer program wrote the store, [`Error::MigrationChanged`] when
-/// an applied script is not ours, [`Error::Unavailable`].
+/// [`Error::Foreign`] when the file is another program's, [`Error::NewerSchema`] when a newer
+/// program wrote the store, [`Error::MigrationChanged`] when an applied script is not ours,
+/// [`Error::Unavailable`].
 pub(super) fn migrate(connection: &mut Connection, now_unix_nano: i64) -> Result<(), Error> {
     migrate_with(connection, MIGRATIONS, now_unix_nano)
 }
@@ -25,6 +26,17 @@ fn migrate_with(
     now_unix_nano: i64,
 ) -> Result<(), Error> {
     let unavailable = storage_error("migrate the store");
+    let foreign: bool = connection
+        .query_row(
+            "SELECT count(*) > 0 AND count(*) FILTER (WHERE name = 'schema_migration') = 0
+             FROM sqlite_schema",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(&unavailable)?;
+    if foreign {
+        return Err(Error::Foreign);
+    }
     connection
         .execute_batch(
             "CREATE TABLE IF NOT EXISTS schema_migration (
@@ -117,5 +129,9 @@ mod tests {
         assert!(matches!(changed, Error::MigrationChanged { version: 1 }));
         let newer = migrate_with(&mut connection, &[], 5).unwrap_err();
         assert!(matches!(newer, Error::NewerSchema { found: 1, known: 0 }));
+        let mut other = Connection::open_in_memory().unwrap();
+        other.execute_batch("CREATE TABLE span (x)").unwrap();
+        let foreign = migrate_with(&mut other, &[(1, "CREATE TABLE a (x)")], 5).unwrap_err();
+        assert!(matches!(foreign, Error::Foreign));
     }
 }
