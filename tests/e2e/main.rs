@@ -34,6 +34,7 @@ mod duplicates;
 mod durability;
 mod full_disk;
 mod metrics;
+mod readme;
 mod round_trip;
 mod sdk_node;
 mod sdk_python;
