@@ -2,10 +2,10 @@
 //! took, what that cost, and whether everything it acknowledged is in its store.
 //!
 //! The generator must cost far less than the server, or it measures itself: requests are encoded
-//! before the run and made unique in place ([`template`]), and go out through hyper without a gRPC
+//! before the run and made unique in place (`template`), and go out through hyper without a gRPC
 //! codec. Compressed requests can't be prepared and cost the generator more than the server.
-//! Everything sent follows from a seed and a request number ([`layout`]), so that the list of
-//! acknowledged requests ([`ledger`]) is enough to verify the store ([`verify`]), also later and
+//! Everything sent follows from a seed and a request number (`layout`), so that the list of
+//! acknowledged requests (`ledger`) is enough to verify the store (`verify`), also later and
 //! by another process, after a crash.
 
 mod args;
