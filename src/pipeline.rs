@@ -148,6 +148,11 @@ impl Ingest {
         result.map(|()| accepted(&checked))
     }
 
+    /// Reports the requests in flight to the metrics.
+    pub fn sample_in_flight(&self) {
+        self.shared.sample_in_flight();
+    }
+
     async fn append(&self, project: ProjectId, payload: Bytes) -> Result<(), Failure> {
         let entry = Entry {
             project,

@@ -88,6 +88,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A second signal came while the daemon was draining.
+    #[error("ended by a second {0} before the drain was done; the log keeps what is not stored")]
+    EndedAtOnce(&'static str),
     /// A part of the daemon ended that must not.
     #[error("{0} failed; see the log lines above")]
     PartFailed(&'static str),
@@ -115,9 +118,7 @@ pub async fn run(config: crate::config::Config) -> Result<(), Error> {
     };
     tokio::select! {
         () = drain(&mut daemon, drain_timeout) => {}
-        signal = stop.next() => {
-            tracing::warn!(signal, "ended at once; the log keeps what is not stored");
-        }
+        signal = stop.next() => return Err(Error::EndedAtOnce(signal)),
     }
     match failed {
         Some(part) => Err(Error::PartFailed(part)),

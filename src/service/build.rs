@@ -117,7 +117,9 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     metrics.storage_up(true);
     let banner = banner(&config, &listeners);
     let writer_end = spawn_writer(exporter)?;
+    let ingest = Ingest::new(log.clone(), Arc::clone(&limiter), clock, metrics.clone());
     let sampled = Sampled {
+        ingest: ingest.clone(),
         log: log.clone(),
         limiter: Arc::clone(&limiter),
         reader: Arc::clone(&reader),
@@ -129,7 +131,6 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     sample::spawn(sampled, &tasks);
     let shutdown = tasks.shutdown_token();
     tasks.spawn("metrics-upkeep", metrics::upkeep(metrics.clone(), shutdown));
-    let ingest = Ingest::new(log.clone(), limiter, clock, metrics.clone());
     let operations = serve_operations(listeners.operations.take(), &metrics, &readiness)?;
     serve(
         listeners, &ingest, reader, &metrics, &readiness, &tasks, &config,

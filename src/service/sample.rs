@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::tasks::Tasks;
+use crate::pipeline::Ingest;
 use crate::processors::memory_limiter::MemoryLimiter;
 use crate::queue::Log;
 use crate::storage::SpanReader;
@@ -22,6 +23,7 @@ const STORE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is looked at, and who is told.
 pub(super) struct Sampled {
+    pub(super) ingest: Ingest,
     pub(super) log: Log,
     pub(super) limiter: Arc<MemoryLimiter>,
     pub(super) reader: Arc<SqliteReader>,
@@ -71,6 +73,8 @@ impl Sampled {
     }
 
     fn queue(&self) {
+        // Requests that end at once may each report the other as open; this settles it.
+        self.ingest.sample_in_flight();
         let stats = self.log.stats();
         self.metrics.queue(QueueSample {
             bytes: stats.bytes_used,
