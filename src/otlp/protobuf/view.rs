@@ -80,7 +80,7 @@ impl<'a> ScopeSpans<'a> {
         })
     }
 
-    /// Iterates over the encoded spans; [`Span::parse`] reads them.
+    /// Iterates over the encoded spans; [`super::Span::parse`] reads them.
     pub fn spans(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         messages(self.bytes, 2)
     }
