@@ -127,9 +127,22 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn complain(error: &anyhow::Error) {
     let text = match error.downcast_ref::<crate::config::Problems>() {
         Some(problems) => format!("{problems}\n"),
-        None => format!("error: {error:#}\n"),
+        None => format!("error: {}\n", on_one_line(error)),
     };
     drop(std::io::stderr().write_all(text.as_bytes()));
+}
+
+/// An error with its causes; a cause that the text names already is not repeated.
+fn on_one_line(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        let plain = cause.split(" (os error ").next().unwrap_or_default();
+        if !text.to_lowercase().contains(&plain.to_lowercase()) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Prints a text. A reader that went away (`… | head`) is no failure.

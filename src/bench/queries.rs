@@ -167,7 +167,7 @@ async fn measure(settings: &Settings, url: &str, measured: &mut Measured) {
 
 fn items(body: &[u8]) -> u64 {
     let page: Value = serde_json::from_slice(body).unwrap_or_default();
-    let list = ["spans", "traces"]
+    let list = ["spans", "items"]
         .into_iter()
         .find_map(|key| page.get(key)?.as_array());
     list.map_or(0, |list| list.len() as u64)

@@ -43,6 +43,98 @@ pub fn check_spans(
     Ok(walk.checked)
 }
 
+// Keys of fields: wire type and number.
+const VARINT_2: u32 = 2 << 3;
+const VARINT_3: u32 = 3 << 3;
+const VARINT_4: u32 = 4 << 3;
+const VARINT_5: u32 = 5 << 3;
+const VARINT_6: u32 = 6 << 3;
+const VARINT_8: u32 = 8 << 3;
+const VARINT_10: u32 = 10 << 3;
+const VARINT_12: u32 = 12 << 3;
+const VARINT_14: u32 = 14 << 3;
+const FIXED64_1: u32 = 1 << 3 | 1;
+const FIXED64_4: u32 = 4 << 3 | 1;
+const FIXED64_7: u32 = 7 << 3 | 1;
+const FIXED64_8: u32 = 8 << 3 | 1;
+const LEN_1: u32 = 1 << 3 | 2;
+const LEN_2: u32 = 2 << 3 | 2;
+const LEN_3: u32 = 3 << 3 | 2;
+const LEN_4: u32 = 4 << 3 | 2;
+const LEN_5: u32 = 5 << 3 | 2;
+const LEN_6: u32 = 6 << 3 | 2;
+const LEN_7: u32 = 7 << 3 | 2;
+const LEN_9: u32 = 9 << 3 | 2;
+const LEN_11: u32 = 11 << 3 | 2;
+const LEN_13: u32 = 13 << 3 | 2;
+const LEN_15: u32 = 15 << 3 | 2;
+const FIXED32_6: u32 = 6 << 3 | 5;
+const FIXED32_16: u32 = 16 << 3 | 5;
+
+// Names of each message's fields, by number.
+const REQUEST_FIELDS: [&str; 2] = ["", "resource_spans"];
+const RESOURCE_SPANS_FIELDS: [&str; 4] = ["", "resource", "scope_spans", "schema_url"];
+const RESOURCE_FIELDS: [&str; 4] = ["", "attributes", "dropped_attributes_count", "entity_refs"];
+const SCOPE_SPANS_FIELDS: [&str; 4] = ["", "scope", "spans", "schema_url"];
+const SCOPE_FIELDS: [&str; 5] = [
+    "",
+    "name",
+    "version",
+    "attributes",
+    "dropped_attributes_count",
+];
+const SPAN_FIELDS: [&str; 17] = [
+    "",
+    "trace_id",
+    "span_id",
+    "trace_state",
+    "parent_span_id",
+    "name",
+    "kind",
+    "start_time_unix_nano",
+    "end_time_unix_nano",
+    "attributes",
+    "dropped_attributes_count",
+    "events",
+    "dropped_events_count",
+    "links",
+    "dropped_links_count",
+    "status",
+    "flags",
+];
+const EVENT_FIELDS: [&str; 5] = [
+    "",
+    "time_unix_nano",
+    "name",
+    "attributes",
+    "dropped_attributes_count",
+];
+const LINK_FIELDS: [&str; 7] = [
+    "",
+    "trace_id",
+    "span_id",
+    "trace_state",
+    "attributes",
+    "dropped_attributes_count",
+    "flags",
+];
+const KEY_VALUE_FIELDS: [&str; 4] = ["", "key", "value", "key_strindex"];
+const ANY_VALUE_FIELDS: [&str; 9] = [
+    "",
+    "string_value",
+    "bool_value",
+    "int_value",
+    "double_value",
+    "array_value",
+    "kvlist_value",
+    "bytes_value",
+    "string_value_strindex",
+];
+const ARRAY_FIELDS: [&str; 2] = ["", "values"];
+const LIST_FIELDS: [&str; 2] = ["", "values"];
+const STATUS_FIELDS: [&str; 4] = ["", "", "message", "code"];
+const ENTITY_REF_FIELDS: [&str; 5] = ["", "schema_url", "type", "id_keys", "description_keys"];
+
 struct Walk<F> {
     each_span: F,
     checked: Checked,
@@ -50,62 +142,62 @@ struct Walk<F> {
 
 impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
     fn request(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => reader.message(&field, "resource_spans", |it| self.resource_spans(it))?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.message("resource_spans", |it| self.resource_spans(it))?,
+                _ => reader.other(key, &REQUEST_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn resource_spans(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => reader.message(&field, "resource", |it| self.resource(it))?,
-                2 => reader.message(&field, "scope_spans", |it| self.scope_spans(it))?,
-                3 => _ = field.text("schema_url")?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.message("resource", |it| self.resource(it))?,
+                LEN_2 => reader.message("scope_spans", |it| self.scope_spans(it))?,
+                LEN_3 => reader.skip_text("schema_url")?,
+                _ => reader.other(key, &RESOURCE_SPANS_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn resource(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => reader.message(&field, "attributes", |it| self.key_value(it))?,
-                2 => _ = field.varint("dropped_attributes_count")?,
-                3 => reader.message(&field, "entity_refs", entity_ref)?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.message("attributes", |it| self.key_value(it))?,
+                VARINT_2 => reader.skip_varint("dropped_attributes_count")?,
+                LEN_3 => reader.message("entity_refs", entity_ref)?,
+                _ => reader.other(key, &RESOURCE_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn scope_spans(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => reader.message(&field, "scope", |it| self.scope(it))?,
-                2 => {
-                    let ids = reader.message(&field, "spans", |it| self.span(it))?;
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.message("scope", |it| self.scope(it))?,
+                LEN_2 => {
+                    let ids = reader.message("spans", |it| self.span(it))?;
                     self.report(&ids);
                 }
-                3 => _ = field.text("schema_url")?,
-                _ => reader.unknown()?,
+                LEN_3 => reader.skip_text("schema_url")?,
+                _ => reader.other(key, &SCOPE_SPANS_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn scope(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => _ = field.text("name")?,
-                2 => _ = field.text("version")?,
-                3 => reader.message(&field, "attributes", |it| self.key_value(it))?,
-                4 => _ = field.varint("dropped_attributes_count")?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.skip_text("name")?,
+                LEN_2 => reader.skip_text("version")?,
+                LEN_3 => reader.message("attributes", |it| self.key_value(it))?,
+                VARINT_4 => reader.skip_varint("dropped_attributes_count")?,
+                _ => reader.other(key, &SCOPE_FIELDS)?,
             }
         }
         Ok(())
@@ -113,25 +205,25 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
 
     fn span<'a>(&mut self, mut reader: Reader<'a>) -> Result<RawIds<'a>, DecodeError> {
         let mut ids = RawIds::default();
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => ids.trace_id = field.bytes("trace_id")?,
-                2 => ids.span_id = field.bytes("span_id")?,
-                3 => _ = field.text("trace_state")?,
-                4 => ids.parent_span_id = field.bytes("parent_span_id")?,
-                5 => _ = field.text("name")?,
-                6 => _ = field.varint("kind")?,
-                7 => _ = field.fixed64("start_time_unix_nano")?,
-                8 => _ = field.fixed64("end_time_unix_nano")?,
-                9 => reader.message(&field, "attributes", |it| self.key_value(it))?,
-                10 => _ = field.varint("dropped_attributes_count")?,
-                11 => reader.message(&field, "events", |it| self.event(it))?,
-                12 => _ = field.varint("dropped_events_count")?,
-                13 => reader.message(&field, "links", |it| self.link(it))?,
-                14 => _ = field.varint("dropped_links_count")?,
-                15 => reader.message(&field, "status", status)?,
-                16 => _ = field.fixed32("flags")?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => ids.trace_id = reader.bytes("trace_id")?,
+                LEN_2 => ids.span_id = reader.bytes("span_id")?,
+                LEN_3 => reader.skip_text("trace_state")?,
+                LEN_4 => ids.parent_span_id = reader.bytes("parent_span_id")?,
+                LEN_5 => reader.skip_text("name")?,
+                VARINT_6 => reader.skip_varint("kind")?,
+                FIXED64_7 => reader.skip_fixed::<8>("start_time_unix_nano")?,
+                FIXED64_8 => reader.skip_fixed::<8>("end_time_unix_nano")?,
+                LEN_9 => reader.message("attributes", |it| self.key_value(it))?,
+                VARINT_10 => reader.skip_varint("dropped_attributes_count")?,
+                LEN_11 => reader.message("events", |it| self.event(it))?,
+                VARINT_12 => reader.skip_varint("dropped_events_count")?,
+                LEN_13 => reader.message("links", |it| self.link(it))?,
+                VARINT_14 => reader.skip_varint("dropped_links_count")?,
+                LEN_15 => reader.message("status", status)?,
+                FIXED32_16 => reader.skip_fixed::<4>("flags")?,
+                _ => reader.other(key, &SPAN_FIELDS)?,
             }
         }
         Ok(ids)
@@ -150,43 +242,43 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
     }
 
     fn event(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => _ = field.fixed64("time_unix_nano")?,
-                2 => _ = field.text("name")?,
-                3 => reader.message(&field, "attributes", |it| self.key_value(it))?,
-                4 => _ = field.varint("dropped_attributes_count")?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                FIXED64_1 => reader.skip_fixed::<8>("time_unix_nano")?,
+                LEN_2 => reader.skip_text("name")?,
+                LEN_3 => reader.message("attributes", |it| self.key_value(it))?,
+                VARINT_4 => reader.skip_varint("dropped_attributes_count")?,
+                _ => reader.other(key, &EVENT_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn link(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => _ = field.bytes("trace_id")?,
-                2 => _ = field.bytes("span_id")?,
-                3 => _ = field.text("trace_state")?,
-                4 => reader.message(&field, "attributes", |it| self.key_value(it))?,
-                5 => _ = field.varint("dropped_attributes_count")?,
-                6 => _ = field.fixed32("flags")?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => _ = reader.bytes("trace_id")?,
+                LEN_2 => _ = reader.bytes("span_id")?,
+                LEN_3 => reader.skip_text("trace_state")?,
+                LEN_4 => reader.message("attributes", |it| self.key_value(it))?,
+                VARINT_5 => reader.skip_varint("dropped_attributes_count")?,
+                FIXED32_6 => reader.skip_fixed::<4>("flags")?,
+                _ => reader.other(key, &LINK_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn key_value(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => _ = field.text("key")?,
-                2 => reader.message(&field, "value", |it| self.any_value(it))?,
-                3 => {
-                    field.varint("key_strindex")?;
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.skip_text("key")?,
+                LEN_2 => reader.message("value", |it| self.any_value(it))?,
+                VARINT_3 => {
+                    reader.skip_varint("key_strindex")?;
                     self.checked.uses_string_table = true;
                 }
-                _ => reader.unknown()?,
+                _ => reader.other(key, &KEY_VALUE_FIELDS)?,
             }
         }
         Ok(())
@@ -194,40 +286,40 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
 
     /// Recursion through arrays and lists ends at the reader's depth limit.
     fn any_value(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => _ = field.text("string_value")?,
-                2 => _ = field.varint("bool_value")?,
-                3 => _ = field.varint("int_value")?,
-                4 => _ = field.fixed64("double_value")?,
-                5 => reader.message(&field, "array_value", |it| self.array(it))?,
-                6 => reader.message(&field, "kvlist_value", |it| self.list(it))?,
-                7 => _ = field.bytes("bytes_value")?,
-                8 => {
-                    field.varint("string_value_strindex")?;
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.skip_text("string_value")?,
+                VARINT_2 => reader.skip_varint("bool_value")?,
+                VARINT_3 => reader.skip_varint("int_value")?,
+                FIXED64_4 => reader.skip_fixed::<8>("double_value")?,
+                LEN_5 => reader.message("array_value", |it| self.array(it))?,
+                LEN_6 => reader.message("kvlist_value", |it| self.list(it))?,
+                LEN_7 => _ = reader.bytes("bytes_value")?,
+                VARINT_8 => {
+                    reader.skip_varint("string_value_strindex")?;
                     self.checked.uses_string_table = true;
                 }
-                _ => reader.unknown()?,
+                _ => reader.other(key, &ANY_VALUE_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn array(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => reader.message(&field, "values", |it| self.any_value(it))?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.message("values", |it| self.any_value(it))?,
+                _ => reader.other(key, &ARRAY_FIELDS)?,
             }
         }
         Ok(())
     }
 
     fn list(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
-        while let Some(field) = reader.next_field()? {
-            match field.number {
-                1 => reader.message(&field, "values", |it| self.key_value(it))?,
-                _ => reader.unknown()?,
+        while let Some(key) = reader.next_key()? {
+            match key {
+                LEN_1 => reader.message("values", |it| self.key_value(it))?,
+                _ => reader.other(key, &LIST_FIELDS)?,
             }
         }
         Ok(())
@@ -235,24 +327,24 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
 }
 
 fn status(mut reader: Reader<'_>) -> Result<(), DecodeError> {
-    while let Some(field) = reader.next_field()? {
-        match field.number {
-            2 => _ = field.text("message")?,
-            3 => _ = field.varint("code")?,
-            _ => reader.unknown()?,
+    while let Some(key) = reader.next_key()? {
+        match key {
+            LEN_2 => reader.skip_text("message")?,
+            VARINT_3 => reader.skip_varint("code")?,
+            _ => reader.other(key, &STATUS_FIELDS)?,
         }
     }
     Ok(())
 }
 
 fn entity_ref(mut reader: Reader<'_>) -> Result<(), DecodeError> {
-    while let Some(field) = reader.next_field()? {
-        match field.number {
-            1 => _ = field.text("schema_url")?,
-            2 => _ = field.text("type")?,
-            3 => _ = field.text("id_keys")?,
-            4 => _ = field.text("description_keys")?,
-            _ => reader.unknown()?,
+    while let Some(key) = reader.next_key()? {
+        match key {
+            LEN_1 => reader.skip_text("schema_url")?,
+            LEN_2 => reader.skip_text("type")?,
+            LEN_3 => reader.skip_text("id_keys")?,
+            LEN_4 => reader.skip_text("description_keys")?,
+            _ => reader.other(key, &ENTITY_REF_FIELDS)?,
         }
     }
     Ok(())

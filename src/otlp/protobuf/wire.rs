@@ -65,7 +65,13 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let (number, wire_type) = self.tag()?;
-        let value = match wire_type {
+        let value = self.value(number, wire_type)?;
+        Ok(Some(Field { number, value }))
+    }
+
+    #[inline]
+    fn value(&mut self, number: u32, wire_type: u32) -> Result<Value<'a>, DecodeError> {
+        Ok(match wire_type {
             0 => Value::Varint(self.varint()?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array()?)),
             2 => Value::Bytes(self.length_delimited()?),
@@ -75,50 +81,98 @@ impl<'a> Reader<'a> {
             }
             5 => Value::Fixed32(u32::from_le_bytes(self.array()?)),
             _ => return Err(DecodeError::new(Fault::Group)),
-        };
-        Ok(Some(Field { number, value }))
+        })
     }
 
-    /// Reads the message in `field` with `read`, which gets a reader one level deeper. Errors are
-    /// located in the field of this `name`.
+    /// Reads a field's key, number and wire type in one, for a reader that knows what to expect
+    /// behind it: one comparison instead of two. [`Reader::other`] takes all other keys.
+    #[inline]
+    pub(super) fn next_key(&mut self) -> Result<Option<u32>, DecodeError> {
+        match self.rest.split_first() {
+            None => Ok(None),
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(Some(u32::from(byte)))
+            }
+            Some(_) => {
+                let (number, wire_type) = self.tag()?;
+                Ok(Some(number << 3 | wire_type))
+            }
+        }
+    }
+
+    /// Takes a field whose key is not one that the message defines: passes over it if its number
+    /// is unknown. `known` are the names of the message's fields by number, empty where none is.
     ///
     /// # Errors
-    /// The field is not length-delimited, too deep, or `read` fails.
+    /// A known field has the wrong wire type, or the bytes are not a field. At the deepest level
+    /// prost does not accept unknown fields, so neither does this.
+    #[inline(never)]
+    pub(super) fn other(
+        &mut self,
+        key: u32,
+        known: &'static [&'static str],
+    ) -> Result<(), DecodeError> {
+        let (number, wire_type) = check_tag(key)?;
+        let name = usize::try_from(number).ok().and_then(|it| known.get(it));
+        if let Some(name) = name.filter(|name| !name.is_empty()) {
+            return Err(wrong_wire_type(name));
+        }
+        if self.depth == 0 {
+            return Err(DecodeError::new(Fault::Depth));
+        }
+        self.value(number, wire_type).map(drop)
+    }
+
+    /// Reads a message with `read`, which gets a reader one level deeper. Errors are located in
+    /// the field of this `name`.
     #[inline]
     pub(super) fn message<T>(
-        &self,
-        field: &Field<'a>,
+        &mut self,
         name: &'static str,
         read: impl FnOnce(Self) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        let rest = field.bytes(name)?;
+        let rest = self.bytes(name)?;
         let Some(depth) = self.depth.checked_sub(1) else {
             return Err(DecodeError::new(Fault::Depth).within(name));
         };
         read(Self { rest, depth }).map_err(|error| error.within(name))
     }
 
-    /// Passes over a field that the message does not define.
-    ///
-    /// # Errors
-    /// At the deepest level prost does not accept unknown fields, so neither does this.
     #[inline]
-    pub(super) fn unknown(&self) -> Result<(), DecodeError> {
-        if self.depth == 0 {
-            return Err(DecodeError::new(Fault::Depth));
+    pub(super) fn bytes(&mut self, name: &'static str) -> Result<&'a [u8], DecodeError> {
+        self.length_delimited().map_err(|error| error.within(name))
+    }
+
+    /// Passes over a string after checking that it is UTF-8.
+    #[inline]
+    pub(super) fn skip_text(&mut self, name: &'static str) -> Result<(), DecodeError> {
+        let bytes = self.bytes(name)?;
+        if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() {
+            return Ok(());
         }
-        Ok(())
+        Err(DecodeError::new(Fault::Utf8).within(name))
     }
 
     #[inline]
-    fn tag(&mut self) -> Result<(u32, u64), DecodeError> {
+    pub(super) fn skip_varint(&mut self, name: &'static str) -> Result<(), DecodeError> {
+        self.varint().map(drop).map_err(|error| error.within(name))
+    }
+
+    #[inline]
+    pub(super) fn skip_fixed<const LENGTH: usize>(
+        &mut self,
+        name: &'static str,
+    ) -> Result<(), DecodeError> {
+        self.array::<LENGTH>()
+            .map(drop)
+            .map_err(|error| error.within(name))
+    }
+
+    #[inline]
+    fn tag(&mut self) -> Result<(u32, u32), DecodeError> {
         let key = self.varint()?;
-        let wire_type = key & 7;
-        let number = u32::try_from(key).map_err(|_| DecodeError::new(Fault::Tag))? >> 3;
-        if number == 0 || wire_type > 5 {
-            return Err(DecodeError::new(Fault::Tag));
-        }
-        Ok((number, wire_type))
+        check_tag(u32::try_from(key).map_err(|_| DecodeError::new(Fault::Tag))?)
     }
 
     #[inline]
@@ -263,6 +317,31 @@ impl<'a> Field<'a> {
             _ => Err(wrong_wire_type(name)),
         }
     }
+}
+
+/// Splits a key into number and wire type.
+#[inline]
+fn check_tag(key: u32) -> Result<(u32, u32), DecodeError> {
+    let (number, wire_type) = (key >> 3, key & 7);
+    if number == 0 || wire_type > 5 {
+        return Err(DecodeError::new(Fault::Tag));
+    }
+    Ok((number, wire_type))
+}
+
+/// Attribute keys and values are short, and for those the standard library goes byte by byte; a
+/// word at a time, the last one overlapping, costs a fraction.
+#[inline]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let Some(last) = bytes.last_chunk::<8>() else {
+        return bytes.iter().fold(0, |all, byte| all | byte) < 0x80;
+    };
+    let (words, _) = bytes.as_chunks::<8>();
+    let all = words.iter().fold(u64::from_ne_bytes(*last), |all, word| {
+        all | u64::from_ne_bytes(*word)
+    });
+    all & HIGH_BITS == 0
 }
 
 #[cold]
