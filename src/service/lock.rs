@@ -4,8 +4,13 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
+
+/// A predecessor that was killed a moment ago may still be on its way out.
+const TRIES: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Why a data directory can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +56,16 @@ impl DataDirLock {
             .write(true)
             .open(directory.join("lock"))
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::InUse {
-                path: directory.to_owned(),
-            }),
-            Err(errno) => Err(failed(errno.into())),
+        for _ in 0..TRIES {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(PAUSE),
+                Err(errno) => return Err(failed(errno.into())),
+            }
         }
+        Err(Error::InUse {
+            path: directory.to_owned(),
+        })
     }
 }
 
