@@ -7,8 +7,8 @@
 
 pub mod clock;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -71,8 +71,15 @@ pub struct Admission {
 #[derive(Debug)]
 struct Counted(Arc<Shared>);
 
+/// Such values read as empty (common.proto); one line tells the operator, a line per request would
+/// be a client's to write.
+static STRING_TABLE_WARNING: Once = Once::new();
+
 /// When to come back to a full or failing log: it empties at the pace of the store.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Clients that were refused at once come back spread over this long; the clock's nanoseconds are
+/// chance enough.
+const LOG_RETRY_SPREAD_SECONDS: u64 = 3;
 
 impl Ingest {
     /// Makes the way into a log.
@@ -128,24 +135,22 @@ impl Ingest {
                 field: Some(error.path()),
                 message: error.to_string(),
             })?;
-        let valid = checked.spans - checked.rejected;
-        let mut outcomes = SpanOutcomes {
-            rejected: checked.rejected,
-            ..SpanOutcomes::default()
-        };
-        let result = if valid == 0 {
-            Ok(())
-        } else {
-            self.append(project, payload).await
-        };
-        match result {
-            Ok(()) => outcomes.accepted = valid,
-            Err(_) => outcomes.refused = valid,
+        if checked.uses_string_table {
+            STRING_TABLE_WARNING.call_once(|| {
+                tracing::warn!("a client refers to a string table, which only profiles have");
+            });
         }
-        self.shared
-            .metrics
-            .receiver_spans(admission.transport, outcomes);
-        result.map(|()| accepted(&checked))
+        let mut outcome =
+            Outcome::refused(&self.shared.metrics, admission.transport, checked.spans);
+        if checked.rejected < checked.spans {
+            self.append(project, payload).await?;
+        }
+        outcome.spans = SpanOutcomes {
+            accepted: checked.spans - checked.rejected,
+            rejected: checked.rejected,
+            refused: 0,
+        };
+        Ok(accepted(&checked))
     }
 
     /// Reports the requests in flight to the metrics.
@@ -154,9 +159,10 @@ impl Ingest {
     }
 
     async fn append(&self, project: ProjectId, payload: Bytes) -> Result<(), Failure> {
+        let received_unix_nano = self.shared.clock.unix_nano();
         let entry = Entry {
             project,
-            received_unix_nano: self.shared.clock.unix_nano(),
+            received_unix_nano,
             kind: PayloadKind::OtlpTraces,
             payload,
         };
@@ -165,7 +171,35 @@ impl Ingest {
             .append(entry)
             .await
             .map(drop)
-            .map_err(|error| failure_of(&error))
+            .map_err(|error| failure_of(&error, received_unix_nano))
+    }
+}
+
+/// Counts the spans of a request when it is dropped: as refused, unless they were given another
+/// outcome before. That holds for a request whose client left before it was answered, too.
+struct Outcome<'m> {
+    metrics: &'m Metrics,
+    transport: Transport,
+    spans: SpanOutcomes,
+}
+
+impl<'m> Outcome<'m> {
+    fn refused(metrics: &'m Metrics, transport: Transport, spans: u64) -> Self {
+        let spans = SpanOutcomes {
+            refused: spans,
+            ..SpanOutcomes::default()
+        };
+        Self {
+            metrics,
+            transport,
+            spans,
+        }
+    }
+}
+
+impl Drop for Outcome<'_> {
+    fn drop(&mut self) {
+        self.metrics.receiver_spans(self.transport, self.spans);
     }
 }
 
@@ -185,13 +219,15 @@ fn accepted(checked: &Checked) -> TracesAccepted {
 
 /// What a failed append means for the client. Everything about the log may pass, except that the
 /// record does not fit into it at all.
-fn failure_of(error: &queue::Error) -> Failure {
+fn failure_of(error: &queue::Error, now_unix_nano: u64) -> Failure {
+    let spread = Duration::from_secs(now_unix_nano % LOG_RETRY_SPREAD_SECONDS);
     let overloaded = |message: &str| Failure::Overloaded {
         message: message.to_owned(),
-        retry_after: LOG_RETRY_AFTER,
+        retry_after: LOG_RETRY_AFTER + spread,
     };
     match error {
         queue::Error::Closed => Failure::ShuttingDown,
+        queue::Error::TooLarge { max, .. } => Failure::TooLarge { limit_bytes: *max },
         queue::Error::Full { .. } => overloaded("the log is full: the store is behind"),
         _ => overloaded("the log can't be written now"),
     }

@@ -97,6 +97,9 @@ impl<'a> Collector<'a> {
         };
         let value = value();
         let usable = match value {
+            Value::Text(text) if matches!(column, Column::HttpStatus) => {
+                text.parse::<i64>().is_ok()
+            }
             Value::Text(text) => !text.is_empty(),
             Value::Integer(_) => matches!(column, Column::HttpStatus),
             Value::Other => false,
@@ -113,7 +116,12 @@ impl<'a> Collector<'a> {
 
     /// Takes an attribute of an event named `exception`; the last exception wins.
     pub fn exception_attribute(&mut self, key: &str, value: Value<'a>) {
-        let Value::Text(text) = value else { return };
+        let Value::Text(text) = value else {
+            return;
+        };
+        if text.is_empty() {
+            return;
+        }
         match key {
             // An `error.type` on the span itself is the better source.
             "exception.type" if self.outranks(Column::ErrorType, 2) => {

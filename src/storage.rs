@@ -61,9 +61,10 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetentionConfig {
-    /// A trace goes when its start is older than this; zero keeps everything.
+    /// A trace goes when it first arrived longer ago than this; zero keeps everything.
     pub max_age: Duration,
-    /// The oldest traces go when the store holds more bytes than this; zero means no bound.
+    /// The traces that arrived first go when the store holds more bytes than this; zero means no
+    /// bound.
     pub max_size: ByteSize,
     /// How often retention runs.
     pub check_interval: Duration,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::clock::Clock;
 use crate::processors::{batch, limits};
-use crate::queue::{self, Log, Next, Position, Reader, Record};
+use crate::queue::{Log, Next, Position, Reader, Record};
 use crate::storage::{self, SpanWriter, WriteReport};
 use crate::telemetry::health::Check;
 use crate::telemetry::logs::chain;
@@ -26,6 +26,9 @@ use assemble::Assembler;
 /// First and longest pause between two tries of one batch.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Shortest time retention gets between two batches while it has a backlog.
+const RETENTION_SHARE_MIN: Duration = Duration::from_millis(50);
 
 /// How long the reader waits for a record before retention and shutdown are looked at.
 const IDLE_WAIT: Duration = Duration::from_millis(500);
@@ -59,9 +62,6 @@ pub struct StorageExporter {
 /// Why a writer thread ended before the log did.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The log can't be read.
-    #[error("read the log")]
-    Log(#[from] queue::Error),
     /// The drain deadline passed.
     #[error("gave up at the drain deadline; the log keeps what is not stored")]
     Abandoned,
@@ -77,11 +77,12 @@ impl StorageExporter {
     /// Runs until the log is closed and drained. Blocks; call it on a thread of its own.
     ///
     /// # Errors
-    /// [`Error::Log`] when the log can't be read, [`Error::Abandoned`].
+    /// [`Error::Abandoned`].
     pub fn run(mut self, runtime: &Handle) -> Result<(), Error> {
         let mut retention_due = Instant::now();
         loop {
-            let pending = self.collect()?;
+            let started = Instant::now();
+            let pending = self.collect(runtime)?;
             if let (Some(first), Some(last)) = (pending.records.first(), pending.records.last()) {
                 let positions = (first.position, last.position);
                 self.store(runtime, &pending.records)?;
@@ -91,7 +92,12 @@ impl StorageExporter {
                 return Ok(());
             }
             if Instant::now() >= retention_due {
-                let more = self.enforce_retention(runtime);
+                // A backlog gets as much time as writing took, so that deleting keeps up with it.
+                let until = Instant::now() + started.elapsed().max(RETENTION_SHARE_MIN);
+                let mut more = self.enforce_retention(runtime);
+                while more && Instant::now() < until {
+                    more = self.enforce_retention(runtime);
+                }
                 let pause = if more {
                     Duration::ZERO
                 } else {
@@ -103,7 +109,8 @@ impl StorageExporter {
     }
 
     /// Reads records until a batch is full by rows or bytes, or old enough, or the log is quiet.
-    fn collect(&mut self) -> Result<Pending, Error> {
+    /// A log that can't be read now is tried again.
+    fn collect(&mut self, runtime: &Handle) -> Result<Pending, Error> {
         let mut pending = Pending {
             records: Vec::new(),
             closed: false,
@@ -115,7 +122,17 @@ impl StorageExporter {
                 Some(deadline) => deadline.saturating_duration_since(Instant::now()),
                 None => IDLE_WAIT,
             };
-            match self.reader.next(wait)? {
+            let next = match self.reader.next(wait) {
+                Ok(next) => next,
+                Err(_) if !pending.records.is_empty() => return Ok(pending),
+                Err(error) => {
+                    tracing::error!(error = %chain(&error), "can't read the log, will try again");
+                    self.health.set(false, "the log can't be read");
+                    self.pause(runtime, RETRY_PAUSE_MAX)?;
+                    continue;
+                }
+            };
+            match next {
                 Next::Record(record) => {
                     rows += assemble::count_spans(&record.payload);
                     bytes += record.payload.len() as u64;

@@ -84,7 +84,8 @@ impl Histogram {
             if bucket >= BUCKET_COUNT {
                 return Err(DecodeError);
             }
-            *histogram.counts.entry(bucket).or_default() += read_varint(&mut bytes)?;
+            let count = histogram.counts.entry(bucket).or_default();
+            *count = count.saturating_add(read_varint(&mut bytes)?);
         }
         Ok(histogram)
     }
@@ -119,9 +120,7 @@ fn upper_bound(bucket: u16) -> u64 {
     };
     let (exponent, sub) = (u32::from(index / 4), u128::from(index % 4));
     let next = (4 + sub + 1) << exponent;
-    u64::try_from((next >> 2).saturating_sub(1))
-        .unwrap_or(u64::MAX)
-        .max(1)
+    u64::try_from(next.div_ceil(4) - 1).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

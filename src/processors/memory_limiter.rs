@@ -19,9 +19,9 @@ use crate::otlp::Failure;
 pub struct Config {
     /// How often the resident size of the process is measured.
     pub check_interval: Duration,
-    /// Resident size of the process above which every request is refused, in MiB.
+    /// Resident size the process should stay below, in MiB.
     pub limit_mib: u32,
-    /// Margin below the limit at which refusals begin, in MiB.
+    /// Every request is refused above the limit less this margin, in MiB.
     pub spike_limit_mib: u32,
     /// Bytes of request bodies held at once, compressed and decompressed together, in MiB.
     pub in_flight_limit_mib: u32,

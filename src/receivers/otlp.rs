@@ -123,7 +123,7 @@ fn default_algorithms() -> Vec<String> {
 pub struct Keepalive {
     /// What the server does about quiet and old connections.
     pub server_parameters: ServerParameters,
-    /// How many pings a client may send.
+    /// How many streams a client may reset.
     pub enforcement_policy: EnforcementPolicy,
 }
 

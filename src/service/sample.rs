@@ -36,21 +36,44 @@ pub(super) struct Sampled {
 pub(super) fn spawn(sampled: Sampled, tasks: &Tasks) {
     sampled.queue();
     sampled.memory();
+    spawn_store_sampler(&sampled, tasks);
     let shutdown = tasks.shutdown_token();
     tasks.spawn("sampler", async move {
         let mut memory = interval(sampled.memory_interval);
         let mut queue = interval(QUEUE_INTERVAL);
-        let mut store = interval(STORE_INTERVAL);
-        for timer in [&mut memory, &mut queue, &mut store] {
+        for timer in [&mut memory, &mut queue] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
             tokio::select! {
                 _ = memory.tick() => sampled.memory(),
                 _ = queue.tick() => sampled.queue(),
-                _ = store.tick() => sampled.store().await,
                 () = shutdown.cancelled() => return,
             }
+        }
+    });
+}
+
+/// On its own, because the store may be slow to answer, and the memory limiter must not wait for it.
+fn spawn_store_sampler(sampled: &Sampled, tasks: &Tasks) {
+    let reader = Arc::clone(&sampled.reader);
+    let metrics = sampled.metrics.clone();
+    let shutdown = tasks.shutdown_token();
+    tasks.spawn("store-sampler", async move {
+        let mut timer = interval(STORE_INTERVAL);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sampling = async {
+            loop {
+                timer.tick().await;
+                match reader.usage().await {
+                    Ok(usage) => metrics.storage_bytes(usage.bytes),
+                    Err(error) => tracing::debug!(%error, "cannot measure the store"),
+                }
+            }
+        };
+        tokio::select! {
+            () = sampling => {}
+            () = shutdown.cancelled() => {}
         }
     });
 }
@@ -90,13 +113,6 @@ impl Sampled {
                 false,
                 "the log is full or can't be written; requests are refused",
             );
-        }
-    }
-
-    async fn store(&self) {
-        match self.reader.usage().await {
-            Ok(usage) => self.metrics.storage_bytes(usage.bytes),
-            Err(error) => tracing::debug!(%error, "cannot measure the store"),
         }
     }
 }

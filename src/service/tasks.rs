@@ -1,4 +1,4 @@
-//! The one place where tasks are spawned: each has a name, is waited for at the end, and ends the
+//! The one place where async tasks are spawned: each has a name, is waited for at the end, and ends the
 //! process when it panics, rather than leaving half a daemon.
 
 use std::future::Future;

@@ -46,8 +46,11 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
             }
             (Err(Error::Poison { context, source }), [span]) => {
                 let reason = format!("{context}: {source}");
-                writer.quarantine(span, &reason).await?;
-                outcome.quarantined += 1;
+                match writer.quarantine(span, &reason).await {
+                    // Not even as bytes: nothing is left to try.
+                    Ok(()) | Err(Error::Poison { .. }) => outcome.quarantined += 1,
+                    Err(error) => return Err(error),
+                }
             }
             (Err(Error::Poison { .. }), spans) => {
                 parts.extend(spans.chunks(spans.len().div_ceil(2).max(1)).rev());

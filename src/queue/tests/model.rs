@@ -142,7 +142,10 @@ impl World {
         for (position, (id, length)) in &self.acknowledged {
             match found.get(position) {
                 Some(record) => assert_record(record, *position, *id, *length),
-                None if self.unpromised.contains(position) => {}
+                // Came back though it was refused, so the log may count it when it goes.
+                None if self.unpromised.contains(position) => {
+                    self.gone.insert(*position);
+                }
                 None => {
                     assert!(hit.contains(position), "record {position} is gone");
                     self.gone.insert(*position);

@@ -56,7 +56,7 @@ pub(super) fn resource_ids(
         row_id(rows, (resource.project, hash), now, |known| match known {
             Some(id) => touch(
                 transaction,
-                "UPDATE resource SET last_seen_unix_nano = ?2 WHERE resource_id = ?1",
+                "UPDATE resource SET last_seen_unix_nano = max(last_seen_unix_nano, ?2) WHERE resource_id = ?1",
                 id,
                 now,
             ),
@@ -82,7 +82,7 @@ pub(super) fn scope_ids(
         row_id(rows, (scope.project, hash), now, |known| match known {
             Some(id) => touch(
                 transaction,
-                "UPDATE scope SET last_seen_unix_nano = ?2 WHERE scope_id = ?1",
+                "UPDATE scope SET last_seen_unix_nano = max(last_seen_unix_nano, ?2) WHERE scope_id = ?1",
                 id,
                 now,
             ),
@@ -145,7 +145,8 @@ fn insert_resource(
                 service_instance, environment, schema_url, message, last_seen_unix_nano)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (project_id, content_hash)
-                DO UPDATE SET last_seen_unix_nano = excluded.last_seen_unix_nano
+                DO UPDATE SET last_seen_unix_nano =
+                    max(last_seen_unix_nano, excluded.last_seen_unix_nano)
              RETURNING resource_id",
         )
         .map_err(&failed)?;
@@ -181,7 +182,8 @@ fn insert_scope(
                 last_seen_unix_nano)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
              ON CONFLICT (project_id, content_hash)
-                DO UPDATE SET last_seen_unix_nano = excluded.last_seen_unix_nano
+                DO UPDATE SET last_seen_unix_nano =
+                    max(last_seen_unix_nano, excluded.last_seen_unix_nano)
              RETURNING scope_id",
         )
         .map_err(&failed)?;

@@ -20,12 +20,11 @@ pub(super) fn migrate(connection: &mut Connection, now_unix_nano: i64) -> Result
     migrate_with(connection, MIGRATIONS, now_unix_nano)
 }
 
-fn migrate_with(
-    connection: &mut Connection,
-    migrations: &[(u32, &str)],
-    now_unix_nano: i64,
-) -> Result<(), Error> {
-    let unavailable = storage_error("migrate the store");
+/// Refuses a file that is not ours, before anything is written to it.
+///
+/// # Errors
+/// [`Error::Foreign`], [`Error::Unavailable`].
+pub(super) fn check(connection: &Connection) -> Result<(), Error> {
     let foreign: bool = connection
         .query_row(
             "SELECT count(*) > 0 AND count(*) FILTER (WHERE name = 'schema_migration') = 0
@@ -33,10 +32,17 @@ fn migrate_with(
             [],
             |row| row.get(0),
         )
-        .map_err(&unavailable)?;
-    if foreign {
-        return Err(Error::Foreign);
-    }
+        .map_err(storage_error("open the embedded store"))?;
+    if foreign { Err(Error::Foreign) } else { Ok(()) }
+}
+
+fn migrate_with(
+    connection: &mut Connection,
+    migrations: &[(u32, &str)],
+    now_unix_nano: i64,
+) -> Result<(), Error> {
+    let unavailable = storage_error("migrate the store");
+    check(connection)?;
     connection
         .execute_batch(
             "CREATE TABLE IF NOT EXISTS schema_migration (

@@ -1,8 +1,10 @@
 //! Retention: the traces that arrived first go first, by age and by size, a few at a time so that
 //! writing is never held up for long.
 //!
-//! Age is counted from a trace's first arrival, not from the times in it: a client with a wrong
+//! Age is counted from arrival, not from the times in a span: a client with a wrong
 //! clock, or a backfill of old data, is kept as long as any other.
+
+use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
@@ -11,18 +13,18 @@ use super::traces::KEY_BYTES;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
 
-/// Traces deleted in one transaction.
-const TRACES_PER_STEP: i64 = 500;
+/// Traces, and spans of them, deleted in one transaction.
+const TRACES_PER_STEP: usize = 500;
+const SPANS_PER_STEP: usize = 20_000;
 
 /// Dimensions are refreshed at most this often, so they are kept that much longer, ns.
 const DIMENSION_GRACE_NS: i64 = 2 * 3600 * 1_000_000_000;
 
-const NS_PER_MINUTE: i64 = 60 * 1_000_000_000;
-
-/// A trace that must go.
-struct Expired {
+/// A trace that may have to go.
+struct Oldest {
     key: i64,
     project: i64,
+    received: i64,
     start: i64,
     services: String,
 }
@@ -34,29 +36,39 @@ pub(super) fn enforce(
     now_unix_nano: u64,
 ) -> Result<RetentionReport, Error> {
     let failed = storage_error("enforce retention");
-    let cutoff = cutoff(config, now_unix_nano);
-    let too_large = config.max_size.0 > 0 && bytes_in_use(connection)? > config.max_size.0;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(&failed)?;
-    // A size bound takes the oldest whatever their age.
-    let bound = if too_large { Some(i64::MAX) } else { cutoff };
-    let expired = match bound {
-        Some(bound) => oldest_traces(&transaction, bound)?,
-        None => Vec::new(),
-    };
-    for trace in &expired {
-        delete_trace(&transaction, trace)?;
+    let mut bound = cutoff(config, now_unix_nano);
+    let (mut traces_deleted, mut spans_deleted, mut more) = (0, 0, false);
+    for trace in oldest_traces(&transaction)? {
+        let is_old = bound.is_some_and(|bound| trace.received < bound);
+        if !is_old && !is_too_large(&transaction, config)? {
+            break;
+        }
+        if traces_deleted == TRACES_PER_STEP || spans_deleted >= SPANS_PER_STEP {
+            more = true;
+            break;
+        }
+        spans_deleted += delete_trace(&transaction, &trace)?;
+        traces_deleted += 1;
+        // What went for its size takes along whatever else is as old.
+        bound = bound.max(Some(trace.received));
     }
-    if let Some(cutoff) = cutoff {
-        delete_by_age(&transaction, cutoff)?;
+    // What traces refer to goes after them, never before.
+    if let (Some(bound), false) = (bound, more) {
+        delete_by_age(&transaction, bound)?;
     }
     transaction.commit().map_err(&failed)?;
-    let traces_deleted = expired.len() as u64;
     Ok(RetentionReport {
-        traces_deleted,
-        more: expired.len() as i64 == TRACES_PER_STEP,
+        traces_deleted: traces_deleted as u64,
+        more,
     })
+}
+
+fn is_too_large(connection: &Connection, config: &RetentionConfig) -> Result<bool, Error> {
+    let max_size = config.max_size.0;
+    Ok(max_size > 0 && bytes_in_use(connection)? > max_size)
 }
 
 fn cutoff(config: &RetentionConfig, now_unix_nano: u64) -> Option<i64> {
@@ -76,45 +88,38 @@ pub(super) fn bytes_in_use(connection: &Connection) -> Result<u64, Error> {
     Ok(pages.saturating_mul(pragma("page_size")?))
 }
 
-/// The traces with the smallest keys, that is, in order of first arrival.
-fn oldest_traces(transaction: &Transaction<'_>, bound: i64) -> Result<Vec<Expired>, Error> {
+/// The traces that arrived first, one more than a step deletes.
+fn oldest_traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error> {
     let failed = storage_error("find traces to delete");
     let mut select = transaction
         .prepare_cached(
-            "SELECT trace_key, project_id, start_unix_nano, services, received_unix_nano
-             FROM trace ORDER BY trace_key LIMIT ?1",
+            "SELECT trace_key, project_id, received_unix_nano, start_unix_nano, services
+             FROM trace ORDER BY received_unix_nano, trace_key LIMIT ?1",
         )
         .map_err(&failed)?;
+    let limit = i64::try_from(TRACES_PER_STEP + 1).unwrap_or(i64::MAX);
     let rows = select
-        .query_map([TRACES_PER_STEP], |row| {
-            let received: i64 = row.get(4)?;
-            let expired = Expired {
+        .query_map([limit], |row| {
+            Ok(Oldest {
                 key: row.get(0)?,
                 project: row.get(1)?,
-                start: row.get(2)?,
-                services: row.get(3)?,
-            };
-            Ok((received, expired))
+                received: row.get(2)?,
+                start: row.get(3)?,
+                services: row.get(4)?,
+            })
         })
         .map_err(&failed)?;
-    let mut expired = Vec::new();
-    for row in rows {
-        let (received, trace) = row.map_err(&failed)?;
-        if received >= bound {
-            break;
-        }
-        expired.push(trace);
-    }
-    Ok(expired)
+    rows.collect::<Result<_, _>>().map_err(&failed)
 }
 
-fn delete_trace(transaction: &Transaction<'_>, trace: &Expired) -> Result<(), Error> {
+/// Deletes a trace with everything that is its own; answers its number of spans.
+fn delete_trace(transaction: &Transaction<'_>, trace: &Oldest) -> Result<usize, Error> {
     let failed = storage_error("delete a trace");
     let run = |sql: &str, key: i64| {
         let mut statement = transaction.prepare_cached(sql).map_err(&failed)?;
         statement.execute([key]).map_err(&failed)
     };
-    delete_span_rows(transaction, trace)?;
+    let spans = delete_span_rows(transaction, trace)?;
     let services: Vec<String> = serde_json::from_str(&trace.services).unwrap_or_default();
     let mut delete_service = transaction
         .prepare_cached(
@@ -134,10 +139,10 @@ fn delete_trace(transaction: &Transaction<'_>, trace: &Expired) -> Result<(), Er
         .map_err(&failed)?
         .execute((trace.project, trace.key))
         .map_err(&failed)?;
-    Ok(())
+    Ok(spans)
 }
 
-fn delete_span_rows(transaction: &Transaction<'_>, trace: &Expired) -> Result<(), Error> {
+fn delete_span_rows(transaction: &Transaction<'_>, trace: &Oldest) -> Result<usize, Error> {
     let failed = storage_error("delete the spans of a trace");
     let mut select = transaction
         .prepare_cached("SELECT keys FROM trace_part WHERE trace_key = ?1")
@@ -145,9 +150,12 @@ fn delete_span_rows(transaction: &Transaction<'_>, trace: &Expired) -> Result<()
     let mut delete = transaction
         .prepare_cached(
             "DELETE FROM span WHERE project_id = ?1 AND start_unix_nano = ?2 AND trace_key = ?3
-                AND span_id = ?4",
+                AND span_id = ?4
+             RETURNING session_id",
         )
         .map_err(&failed)?;
+    let mut sessions = BTreeSet::new();
+    let mut spans = 0;
     let mut parts = select.query([trace.key]).map_err(&failed)?;
     while let Some(part) = parts.next().map_err(&failed)? {
         let keys: Vec<u8> = part.get(0).map_err(&failed)?;
@@ -156,38 +164,54 @@ fn delete_span_rows(transaction: &Transaction<'_>, trace: &Expired) -> Result<()
             else {
                 continue;
             };
-            let start = i64::from_be_bytes(*start);
-            delete
-                .execute((trace.project, start, trace.key, span_id))
+            let row = (
+                trace.project,
+                i64::from_be_bytes(*start),
+                trace.key,
+                span_id,
+            );
+            let deleted = delete
+                .query_map(row, |row| row.get::<_, Option<String>>(0))
                 .map_err(&failed)?;
+            for session in deleted {
+                sessions.extend(session.map_err(&failed)?);
+            }
+            spans += 1;
         }
     }
-    Ok(())
+    let mut leave = transaction
+        .prepare_cached(
+            "DELETE FROM session_trace
+             WHERE project_id = ?1 AND session_id = ?2 AND trace_key = ?3",
+        )
+        .map_err(&failed)?;
+    for session in sessions {
+        leave
+            .execute((trace.project, session, trace.key))
+            .map_err(&failed)?;
+    }
+    Ok(spans)
 }
 
-/// What does not belong to a single trace: rollups, sessions, dimensions, dead letters.
-fn delete_by_age(transaction: &Transaction<'_>, cutoff: i64) -> Result<(), Error> {
+/// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
+fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error> {
     let failed = storage_error("delete by age");
     let run = |sql: &str, bound: i64| {
         let mut statement = transaction.prepare_cached(sql).map_err(&failed)?;
         statement.execute([bound]).map_err(&failed)
     };
     run(
-        "DELETE FROM rollup_minute
-         WHERE project_id IN (SELECT project_id FROM project) AND minute < ?1",
-        cutoff / NS_PER_MINUTE,
+        "DELETE FROM rollup_minute WHERE received_unix_nano < ?1",
+        bound,
     )?;
+    run("DELETE FROM service WHERE received_unix_nano < ?1", bound)?;
     run(
         "DELETE FROM session_trace WHERE (project_id, session_id) IN (
-            SELECT project_id, session_id FROM session
-            WHERE end_unix_nano < ?1 AND received_unix_nano < ?1)",
-        cutoff,
+            SELECT project_id, session_id FROM session WHERE received_unix_nano < ?1)",
+        bound,
     )?;
-    run(
-        "DELETE FROM session WHERE end_unix_nano < ?1 AND received_unix_nano < ?1",
-        cutoff,
-    )?;
-    let unused = cutoff.saturating_sub(DIMENSION_GRACE_NS);
+    run("DELETE FROM session WHERE received_unix_nano < ?1", bound)?;
+    let unused = bound.saturating_sub(DIMENSION_GRACE_NS);
     run(
         "DELETE FROM resource WHERE last_seen_unix_nano < ?1",
         unused,
@@ -195,7 +219,7 @@ fn delete_by_age(transaction: &Transaction<'_>, cutoff: i64) -> Result<(), Error
     run("DELETE FROM scope WHERE last_seen_unix_nano < ?1", unused)?;
     run(
         "DELETE FROM dead_letter WHERE created_unix_nano < ?1",
-        cutoff,
+        bound,
     )?;
     Ok(())
 }

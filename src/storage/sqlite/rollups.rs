@@ -33,6 +33,7 @@ struct Key<'a> {
 
 #[derive(Debug, Default)]
 struct Totals {
+    received: i64,
     span_count: i64,
     error_count: i64,
     duration_sum_ns: i64,
@@ -41,6 +42,7 @@ struct Totals {
 
 #[derive(Debug)]
 struct ServiceTotals {
+    received: i64,
     first_seen: i64,
     last_seen: i64,
     span_count: i64,
@@ -83,35 +85,38 @@ impl<'a> Rollups<'a> {
             };
         }
         let totals = self.minutes.entry(key).or_default();
+        let received = clamp_time(span.received_unix_nano);
+        totals.received = totals.received.max(received);
         totals.span_count += 1;
         totals.error_count += failed;
         totals.duration_sum_ns = totals
             .duration_sum_ns
             .saturating_add(clamp_time(span.duration_ns()));
         totals.durations.record(span.duration_ns());
-        self.add_to_service(span.project, service, start, failed);
+        self.add_to_service(span, service);
     }
 
-    fn add_to_service(&mut self, project: ProjectId, service: &'a str, start: i64, failed: i64) {
-        let crowded = self.services.len() >= ROWS_PER_BATCH_MAX;
-        let service = if crowded && !self.services.contains_key(&(project, service)) {
-            OVERFLOW
-        } else {
-            service
-        };
+    fn add_to_service(&mut self, span: &SpanRow<'_>, service: &'a str) {
+        let start = clamp_time(span.start_unix_nano);
+        let received = clamp_time(span.received_unix_nano);
+        let crowded = self.services.len() >= ROWS_PER_BATCH_MAX
+            && !self.services.contains_key(&(span.project, service));
+        let service = if crowded { OVERFLOW } else { service };
         let totals = self
             .services
-            .entry((project, service))
+            .entry((span.project, service))
             .or_insert(ServiceTotals {
+                received,
                 first_seen: start,
                 last_seen: start,
                 span_count: 0,
                 error_count: 0,
             });
+        totals.received = totals.received.max(received);
         totals.first_seen = totals.first_seen.min(start);
         totals.last_seen = totals.last_seen.max(start);
         totals.span_count += 1;
-        totals.error_count += failed;
+        totals.error_count += i64::from(span.status == Status::Error);
     }
 
     pub(super) fn save(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
@@ -121,10 +126,11 @@ impl<'a> Rollups<'a> {
         let failed = storage_error("store service totals");
         let mut upsert = transaction
             .prepare_cached(
-                "INSERT INTO service VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                "INSERT INTO service VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                  ON CONFLICT (project_id, name) DO UPDATE SET
                     first_seen_unix_nano = min(first_seen_unix_nano, excluded.first_seen_unix_nano),
                     last_seen_unix_nano = max(last_seen_unix_nano, excluded.last_seen_unix_nano),
+                    received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
                     span_count = span_count + excluded.span_count,
                     error_count = error_count + excluded.error_count",
             )
@@ -136,6 +142,7 @@ impl<'a> Rollups<'a> {
                     name,
                     totals.first_seen,
                     totals.last_seen,
+                    totals.received,
                     totals.span_count,
                     totals.error_count
                 ])
@@ -174,9 +181,10 @@ fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) ->
     durations.merge(&totals.durations);
     let mut upsert = transaction
         .prepare_cached(
-            "INSERT INTO rollup_minute VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+            "INSERT INTO rollup_minute VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT (project_id, minute, service_name, operation, provider, model)
              DO UPDATE SET
+                received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
                 span_count = span_count + excluded.span_count,
                 error_count = error_count + excluded.error_count,
                 -- Stops at the largest integer instead of turning into a float.
@@ -193,6 +201,7 @@ fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) ->
             key.operation,
             key.provider,
             key.model,
+            totals.received,
             totals.span_count,
             totals.error_count,
             totals.duration_sum_ns,

@@ -46,6 +46,7 @@ impl SqliteWriter {
     ) -> Result<Self, Error> {
         let failed = storage_error("open the embedded store");
         let mut connection = Connection::open(path).map_err(&failed)?;
+        migrate::check(&connection)?;
         let cache_kib = config.cache_size.0 / 1024;
         connection
             .execute_batch(&format!(
@@ -140,10 +141,9 @@ impl SqliteWriter {
     }
 
     fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
-        let report = retention::enforce(&mut self.connection, &self.retention, now_unix_nano)?;
-        // Dimensions may be among what was deleted.
+        // Dimensions may be among what is deleted.
         self.remembered.forget();
-        Ok(report)
+        retention::enforce(&mut self.connection, &self.retention, now_unix_nano)
     }
 }
 

@@ -84,6 +84,7 @@ CREATE TABLE trace (
     identity_indexed  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE UNIQUE INDEX trace_identity ON trace (trace_id, project_id);
+CREATE INDEX trace_received ON trace (received_unix_nano);
 CREATE INDEX trace_start ON trace (project_id, start_unix_nano);
 CREATE INDEX trace_failed ON trace (project_id, start_unix_nano) WHERE error_count > 0;
 
@@ -158,6 +159,7 @@ CREATE TABLE service (
     name                 TEXT NOT NULL,
     first_seen_unix_nano INTEGER NOT NULL,
     last_seen_unix_nano  INTEGER NOT NULL,
+    received_unix_nano   INTEGER NOT NULL,  -- latest arrival
     span_count           INTEGER NOT NULL,
     error_count          INTEGER NOT NULL,
     PRIMARY KEY (project_id, name)
@@ -192,12 +194,14 @@ CREATE TABLE rollup_minute (
     operation       TEXT NOT NULL,
     provider        TEXT NOT NULL,     -- '' when unknown
     model           TEXT NOT NULL,     -- '' when unknown
+    received_unix_nano INTEGER NOT NULL,  -- latest arrival
     span_count      INTEGER NOT NULL,
     error_count     INTEGER NOT NULL,
     duration_sum_ns INTEGER NOT NULL,
     duration_hist   BLOB NOT NULL,     -- mergeable histogram of durations
     PRIMARY KEY (project_id, minute, service_name, operation, provider, model)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX rollup_received ON rollup_minute (received_unix_nano);
 
 -- Spans the store refused, with the reason.
 CREATE TABLE dead_letter (
