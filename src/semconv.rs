@@ -3,6 +3,10 @@
 //!
 //! Attributes stay stored as they came; a column is a copy for filtering and grouping.
 
+mod genai;
+
+use std::borrow::Cow;
+
 use crate::model::span::{Basics, Operation};
 
 /// Longest text copied to a column, in bytes; a longer one is cut, the attribute keeps it whole.
@@ -24,6 +28,7 @@ pub enum Value<'a> {
 pub struct Collector<'a> {
     basics: Basics<'a>,
     genai_operation: Option<&'a str>,
+    genai: genai::Collector<'a>,
     is_http: bool,
     is_db: bool,
     is_rpc: bool,
@@ -93,6 +98,9 @@ impl<'a> Collector<'a> {
     /// Takes an attribute of the span. The value is read only if the key feeds a column.
     pub fn attribute(&mut self, key: &[u8], value: impl FnOnce() -> Value<'a>) {
         let Some((column, rank)) = column_of(key) else {
+            if let Some((column, rank)) = genai::column_of(key) {
+                self.genai.take(column, rank, value());
+            }
             return;
         };
         let value = value();
@@ -125,9 +133,9 @@ impl<'a> Collector<'a> {
         match key {
             // An `error.type` on the span itself is the better source.
             "exception.type" if self.outranks(Column::ErrorType, 2) => {
-                self.basics.error_type = Some(cut(text));
+                self.basics.error_type = Some(Cow::Borrowed(cut(text)));
             }
-            "exception.message" => self.basics.error_message = Some(cut(text)),
+            "exception.message" => self.basics.error_message = Some(Cow::Borrowed(cut(text))),
             _ => {}
         }
     }
@@ -143,6 +151,9 @@ impl<'a> Collector<'a> {
             None if self.is_http => Operation::Http,
             None => Operation::Other,
         };
+        if let Operation::GenAi(operation) = self.basics.operation {
+            self.basics.genai = Some(Box::new(self.genai.finish(operation)));
+        }
         self.basics
     }
 
@@ -160,30 +171,31 @@ impl<'a> Collector<'a> {
 
     fn set_text(&mut self, column: Column, text: &'a str) {
         let basics = &mut self.basics;
+        let owned = Some(Cow::Borrowed(text));
         match column {
-            Column::Provider => basics.provider = Some(text),
-            Column::RequestModel => basics.request_model = Some(text),
-            Column::ResponseModel => basics.response_model = Some(text),
-            Column::Session => basics.session_id = Some(text),
-            Column::User => basics.user_id = Some(text),
-            Column::ErrorType => basics.error_type = Some(text),
+            Column::Provider => basics.provider = owned,
+            Column::RequestModel => basics.request_model = owned,
+            Column::ResponseModel => basics.response_model = owned,
+            Column::Session => basics.session_id = owned,
+            Column::User => basics.user_id = owned,
+            Column::ErrorType => basics.error_type = owned,
             Column::HttpMethod => {
                 self.is_http = true;
-                basics.http_method = Some(text);
+                basics.http_method = owned;
             }
-            Column::HttpRoute => basics.http_route = Some(text),
+            Column::HttpRoute => basics.http_route = owned,
             Column::HttpStatus => basics.http_status_code = text.parse().ok(),
             Column::DbSystem => {
                 self.is_db = true;
-                basics.db_system = Some(text);
+                basics.db_system = owned;
             }
-            Column::DbOperation => basics.db_operation = Some(text),
+            Column::DbOperation => basics.db_operation = owned,
             Column::RpcSystem => {
                 self.is_rpc = true;
-                basics.rpc_system = Some(text);
+                basics.rpc_system = owned;
             }
-            Column::RpcService => basics.rpc_service = Some(text),
-            Column::RpcMethod => basics.rpc_method = Some(text),
+            Column::RpcService => basics.rpc_service = owned,
+            Column::RpcMethod => basics.rpc_method = owned,
             Column::GenAiOperation => self.genai_operation = Some(text),
             Column::Messaging => self.is_messaging = true,
         }
@@ -213,9 +225,9 @@ mod tests {
     fn newer_names_win_in_either_order() {
         let new = ("http.request.method", Value::Text("GET"));
         let old = ("http.method", Value::Text("POST"));
-        assert_eq!(basics(&[new, old]).http_method, Some("GET"));
-        assert_eq!(basics(&[old, new]).http_method, Some("GET"));
-        assert_eq!(basics(&[old]).http_method, Some("POST"));
+        assert_eq!(basics(&[new, old]).http_method.as_deref(), Some("GET"));
+        assert_eq!(basics(&[old, new]).http_method.as_deref(), Some("GET"));
+        assert_eq!(basics(&[old]).http_method.as_deref(), Some("POST"));
         assert_eq!(basics(&[old]).operation, Operation::Http);
     }
 
@@ -234,8 +246,8 @@ mod tests {
         let empty = ("session.id", Value::Text(""));
         let other = ("session.id", Value::Integer(7));
         let older = ("gen_ai.conversation.id", Value::Text("c1"));
-        assert_eq!(basics(&[empty, older]).session_id, Some("c1"));
-        assert_eq!(basics(&[older, other]).session_id, Some("c1"));
+        assert_eq!(basics(&[empty, older]).session_id.as_deref(), Some("c1"));
+        assert_eq!(basics(&[older, other]).session_id.as_deref(), Some("c1"));
     }
 
     #[test]
@@ -254,14 +266,17 @@ mod tests {
         collector.exception_attribute("exception.message", Value::Text("bad"));
         let basics = collector.finish();
         assert_eq!(
-            (basics.error_type, basics.error_message),
+            (
+                basics.error_type.as_deref(),
+                basics.error_message.as_deref()
+            ),
             (Some("ValueError"), Some("bad"))
         );
 
         let mut collector = Collector::default();
         collector.attribute(b"error.type", || Value::Text("timeout"));
         collector.exception_attribute("exception.type", Value::Text("ValueError"));
-        assert_eq!(collector.finish().error_type, Some("timeout"));
+        assert_eq!(collector.finish().error_type.as_deref(), Some("timeout"));
     }
 
     #[test]

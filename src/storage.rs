@@ -17,6 +17,8 @@
 pub(crate) mod conformance;
 pub mod content;
 pub mod query;
+pub mod rollup;
+pub mod session;
 pub mod sqlite;
 pub mod summary;
 pub mod write;
@@ -216,6 +218,14 @@ pub trait SpanReader: Send + Sync {
         filter: &'a SessionFilter,
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SessionSummary>, Error>>;
+
+    /// Sums over time by dimensions, from rollups. The store reads the coarsest rollups that
+    /// answer the question exactly.
+    fn analytics<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a query::AnalyticsQuery,
+    ) -> BoxFuture<'a, Result<query::AnalyticsAnswer, Error>>;
 
     /// Spans the store refused, newest first.
     fn list_dead_letters<'a>(

@@ -1,6 +1,8 @@
 //! The canonical span's small vocabulary: kind, status, operation and the columns that are taken
 //! from attributes.
 
+use std::borrow::Cow;
+
 /// Span kind (OTLP `SpanKind`). Unspecified and unknown numbers are read as internal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -78,41 +80,43 @@ impl Status {
 }
 
 /// Columns taken from the attributes and events of one span.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Basics<'a> {
     /// What the span does: a GenAI operation name as sent, else `http`, `db`, `rpc`,
     /// `messaging` or `other`.
     pub operation: Operation<'a>,
+    /// What only GenAI spans have; absent for all others.
+    pub genai: Option<Box<super::genai::GenAi<'a>>>,
     /// `gen_ai.provider.name`, or the older `gen_ai.system`.
-    pub provider: Option<&'a str>,
+    pub provider: Option<Cow<'a, str>>,
     /// `gen_ai.request.model`.
-    pub request_model: Option<&'a str>,
+    pub request_model: Option<Cow<'a, str>>,
     /// `gen_ai.response.model`.
-    pub response_model: Option<&'a str>,
+    pub response_model: Option<Cow<'a, str>>,
     /// `session.id`, or `gen_ai.conversation.id`.
-    pub session_id: Option<&'a str>,
+    pub session_id: Option<Cow<'a, str>>,
     /// `user.id`, or `enduser.id`.
-    pub user_id: Option<&'a str>,
+    pub user_id: Option<Cow<'a, str>>,
     /// `error.type`, or `exception.type` of the span's last exception event.
-    pub error_type: Option<&'a str>,
+    pub error_type: Option<Cow<'a, str>>,
     /// Message of the span's last exception event.
-    pub error_message: Option<&'a str>,
+    pub error_message: Option<Cow<'a, str>>,
     /// `http.request.method`, or the older `http.method`.
-    pub http_method: Option<&'a str>,
+    pub http_method: Option<Cow<'a, str>>,
     /// `http.route`, else `url.path`, else the older `http.target`.
-    pub http_route: Option<&'a str>,
+    pub http_route: Option<Cow<'a, str>>,
     /// `http.response.status_code`, or the older `http.status_code`.
     pub http_status_code: Option<i64>,
     /// `db.system.name`, or the older `db.system`.
-    pub db_system: Option<&'a str>,
+    pub db_system: Option<Cow<'a, str>>,
     /// `db.operation.name`, or the older `db.operation`.
-    pub db_operation: Option<&'a str>,
+    pub db_operation: Option<Cow<'a, str>>,
     /// `rpc.system`.
-    pub rpc_system: Option<&'a str>,
+    pub rpc_system: Option<Cow<'a, str>>,
     /// `rpc.service`.
-    pub rpc_service: Option<&'a str>,
+    pub rpc_service: Option<Cow<'a, str>>,
     /// `rpc.method`.
-    pub rpc_method: Option<&'a str>,
+    pub rpc_method: Option<Cow<'a, str>>,
 }
 
 /// What a span does.
@@ -131,6 +135,24 @@ pub enum Operation<'a> {
     /// Anything else.
     #[default]
     Other,
+}
+
+impl Basics<'_> {
+    /// The model that answered, else the one asked for.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.response_model
+            .as_deref()
+            .or(self.request_model.as_deref())
+    }
+
+    /// Tokens and cost this span adds to the totals of its trace, session and rollups.
+    #[must_use]
+    pub fn counted(&self) -> super::genai::Totals {
+        self.genai
+            .as_deref()
+            .map_or_else(super::genai::Totals::default, super::genai::GenAi::counted)
+    }
 }
 
 impl<'a> Operation<'a> {

@@ -1,11 +1,12 @@
-//! How the span messages of one trace part are packed and compressed.
+//! How span messages are packed into blocks and compressed.
 //!
-//! A part holds spans of one trace that were stored together, so that what they share is
-//! compressed once. Both backends store the same bytes.
+//! A block holds spans of one project that were stored together, those of a trace side by side, so
+//! that what they share is compressed once. A span is found by its block and its place there. Both
+//! backends store the same bytes.
 //!
 //! # Format
 //!
-//! A part is a `pulse.storage.v1.TracePart` message (`proto/`), stored under a codec number:
+//! A block is a `pulse.storage.v1.Block` message (`proto/`), stored under a codec number:
 //!
 //! | codec | content |
 //! |---|---|
@@ -33,13 +34,17 @@ const CODEC_ZSTD: i64 = 1;
 /// Fast enough to cost less than the disk writes it saves; measured in `benches/`.
 const ZSTD_LEVEL: i32 = 1;
 
+/// A block this large takes no further span. More compresses better, less is quicker to read a
+/// single trace from; measured in `benches/`.
+const BLOCK_BYTES: usize = 128 * 1024;
+
 /// Below this, a compressed frame is rarely smaller than what went in.
 const COMPRESS_BYTES_MIN: usize = 128;
 
-/// No part is larger: a batch is bounded well below it.
+/// No block is larger: a batch is bounded well below it.
 const PACKED_BYTES_MAX: usize = 1 << 30;
 
-/// Why a part could not be packed or unpacked.
+/// Why a block could not be packed or unpacked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The codec number is not one this program knows.
@@ -48,16 +53,17 @@ pub enum Error {
     /// The bytes are not what the codec says.
     #[error("damaged content: {0}")]
     Damaged(&'static str),
-    /// The bytes are not a part.
-    #[error("decode a part")]
+    /// The bytes are not a block.
+    #[error("decode a block")]
     Message(#[from] prost::DecodeError),
     /// zstd refused.
     #[error("zstd")]
     Zstd(#[source] std::io::Error),
 }
 
-/// Packs and compresses parts, reusing its buffers.
+/// Packs and compresses blocks, reusing its buffers.
 pub struct Packer {
+    spans: u32,
     packed: Vec<u8>,
     compressed: Vec<u8>,
     compressor: zstd::bulk::Compressor<'static>,
@@ -72,7 +78,7 @@ impl std::fmt::Debug for Packer {
     }
 }
 
-/// A part as it is stored.
+/// A block as it is stored.
 #[derive(Debug, Clone, Copy)]
 pub struct Packed<'a> {
     /// How `content` is compressed.
@@ -89,22 +95,36 @@ impl Packer {
     pub fn new() -> Result<Self, Error> {
         let compressor = zstd::bulk::Compressor::new(ZSTD_LEVEL).map_err(Error::Zstd)?;
         Ok(Self {
+            spans: 0,
             packed: Vec::new(),
             compressed: Vec::new(),
             compressor,
         })
     }
 
-    /// Starts a part.
+    /// Starts a block.
     pub fn begin(&mut self) {
+        self.spans = 0;
         self.packed.clear();
     }
 
-    /// Adds a span to the part.
+    /// Spans in the block.
+    #[must_use]
+    pub const fn spans(&self) -> u32 {
+        self.spans
+    }
+
+    /// Whether a message of this many bytes should go to another block. Never of an empty one.
+    #[must_use]
+    pub const fn is_full_for(&self, message_len: usize) -> bool {
+        self.spans > 0 && self.packed.len().saturating_add(message_len) > BLOCK_BYTES
+    }
+
+    /// Adds a span to the block; answers its place.
     ///
     /// Written field by field rather than through the generated type, which would want its own
     /// copy of every message.
-    pub fn push(&mut self, resource_id: i64, scope_id: i64, message: &[u8]) {
+    pub fn push(&mut self, resource_id: i64, scope_id: i64, message: &[u8]) -> u32 {
         let (resource_id, scope_id) = (resource_id.cast_unsigned(), scope_id.cast_unsigned());
         let message_len = message.len() as u64;
         let span_len = 3
@@ -122,9 +142,12 @@ impl Packer {
         encode_key(3, WireType::LengthDelimited, out);
         encode_varint(message_len, out);
         out.extend_from_slice(message);
+        let place = self.spans;
+        self.spans += 1;
+        place
     }
 
-    /// Ends the part and answers what to store.
+    /// Ends the block and answers what to store.
     ///
     /// # Errors
     /// [`Error::Zstd`].
@@ -167,15 +190,15 @@ thread_local! {
         const { RefCell::new(None) };
 }
 
-/// A part, unpacked.
+/// A block, unpacked.
 #[derive(Debug)]
-pub struct DecodedPart {
-    part: proto::TracePart,
+pub struct DecodedBlock {
+    block: proto::Block,
 }
 
-/// One span of a part.
+/// One span of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PartSpan<'a> {
+pub struct BlockSpan<'a> {
     /// Row of its resource.
     pub resource_id: i64,
     /// Row of its scope.
@@ -184,10 +207,10 @@ pub struct PartSpan<'a> {
     pub message: &'a [u8],
 }
 
-impl DecodedPart {
+impl DecodedBlock {
     /// The spans, in the order in which they were packed.
-    pub fn spans(&self) -> impl Iterator<Item = PartSpan<'_>> {
-        self.part.spans.iter().map(|span| PartSpan {
+    pub fn spans(&self) -> impl Iterator<Item = BlockSpan<'_>> {
+        self.block.spans.iter().map(|span| BlockSpan {
             resource_id: span.resource_id.cast_signed(),
             scope_id: span.scope_id.cast_signed(),
             message: &span.message,
@@ -195,18 +218,18 @@ impl DecodedPart {
     }
 }
 
-/// Unpacks a stored part.
+/// Unpacks a stored block.
 ///
 /// # Errors
 /// [`Error::UnknownCodec`], [`Error::Damaged`], [`Error::Zstd`], [`Error::Message`].
-pub fn decode(codec: i64, content: &[u8]) -> Result<DecodedPart, Error> {
+pub fn decode(codec: i64, content: &[u8]) -> Result<DecodedBlock, Error> {
     let packed = match codec {
         CODEC_PLAIN => content.to_vec(),
         CODEC_ZSTD => decompress(content)?,
         other => return Err(Error::UnknownCodec(other)),
     };
-    Ok(DecodedPart {
-        part: proto::TracePart::decode(Bytes::from(packed))?,
+    Ok(DecodedBlock {
+        block: proto::Block::decode(Bytes::from(packed))?,
     })
 }
 
@@ -260,7 +283,7 @@ mod tests {
         // Scenario: any spans are packed, with a packer that has been used before.
         // Guarantees: what is unpacked is what was packed.
         #[test]
-        fn parts_round_trip(
+        fn blocks_round_trip(
             spans in prop::collection::vec(
                 (0..i64::MAX, 0..i64::MAX, prop::collection::vec(any::<u8>(), 0..400)),
                 0..20,
@@ -272,7 +295,7 @@ mod tests {
         // Scenario: stored content is cut or altered.
         // Guarantees: an error or some spans, never a panic.
         #[test]
-        fn damaged_parts_never_panic(
+        fn damaged_blocks_never_panic(
             codec in 0_i64..3,
             content in prop::collection::vec(any::<u8>(), 0..300),
         ) {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::model::genai::{GenAi, Totals};
+use crate::model::histogram::Histogram;
 use crate::model::{SpanId, TraceId};
 
 /// A half-open range `[start, end)` of start times, ns since the Unix epoch.
@@ -82,6 +84,71 @@ pub struct SessionFilter {
     pub user_id: Option<String>,
 }
 
+/// What analytics groups by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dimension {
+    /// Service name.
+    Service,
+    /// Operation name.
+    Operation,
+    /// Provider.
+    Provider,
+    /// Model that answered, else the one asked for.
+    Model,
+}
+
+/// A question about sums over time, answered from rollups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnalyticsQuery {
+    /// First minute included, minutes since the Unix epoch.
+    pub start_minute: i64,
+    /// First minute excluded.
+    pub end_minute: i64,
+    /// Minutes in one time bucket, counted from the Unix epoch; absent: one bucket for the range.
+    pub step_minutes: Option<u32>,
+    /// Dimensions of a row's group, in this order.
+    pub group_by: Vec<Dimension>,
+    /// Values that dimensions must have.
+    pub filters: Vec<(Dimension, String)>,
+    /// Most rows answered: the first in (bucket, group) order.
+    pub limit: usize,
+}
+
+/// One bucket and group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnalyticsRow {
+    /// Start of the time bucket, minutes since the Unix epoch.
+    pub bucket_minute: i64,
+    /// Values of [`AnalyticsQuery::group_by`]; empty where unknown.
+    pub group: Vec<String>,
+    /// What the spans add up to.
+    pub measures: Measures,
+}
+
+/// Sums over spans.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Measures {
+    /// Spans.
+    pub span_count: u64,
+    /// Those with status error.
+    pub error_count: u64,
+    /// Sum of durations, ns.
+    pub duration_sum_ns: u64,
+    /// Durations.
+    pub durations: Histogram,
+    /// Tokens and cost of model calls.
+    pub totals: Totals,
+}
+
+/// Rows of an analytics answer, in (bucket, group) order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AnalyticsAnswer {
+    /// The rows.
+    pub rows: Vec<AnalyticsRow>,
+    /// Whether there were more rows than the limit.
+    pub truncated: bool,
+}
+
 /// Where a list goes on: the sort key of the last item looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
@@ -131,6 +198,8 @@ pub struct TraceSummary {
     pub error_count: u64,
     /// Spans with a GenAI operation.
     pub genai_span_count: u64,
+    /// Tokens and cost of its model calls.
+    pub totals: Totals,
     /// Services taking part, sorted, at most 64.
     pub services: Vec<String>,
     /// Models used, sorted, at most 16.
@@ -229,6 +298,8 @@ pub struct SpanSummary {
     pub time_marks: crate::model::span::TimeMarks,
     /// Operation name.
     pub operation: String,
+    /// What only GenAI spans have.
+    pub genai: Option<Box<GenAi<'static>>>,
     /// Provider.
     pub provider: Option<String>,
     /// Model asked for.
@@ -291,6 +362,8 @@ pub struct SessionSummary {
     pub span_count: u64,
     /// Those with status error.
     pub error_count: u64,
+    /// Tokens and cost of its model calls.
+    pub totals: Totals,
 }
 
 /// A span the store refused.

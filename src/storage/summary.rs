@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use super::write::{ResourceRow, SpanRow};
 use crate::model::SpanId;
+use crate::model::genai::Totals;
 use crate::model::span::{Operation, Status};
 
 /// Services kept per trace.
@@ -29,6 +30,8 @@ pub struct Summary<'a> {
     pub error_count: i64,
     /// Spans with a GenAI operation.
     pub genai_span_count: i64,
+    /// Tokens and cost of its model calls.
+    pub totals: Totals,
     /// The span that names the trace.
     pub head: Head<'a>,
     /// Services, sorted; the smallest [`SERVICES_MAX`].
@@ -91,6 +94,7 @@ impl<'a> Summary<'a> {
             span_count: 0,
             error_count: 0,
             genai_span_count: 0,
+            totals: Totals::default(),
             head: Head::of(span, resource),
             services: Vec::new(),
             models: Vec::new(),
@@ -113,6 +117,7 @@ impl<'a> Summary<'a> {
         self.span_count += 1;
         self.error_count += i64::from(failed);
         self.genai_span_count += i64::from(matches!(basics.operation, Operation::GenAi(_)));
+        self.totals.add(basics.counted());
         if (span.parent_span_id.is_some(), start, span.span_id) < self.head.rank() {
             self.head = Head::of(span, resource);
         }
@@ -124,11 +129,17 @@ impl<'a> Summary<'a> {
             Cow::Borrowed(&resource.service_name),
             SERVICES_MAX,
         );
-        if let Some(model) = basics.response_model.or(basics.request_model) {
+        if let Some(model) = basics.model() {
             insert_sorted(&mut self.models, Cow::Borrowed(model), MODELS_MAX);
         }
-        keep_smallest(&mut self.session_id, basics.session_id.map(Cow::Borrowed));
-        keep_smallest(&mut self.user_id, basics.user_id.map(Cow::Borrowed));
+        keep_smallest(
+            &mut self.session_id,
+            basics.session_id.as_deref().map(Cow::Borrowed),
+        );
+        keep_smallest(
+            &mut self.user_id,
+            basics.user_id.as_deref().map(Cow::Borrowed),
+        );
     }
 
     /// Adds another summary of the same trace.
@@ -139,6 +150,7 @@ impl<'a> Summary<'a> {
         self.span_count += other.span_count;
         self.error_count += other.error_count;
         self.genai_span_count += other.genai_span_count;
+        self.totals.add(other.totals);
         if other.head.rank() < self.head.rank() {
             self.head = other.head;
         }
@@ -182,7 +194,7 @@ impl<'a> Head<'a> {
 impl<'a> FailedSpan<'a> {
     fn of(span: &'a SpanRow<'a>) -> Self {
         let message = if span.status_message.is_empty() {
-            span.basics.error_message.unwrap_or_default()
+            span.basics.error_message.as_deref().unwrap_or_default()
         } else {
             &span.status_message
         };
@@ -190,7 +202,7 @@ impl<'a> FailedSpan<'a> {
             start: clamp_time(span.start_unix_nano),
             span_id: span.span_id,
             name: Cow::Borrowed(&span.name),
-            error_type: span.basics.error_type.map(Cow::Borrowed),
+            error_type: span.basics.error_type.as_deref().map(Cow::Borrowed),
             message: Cow::Borrowed(message),
         }
     }

@@ -9,10 +9,12 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use prost::Message as _;
 
+use crate::model::genai::Totals;
 use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{
-    DeadLetter, FirstError, SpanSummary, StoredResource, StoredScope, StoredSpan, StoredTrace,
+    AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, FirstError, Measures, SpanSummary,
+    StoredResource, StoredScope, StoredSpan, StoredTrace,
 };
 use crate::storage::{
     Cursor, Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
@@ -43,6 +45,7 @@ pub(super) enum Asked {
     Services(PageRequest),
     Sessions(SessionFilter, PageRequest),
     DeadLetters(PageRequest),
+    Analytics(AnalyticsQuery),
 }
 
 #[derive(Debug)]
@@ -121,6 +124,7 @@ fn trace_summary() -> TraceSummary {
         span_count: 1,
         error_count: 1,
         genai_span_count: 0,
+        totals: Totals::default(),
         services: vec!["api".to_owned()],
         models: vec!["m".to_owned()],
         session_id: None,
@@ -148,6 +152,7 @@ fn span_summary() -> SpanSummary {
         duration_ns: 10,
         time_marks: TimeMarks(1),
         operation: "http".to_owned(),
+        genai: None,
         provider: None,
         request_model: None,
         response_model: None,
@@ -286,9 +291,27 @@ impl SpanReader for Stub {
             trace_count: 1,
             span_count: 2,
             error_count: 0,
+            totals: Totals::default(),
         };
         let asked = Asked::Sessions(filter.clone(), page.clone());
         self.answer(project, asked, one(session))
+    }
+
+    fn analytics<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a AnalyticsQuery,
+    ) -> BoxFuture<'a, Result<AnalyticsAnswer, Error>> {
+        let row = AnalyticsRow {
+            bucket_minute: query.start_minute,
+            group: query.group_by.iter().map(|_| "g".to_owned()).collect(),
+            measures: Measures::default(),
+        };
+        let answer = AnalyticsAnswer {
+            rows: vec![row],
+            truncated: false,
+        };
+        self.answer(project, Asked::Analytics(query.clone()), answer)
     }
 
     fn list_dead_letters<'a>(

@@ -5,12 +5,13 @@ use rusqlite::{Statement, Transaction};
 
 use super::dimensions::{self, Remembered};
 use super::error::storage_error;
-use super::rollups::Rollups;
-use super::sessions::Sessions;
 use super::traces::{TraceWriter, insert_part};
+use super::{rollups, sessions};
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::content::Packer;
+use crate::storage::rollup::Rollups;
+use crate::storage::session::Sessions;
 use crate::storage::summary::{Summary, clamp_time};
 use crate::storage::write::{Batch, SpanRow, WriteReport};
 
@@ -41,8 +42,8 @@ pub(super) fn insert(
     };
     let order = distinct_spans_by_trace(&batch.spans);
     let mut new_spans = Vec::with_capacity(order.len());
-    let mut rollups = Rollups::default();
-    let mut sessions = Sessions::default();
+    let mut totals = Rollups::default();
+    let mut conversations = Sessions::default();
     let mut traces = TraceWriter::new(transaction)?;
     for group in order.chunk_by(|a, b| trace_of(a) == trace_of(b)) {
         let Some(first) = group.first() else { continue };
@@ -58,8 +59,8 @@ pub(super) fn insert(
         let part_id = insert_part(transaction, packer, &dimensions, &fresh, trace_key)?;
         for span in fresh {
             let resource = resource_of(batch, span)?;
-            rollups.add(span, &resource.service_name);
-            sessions.add(span, trace_key);
+            totals.add(span, &resource.service_name);
+            conversations.add(span, trace_key);
             new_spans.push(NewSpan {
                 span,
                 trace_key,
@@ -69,8 +70,8 @@ pub(super) fn insert(
     }
     drop(traces);
     insert_span_rows(transaction, &dimensions, &mut new_spans)?;
-    rollups.save(transaction)?;
-    sessions.save(transaction)?;
+    rollups::save(transaction, &totals)?;
+    sessions::save(transaction, &conversations)?;
     save_checkpoint(transaction, batch)?;
     let stored = new_spans.len() as u64;
     Ok(WriteReport {
@@ -188,19 +189,19 @@ fn bind_span(
             15,
             Some(operation).filter(|operation| *operation != "other"),
         ),
-        (16, basics.provider),
-        (17, basics.request_model),
-        (18, basics.response_model),
-        (19, basics.session_id),
-        (20, basics.user_id),
-        (21, basics.error_type),
-        (22, basics.http_method),
-        (23, basics.http_route),
-        (25, basics.db_system),
-        (26, basics.db_operation),
-        (27, basics.rpc_system),
-        (28, basics.rpc_service),
-        (29, basics.rpc_method),
+        (16, basics.provider.as_deref()),
+        (17, basics.request_model.as_deref()),
+        (18, basics.response_model.as_deref()),
+        (19, basics.session_id.as_deref()),
+        (20, basics.user_id.as_deref()),
+        (21, basics.error_type.as_deref()),
+        (22, basics.http_method.as_deref()),
+        (23, basics.http_route.as_deref()),
+        (25, basics.db_system.as_deref()),
+        (26, basics.db_operation.as_deref()),
+        (27, basics.rpc_system.as_deref()),
+        (28, basics.rpc_service.as_deref()),
+        (29, basics.rpc_method.as_deref()),
     ];
     for (index, text) in texts {
         if let Some(text) = text {

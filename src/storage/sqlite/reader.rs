@@ -8,6 +8,7 @@
 //! They stop when the page is full or the scan budget is used up, and answer where to go on: no
 //! list sorts or walks the whole history at once.
 
+mod analytics;
 mod attributes;
 mod failure;
 mod keys;
@@ -30,7 +31,7 @@ use rusqlite::Connection;
 
 use super::Config;
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::query::DeadLetter;
+use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
 use crate::storage::{
     Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanReader, SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
@@ -134,6 +135,17 @@ impl SpanReader for SqliteReader {
         let (filter, page) = (filter.clone(), page.clone());
         self.pool
             .run(move |session| lists::sessions(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn analytics<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a AnalyticsQuery,
+    ) -> BoxFuture<'a, Result<AnalyticsAnswer, Error>> {
+        let query = query.clone();
+        self.pool
+            .run(move |session| analytics::analytics(session, project, &query))
             .boxed()
     }
 

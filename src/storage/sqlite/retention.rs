@@ -200,10 +200,7 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
         let mut statement = transaction.prepare_cached(sql).map_err(&failed)?;
         statement.execute([bound]).map_err(&failed)
     };
-    run(
-        "DELETE FROM rollup_minute WHERE received_unix_nano < ?1",
-        bound,
-    )?;
+    run("DELETE FROM rollup WHERE received_unix_nano < ?1", bound)?;
     run("DELETE FROM service WHERE received_unix_nano < ?1", bound)?;
     run(
         "DELETE FROM session_trace WHERE (project_id, session_id) IN (

@@ -1,167 +1,56 @@
-//! Minute rollups and service totals: summed up in memory over a batch, then merged into rows.
-
-use std::collections::BTreeMap;
+//! Rollups and service totals: what a batch adds, merged into rows.
 
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::error::storage_error;
-use crate::model::ProjectId;
 use crate::model::histogram::Histogram;
-use crate::model::span::Status;
 use crate::storage::Error;
-use crate::storage::summary::clamp_time;
-use crate::storage::write::SpanRow;
+use crate::storage::rollup::{Key, Rollups, Sums};
 
-const NS_PER_MINUTE: i64 = 60 * 1_000_000_000;
-
-/// Distinct rollup rows one batch may touch; what is over goes to the service [`OVERFLOW`], so
-/// that a client that invents names can't grow the table without bound.
-const ROWS_PER_BATCH_MAX: usize = 4096;
-
-/// Stands for everything over the bound.
-const OVERFLOW: &str = "other";
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key<'a> {
-    project: ProjectId,
-    minute: i64,
-    service: &'a str,
-    operation: &'a str,
-    provider: &'a str,
-    model: &'a str,
-}
-
-#[derive(Debug, Default)]
-struct Totals {
-    received: i64,
-    span_count: i64,
-    error_count: i64,
-    duration_sum_ns: i64,
-    durations: Histogram,
-}
-
-#[derive(Debug)]
-struct ServiceTotals {
-    received: i64,
-    first_seen: i64,
-    last_seen: i64,
-    span_count: i64,
-    error_count: i64,
-}
-
-/// What a batch adds.
-#[derive(Debug, Default)]
-pub(super) struct Rollups<'a> {
-    minutes: BTreeMap<Key<'a>, Totals>,
-    services: BTreeMap<(ProjectId, &'a str), ServiceTotals>,
-}
-
-impl<'a> Rollups<'a> {
-    pub(super) fn add(&mut self, span: &'a SpanRow<'a>, service: &'a str) {
-        let start = clamp_time(span.start_unix_nano);
-        let failed = i64::from(span.status == Status::Error);
-        let basics = &span.basics;
-        let mut key = Key {
-            project: span.project,
-            minute: start / NS_PER_MINUTE,
-            service,
-            operation: basics.operation.as_str(),
-            provider: basics.provider.unwrap_or_default(),
-            model: basics
-                .response_model
-                .or(basics.request_model)
-                .unwrap_or_default(),
-        };
-        if self.minutes.len() >= ROWS_PER_BATCH_MAX && !self.minutes.contains_key(&key) {
-            let minute = clamp_time(span.received_unix_nano) / NS_PER_MINUTE;
-            let other = OVERFLOW;
-            key = Key {
-                minute,
-                service: other,
-                operation: other,
-                provider: "",
-                model: "",
-                ..key
-            };
-        }
-        let totals = self.minutes.entry(key).or_default();
-        let received = clamp_time(span.received_unix_nano);
-        totals.received = totals.received.max(received);
-        totals.span_count += 1;
-        totals.error_count += failed;
-        totals.duration_sum_ns = totals
-            .duration_sum_ns
-            .saturating_add(clamp_time(span.duration_ns()));
-        totals.durations.record(span.duration_ns());
-        self.add_to_service(span, service);
+/// Merges what a batch adds into the rows.
+pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Result<(), Error> {
+    for (key, sums) in &rollups.rows() {
+        save_row(transaction, key, sums)?;
     }
-
-    fn add_to_service(&mut self, span: &SpanRow<'_>, service: &'a str) {
-        let start = clamp_time(span.start_unix_nano);
-        let received = clamp_time(span.received_unix_nano);
-        let crowded = self.services.len() >= ROWS_PER_BATCH_MAX
-            && !self.services.contains_key(&(span.project, service));
-        let service = if crowded { OVERFLOW } else { service };
-        let totals = self
-            .services
-            .entry((span.project, service))
-            .or_insert(ServiceTotals {
-                received,
-                first_seen: start,
-                last_seen: start,
-                span_count: 0,
-                error_count: 0,
-            });
-        totals.received = totals.received.max(received);
-        totals.first_seen = totals.first_seen.min(start);
-        totals.last_seen = totals.last_seen.max(start);
-        totals.span_count += 1;
-        totals.error_count += i64::from(span.status == Status::Error);
-    }
-
-    pub(super) fn save(&self, transaction: &Transaction<'_>) -> Result<(), Error> {
-        for (key, totals) in &self.minutes {
-            save_minute(transaction, key, totals)?;
-        }
-        let failed = storage_error("store service totals");
-        let mut upsert = transaction
-            .prepare_cached(
-                "INSERT INTO service VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                 ON CONFLICT (project_id, name) DO UPDATE SET
-                    first_seen_unix_nano = min(first_seen_unix_nano, excluded.first_seen_unix_nano),
-                    last_seen_unix_nano = max(last_seen_unix_nano, excluded.last_seen_unix_nano),
-                    received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
-                    span_count = span_count + excluded.span_count,
-                    error_count = error_count + excluded.error_count",
-            )
+    let failed = storage_error("store service totals");
+    let mut upsert = transaction
+        .prepare_cached(
+            "INSERT INTO service VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (project_id, name) DO UPDATE SET
+                first_seen_unix_nano = min(first_seen_unix_nano, excluded.first_seen_unix_nano),
+                last_seen_unix_nano = max(last_seen_unix_nano, excluded.last_seen_unix_nano),
+                received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
+                span_count = span_count + excluded.span_count,
+                error_count = error_count + excluded.error_count",
+        )
+        .map_err(&failed)?;
+    for ((project, name), sums) in &rollups.services {
+        upsert
+            .execute(params![
+                project.0,
+                name,
+                sums.first_seen,
+                sums.last_seen,
+                sums.received,
+                sums.span_count,
+                sums.error_count
+            ])
             .map_err(&failed)?;
-        for ((project, name), totals) in &self.services {
-            upsert
-                .execute(params![
-                    project.0,
-                    name,
-                    totals.first_seen,
-                    totals.last_seen,
-                    totals.received,
-                    totals.span_count,
-                    totals.error_count
-                ])
-                .map_err(&failed)?;
-        }
-        Ok(())
     }
+    Ok(())
 }
 
-fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) -> Result<(), Error> {
-    let failed = storage_error("store a minute rollup");
+fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result<(), Error> {
+    let failed = storage_error("store a rollup");
     let mut select = transaction
         .prepare_cached(
-            "SELECT duration_hist FROM rollup_minute WHERE project_id = ?1 AND minute = ?2
-                AND service_name = ?3 AND operation = ?4 AND provider = ?5 AND model = ?6",
+            "SELECT duration_hist FROM rollup WHERE project_id = ?1 AND level = ?2 AND minute = ?3
+                AND service_name = ?4 AND operation = ?5 AND provider = ?6 AND model = ?7",
         )
         .map_err(&failed)?;
     let place = (
         key.project.0,
+        key.level as u8,
         key.minute,
         key.service,
         key.operation,
@@ -173,38 +62,56 @@ fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) ->
         .optional()
         .map_err(&failed)?;
     let mut durations = match stored {
-        Some(bytes) => Histogram::decode(&bytes).map_err(|_| Error::Corrupt {
-            context: "the histogram of a minute rollup".to_owned(),
-        })?,
+        // A damaged histogram must not hold up writing for ever: its counts begin anew.
+        Some(bytes) => Histogram::decode(&bytes).unwrap_or_else(|error| {
+            tracing::error!(%error, ?key, "the durations of a rollup are damaged and begin anew");
+            Histogram::default()
+        }),
         None => Histogram::default(),
     };
-    durations.merge(&totals.durations);
+    durations.merge(&sums.durations);
+    // Sums of numbers that clients send stop at the largest integer instead of turning into floats.
     let mut upsert = transaction
         .prepare_cached(
-            "INSERT INTO rollup_minute VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-             ON CONFLICT (project_id, minute, service_name, operation, provider, model)
+            "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+                ?14, ?15, ?16, ?17)
+             ON CONFLICT (project_id, level, minute, service_name, operation, provider, model)
              DO UPDATE SET
                 received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
                 span_count = span_count + excluded.span_count,
                 error_count = error_count + excluded.error_count,
-                -- Stops at the largest integer instead of turning into a float.
                 duration_sum_ns = duration_sum_ns
                     + min(excluded.duration_sum_ns, 9223372036854775807 - duration_sum_ns),
+                llm_call_count = llm_call_count + excluded.llm_call_count,
+                input_tokens = input_tokens
+                    + min(excluded.input_tokens, 9223372036854775807 - input_tokens),
+                output_tokens = output_tokens
+                    + min(excluded.output_tokens, 9223372036854775807 - output_tokens),
+                cache_read_tokens = cache_read_tokens
+                    + min(excluded.cache_read_tokens, 9223372036854775807 - cache_read_tokens),
+                cost_nano_usd = cost_nano_usd
+                    + min(excluded.cost_nano_usd, 9223372036854775807 - cost_nano_usd),
                 duration_hist = excluded.duration_hist",
         )
         .map_err(&failed)?;
     upsert
         .execute(params![
             key.project.0,
+            key.level as u8,
             key.minute,
             key.service,
             key.operation,
             key.provider,
             key.model,
-            totals.received,
-            totals.span_count,
-            totals.error_count,
-            totals.duration_sum_ns,
+            sums.received,
+            sums.span_count,
+            sums.error_count,
+            sums.duration_sum_ns,
+            sums.totals.llm_calls,
+            sums.totals.input_tokens,
+            sums.totals.output_tokens,
+            sums.totals.cache_read_tokens,
+            sums.totals.cost_nano_usd,
             durations.encode()
         ])
         .map_err(&failed)?;

@@ -15,6 +15,7 @@ use rusqlite::{CachedStatement, OptionalExtension as _, Row, Transaction, params
 
 use super::error::storage_error;
 use super::insert::Dimensions;
+use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
 use crate::storage::content::Packer;
@@ -43,7 +44,8 @@ pub(super) struct TraceWriter<'t> {
 }
 
 const FIND_TRACE: &str = "SELECT trace_key, received_unix_nano, start_unix_nano, end_unix_nano,
-        span_count, error_count, genai_span_count, head_has_parent, head_start, head_span_id,
+        span_count, error_count, genai_span_count, llm_call_count, input_tokens, output_tokens,
+        cache_read_tokens, cost_nano_usd, head_has_parent, head_start, head_span_id,
         head_name, head_service, services, models, session_id, user_id, error_start,
         error_span_id, error_name, error_type, error_message, identity_indexed
     FROM trace WHERE trace_id = ?1 AND project_id = ?2";
@@ -52,9 +54,10 @@ const INSERT_TRACE: &str = "INSERT INTO trace (trace_key, project_id, trace_id,
         received_unix_nano, start_unix_nano, end_unix_nano, span_count, error_count,
         genai_span_count, head_has_parent, head_start, head_span_id, head_name, head_service,
         services, models, session_id, user_id, error_start, error_span_id, error_name, error_type,
-        error_message, identity_indexed)
+        error_message, identity_indexed, llm_call_count, input_tokens, output_tokens,
+        cache_read_tokens, cost_nano_usd)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?20, ?21, ?22, ?23, ?24)
+        ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)
     ON CONFLICT (trace_key) DO UPDATE SET
         received_unix_nano = excluded.received_unix_nano,
         start_unix_nano = excluded.start_unix_nano, end_unix_nano = excluded.end_unix_nano,
@@ -66,7 +69,10 @@ const INSERT_TRACE: &str = "INSERT INTO trace (trace_key, project_id, trace_id,
         models = excluded.models, session_id = excluded.session_id, user_id = excluded.user_id,
         error_start = excluded.error_start, error_span_id = excluded.error_span_id,
         error_name = excluded.error_name, error_type = excluded.error_type,
-        error_message = excluded.error_message, identity_indexed = excluded.identity_indexed";
+        error_message = excluded.error_message, identity_indexed = excluded.identity_indexed,
+        llm_call_count = excluded.llm_call_count, input_tokens = excluded.input_tokens,
+        output_tokens = excluded.output_tokens,
+        cache_read_tokens = excluded.cache_read_tokens, cost_nano_usd = excluded.cost_nano_usd";
 
 impl<'t> TraceWriter<'t> {
     pub(super) fn new(transaction: &'t Transaction<'t>) -> Result<Self, Error> {
@@ -249,6 +255,11 @@ impl<'t> TraceWriter<'t> {
             error.map(|error| &error.error_type),
             error.map(|error| &error.message),
             identity_indexed,
+            summary.totals.llm_calls,
+            summary.totals.input_tokens,
+            summary.totals.output_tokens,
+            summary.totals.cache_read_tokens,
+            summary.totals.cost_nano_usd,
         ];
         self.insert
             .execute(row)
@@ -386,6 +397,13 @@ fn read_known(row: &Row<'_>) -> rusqlite::Result<KnownTrace> {
         span_count: row.get("span_count")?,
         error_count: row.get("error_count")?,
         genai_span_count: row.get("genai_span_count")?,
+        totals: Totals {
+            llm_calls: row.get("llm_call_count")?,
+            input_tokens: row.get("input_tokens")?,
+            output_tokens: row.get("output_tokens")?,
+            cache_read_tokens: row.get("cache_read_tokens")?,
+            cost_nano_usd: row.get("cost_nano_usd")?,
+        },
         head: Head {
             has_parent: row.get("head_has_parent")?,
             start: row.get("head_start")?,

@@ -64,6 +64,12 @@ CREATE TABLE trace (
     span_count        INTEGER NOT NULL,
     error_count       INTEGER NOT NULL,
     genai_span_count  INTEGER NOT NULL,
+    -- Tokens and cost (nano-USD) of the model calls.
+    llm_call_count    INTEGER NOT NULL,
+    input_tokens      INTEGER NOT NULL,
+    output_tokens     INTEGER NOT NULL,
+    cache_read_tokens INTEGER NOT NULL,
+    cost_nano_usd     INTEGER NOT NULL,
     -- The span that names the trace: the smallest (has parent, start, span id).
     head_has_parent   INTEGER NOT NULL,
     head_start        INTEGER NOT NULL,
@@ -176,6 +182,11 @@ CREATE TABLE session (
     trace_count     INTEGER NOT NULL,
     span_count      INTEGER NOT NULL,
     error_count     INTEGER NOT NULL,
+    llm_call_count    INTEGER NOT NULL,
+    input_tokens      INTEGER NOT NULL,
+    output_tokens     INTEGER NOT NULL,
+    cache_read_tokens INTEGER NOT NULL,
+    cost_nano_usd     INTEGER NOT NULL,
     PRIMARY KEY (project_id, session_id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX session_end ON session (project_id, end_unix_nano);
@@ -187,9 +198,11 @@ CREATE TABLE session_trace (
     PRIMARY KEY (project_id, session_id, trace_key)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE rollup_minute (
+-- Sums over time buckets of a minute, an hour and a day; every span counts once in each.
+CREATE TABLE rollup (
     project_id      INTEGER NOT NULL,
-    minute          INTEGER NOT NULL,  -- minutes since the Unix epoch
+    level           INTEGER NOT NULL,  -- 0 minute, 1 hour, 2 day (UTC)
+    minute          INTEGER NOT NULL,  -- start of the bucket, minutes since the Unix epoch
     service_name    TEXT NOT NULL,
     operation       TEXT NOT NULL,
     provider        TEXT NOT NULL,     -- '' when unknown
@@ -198,10 +211,15 @@ CREATE TABLE rollup_minute (
     span_count      INTEGER NOT NULL,
     error_count     INTEGER NOT NULL,
     duration_sum_ns INTEGER NOT NULL,
+    llm_call_count    INTEGER NOT NULL,
+    input_tokens      INTEGER NOT NULL,
+    output_tokens     INTEGER NOT NULL,
+    cache_read_tokens INTEGER NOT NULL,
+    cost_nano_usd     INTEGER NOT NULL,
     duration_hist   BLOB NOT NULL,     -- mergeable histogram of durations
-    PRIMARY KEY (project_id, minute, service_name, operation, provider, model)
+    PRIMARY KEY (project_id, level, minute, service_name, operation, provider, model)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX rollup_received ON rollup_minute (received_unix_nano);
+CREATE INDEX rollup_received ON rollup (received_unix_nano);
 
 -- Spans the store refused, with the reason.
 CREATE TABLE dead_letter (

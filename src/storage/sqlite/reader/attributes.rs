@@ -12,7 +12,7 @@ use prost::Message as _;
 use super::corrupt;
 use super::keys::Origins;
 use crate::storage::Error;
-use crate::storage::content::PartSpan;
+use crate::storage::content::BlockSpan;
 use crate::storage::query::AttributeEquals;
 
 /// Tests spans against attribute filters.
@@ -35,7 +35,7 @@ impl<'f> AttributeTest<'f> {
     /// Whether the span, with its resource, has all wanted attributes.
     pub(super) fn matches(
         &mut self,
-        span: PartSpan<'_>,
+        span: BlockSpan<'_>,
         origins: &mut Origins<'_>,
     ) -> Result<bool, Error> {
         let wanted = self.wanted;

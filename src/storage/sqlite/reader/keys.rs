@@ -11,7 +11,7 @@ use super::pool::Session;
 use super::{corrupt, unsigned};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
-use crate::storage::content::{self, DecodedPart};
+use crate::storage::content::{self, DecodedBlock};
 use crate::storage::query::{StoredResource, StoredScope};
 
 /// Bytes of one span in a part's `keys`: span id, then start (big-endian).
@@ -129,7 +129,7 @@ pub(super) struct Part {
     /// When its spans were received, ns.
     pub(super) received_unix_nano: u64,
     /// Its spans, in the order of `keys`.
-    pub(super) spans: DecodedPart,
+    pub(super) spans: DecodedBlock,
     keys: Vec<u8>,
 }
 

@@ -7,6 +7,7 @@ use super::keys::id_bytes;
 use super::pool::Session;
 use super::scan::{Budget, Stretch, stretches};
 use super::{corrupt, unsigned};
+use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::DeadLetter;
 use crate::storage::{
@@ -22,7 +23,8 @@ macro_rules! select_session {
     ($rest:literal) => {
         concat!(
             "SELECT end_unix_nano, session_id, user_id, start_unix_nano, trace_count, ",
-            "span_count, error_count FROM session INDEXED BY session_end WHERE project_id = ?1 ",
+            "span_count, error_count, llm_call_count, input_tokens, output_tokens, ",
+            "cache_read_tokens, cost_nano_usd FROM session INDEXED BY session_end WHERE project_id = ?1 ",
             $rest
         )
     };
@@ -126,6 +128,13 @@ fn session_summary(row: &Row<'_>) -> rusqlite::Result<SessionSummary> {
         trace_count: unsigned(row.get(4)?),
         span_count: unsigned(row.get(5)?),
         error_count: unsigned(row.get(6)?),
+        totals: Totals {
+            llm_calls: row.get(7)?,
+            input_tokens: row.get(8)?,
+            output_tokens: row.get(9)?,
+            cache_read_tokens: row.get(10)?,
+            cost_nano_usd: row.get(11)?,
+        },
     })
 }
 

@@ -370,6 +370,7 @@ fn summary(row: &Row<'_>, trace_id: TraceId, service_name: &str) -> rusqlite::Re
         operation: row
             .get::<_, Option<String>>(12)?
             .unwrap_or_else(|| "other".to_owned()),
+        genai: None,
         provider: row.get(13)?,
         request_model: row.get(14)?,
         response_model: row.get(15)?,

@@ -12,6 +12,7 @@ use super::keys::{self, Origins, id_bytes};
 use super::pool::Session;
 use super::scan::{Budget, Stretch, stretches};
 use super::{corrupt, unsigned};
+use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::FirstError;
 use crate::storage::{Cursor, Error, Page, PageRequest, StatusFilter, TraceFilter, TraceSummary};
@@ -23,7 +24,8 @@ macro_rules! select_trace {
             "SELECT trace.trace_key, trace.start_unix_nano, end_unix_nano, head_name, ",
             "error_count, trace_id, span_count, genai_span_count, head_has_parent, ",
             "head_span_id, head_service, services, models, session_id, user_id, error_span_id, ",
-            "error_name, error_type, error_message ",
+            "error_name, error_type, error_message, llm_call_count, input_tokens, output_tokens, ",
+            "cache_read_tokens, cost_nano_usd ",
             $rest
         )
     };
@@ -370,6 +372,13 @@ fn columns(
         span_count: count(6)?,
         error_count: count(4)?,
         genai_span_count: count(7)?,
+        totals: Totals {
+            llm_calls: row.get(19)?,
+            input_tokens: row.get(20)?,
+            output_tokens: row.get(21)?,
+            cache_read_tokens: row.get(22)?,
+            cost_nano_usd: row.get(23)?,
+        },
         services,
         models,
         session_id: row.get(13)?,

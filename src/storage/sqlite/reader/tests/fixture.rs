@@ -179,8 +179,8 @@ impl TestSpan {
             received_unix_nano: 7,
             basics: Basics {
                 operation: Operation::Http,
-                session_id: self.session,
-                user_id: self.user,
+                session_id: self.session.map(Cow::Borrowed),
+                user_id: self.user.map(Cow::Borrowed),
                 ..Basics::default()
             },
             message: Cow::Owned(self.message()),

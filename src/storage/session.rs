@@ -1,0 +1,83 @@
+//! What a batch adds to sessions. Pure: sums, minima and maxima, so that any order and split of
+//! the same spans adds up to the same.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::summary::clamp_time;
+use super::write::SpanRow;
+use crate::model::ProjectId;
+use crate::model::genai::Totals;
+use crate::model::span::Status;
+
+/// What a batch adds to one session.
+#[derive(Debug)]
+pub struct SessionSums<'a, K> {
+    /// The smallest user id, when any span names one.
+    pub user_id: Option<&'a str>,
+    /// Earliest span start, ns.
+    pub start: i64,
+    /// Latest span end, ns.
+    pub end: i64,
+    /// Latest arrival, ns.
+    pub received: i64,
+    /// Spans.
+    pub span_count: i64,
+    /// Those with status error.
+    pub error_count: i64,
+    /// Tokens and cost of model calls.
+    pub totals: Totals,
+    /// Traces with a span of the session, by the store's key of a trace.
+    pub traces: BTreeSet<K>,
+}
+
+/// What a batch adds, by project and session.
+#[derive(Debug)]
+pub struct Sessions<'a, K> {
+    /// In key order.
+    pub sums: BTreeMap<(ProjectId, &'a str), SessionSums<'a, K>>,
+}
+
+impl<K> Default for Sessions<'_, K> {
+    fn default() -> Self {
+        Self {
+            sums: BTreeMap::new(),
+        }
+    }
+}
+
+impl<'a, K: Ord> Sessions<'a, K> {
+    /// Adds a span that is new to the store, if it names a session.
+    pub fn add(&mut self, span: &'a SpanRow<'a>, trace: K) {
+        let Some(session_id) = span.basics.session_id.as_deref() else {
+            return;
+        };
+        let start = clamp_time(span.start_unix_nano);
+        let end = clamp_time(span.end_unix_nano).max(start);
+        let received = clamp_time(span.received_unix_nano);
+        let sums = self
+            .sums
+            .entry((span.project, session_id))
+            .or_insert_with(|| SessionSums {
+                user_id: None,
+                start,
+                end,
+                received,
+                span_count: 0,
+                error_count: 0,
+                totals: Totals::default(),
+                traces: BTreeSet::new(),
+            });
+        // The smallest, so that the order of arrival does not matter.
+        sums.user_id = match (sums.user_id, span.basics.user_id.as_deref()) {
+            (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
+            (ours, theirs) => ours.or(theirs),
+        };
+        sums.start = sums.start.min(start);
+        sums.end = sums.end.max(end);
+        sums.received = sums.received.max(received);
+        sums.span_count += 1;
+        sums.error_count += i64::from(span.status == Status::Error);
+        sums.totals.add(span.basics.counted());
+        sums.traces.insert(trace);
+    }
+}
