@@ -9,6 +9,7 @@ pub mod grpc;
 pub mod http;
 
 mod body;
+mod buffers;
 mod decode;
 mod sink;
 

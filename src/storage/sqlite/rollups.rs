@@ -7,6 +7,28 @@ use crate::model::histogram::Histogram;
 use crate::storage::Error;
 use crate::storage::rollup::{Key, Rollups, Sums};
 
+// Sums of numbers that clients send stop at the largest integer instead of turning into floats.
+const UPSERT: &str =
+    "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+        ?14, ?15, ?16, ?17)
+     ON CONFLICT (project_id, level, minute, service_name, operation, provider, model)
+     DO UPDATE SET
+        received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
+        span_count = span_count + excluded.span_count,
+        error_count = error_count + excluded.error_count,
+        duration_sum_ns = duration_sum_ns
+            + min(excluded.duration_sum_ns, 9223372036854775807 - duration_sum_ns),
+        llm_call_count = llm_call_count + excluded.llm_call_count,
+        input_tokens = input_tokens
+            + min(excluded.input_tokens, 9223372036854775807 - input_tokens),
+        output_tokens = output_tokens
+            + min(excluded.output_tokens, 9223372036854775807 - output_tokens),
+        cache_read_tokens = cache_read_tokens
+            + min(excluded.cache_read_tokens, 9223372036854775807 - cache_read_tokens),
+        cost_nano_usd = cost_nano_usd
+            + min(excluded.cost_nano_usd, 9223372036854775807 - cost_nano_usd),
+        duration_hist = excluded.duration_hist";
+
 /// Merges what a batch adds into the rows.
 pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Result<(), Error> {
     for (key, sums) in &rollups.rows() {
@@ -70,30 +92,7 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
         None => Histogram::default(),
     };
     durations.merge(&sums.durations);
-    // Sums of numbers that clients send stop at the largest integer instead of turning into floats.
-    let mut upsert = transaction
-        .prepare_cached(
-            "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-                ?14, ?15, ?16, ?17)
-             ON CONFLICT (project_id, level, minute, service_name, operation, provider, model)
-             DO UPDATE SET
-                received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
-                span_count = span_count + excluded.span_count,
-                error_count = error_count + excluded.error_count,
-                duration_sum_ns = duration_sum_ns
-                    + min(excluded.duration_sum_ns, 9223372036854775807 - duration_sum_ns),
-                llm_call_count = llm_call_count + excluded.llm_call_count,
-                input_tokens = input_tokens
-                    + min(excluded.input_tokens, 9223372036854775807 - input_tokens),
-                output_tokens = output_tokens
-                    + min(excluded.output_tokens, 9223372036854775807 - output_tokens),
-                cache_read_tokens = cache_read_tokens
-                    + min(excluded.cache_read_tokens, 9223372036854775807 - cache_read_tokens),
-                cost_nano_usd = cost_nano_usd
-                    + min(excluded.cost_nano_usd, 9223372036854775807 - cost_nano_usd),
-                duration_hist = excluded.duration_hist",
-        )
-        .map_err(&failed)?;
+    let mut upsert = transaction.prepare_cached(UPSERT).map_err(&failed)?;
     upsert
         .execute(params![
             key.project.0,
