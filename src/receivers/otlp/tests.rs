@@ -1,5 +1,6 @@
 //! The receiver on real sockets, with a double behind it.
 
+mod abuse;
 mod connections;
 mod framing;
 mod grpc;

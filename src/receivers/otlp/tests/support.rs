@@ -323,6 +323,26 @@ impl Raw {
 }
 
 /// A `POST` to the trace endpoint; `headers` as lines without an end.
+    /// Everything until the connection ends.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// The next HTTP/2 frame: kind and payload.
+    pub(super) async fn frame(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            if let [a, b, c, kind, ..] = self.read[..] {
+                let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                if self.read.len() >= 9 + length {
+                    let frame: Vec<u8> = self.read.drain(..9 + length).collect();
+                    return (kind, frame[9..].to_vec());
+                }
+            }
+            assert!(self.more().await, "the connection ends");
+        }
+    }
+
 pub(super) fn post(headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut request = b"POST /v1/traces HTTP/1.1\r\nhost: test\r\n".to_vec();
     for header in headers {
