@@ -77,6 +77,8 @@ static STRING_TABLE_WARNING: Once = Once::new();
 
 /// When to come back to a full or failing log: it empties at the pace of the store.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// What a request needs of the log at least: less room than this is as good as none.
+const REQUEST_BYTES_MIN: usize = 1 << 10;
 /// Clients that were refused at once come back spread over this long; the clock's nanoseconds are
 /// chance enough.
 const LOG_RETRY_SPREAD_SECONDS: u64 = 3;
@@ -102,14 +104,22 @@ impl Ingest {
         }
     }
 
-    /// Lets a request in, before its body is read.
+    /// Lets a request in, before its body is read. `announced_bytes` is what is known of the size
+    /// of its payload, at least; zero when nothing is.
     ///
     /// # Errors
-    /// [`Failure::Overloaded`] under memory pressure.
-    pub fn admit(&self, transport: Transport) -> Result<Admission, Failure> {
+    /// [`Failure::Overloaded`] under memory pressure, and when the log has no room for the request
+    /// or can't be written; [`Failure::ShuttingDown`].
+    pub fn admit(&self, transport: Transport, announced_bytes: u64) -> Result<Admission, Failure> {
         let reservation = self.shared.limiter.admit()?;
         let shared = Arc::clone(&self.shared);
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        let payload_bytes = usize::try_from(announced_bytes).unwrap_or(usize::MAX);
+        let room = self
+            .shared
+            .log
+            .check_room(payload_bytes.max(REQUEST_BYTES_MIN));
+        room.map_err(|error| failure_of(&error, self.shared.clock.unix_nano()))?;
         shared.sample_in_flight();
         Ok(Admission {
             transport,

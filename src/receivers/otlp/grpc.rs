@@ -154,7 +154,9 @@ impl<S: TraceSink> Grpc<S> {
         let inner = &*self.inner;
         let named = request.headers().get("grpc-encoding");
         let encoding = inner.encodings.select(named)?;
-        let mut admission = inner.sink.admit(Transport::Grpc)?;
+        let announced = request.body().size_hint().lower();
+        let announced = announced.saturating_sub(PREFIX_LENGTH as u64);
+        let mut admission = inner.sink.admit(Transport::Grpc, announced)?;
         let limit = inner.message_max;
         let body = request.into_body();
         let (is_compressed, message) = read_message(body, limit, &mut admission, received).await?;
@@ -204,20 +206,18 @@ fn success(accepted: &TracesAccepted, accepts_gzip: bool) -> Response<Body> {
     let mut response = Response::new(Body::new(body));
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-    response
-}
     if is_compressed {
         let gzip = HeaderValue::from_static("gzip");
         response.headers_mut().insert("grpc-encoding", gzip);
     }
+    response
+}
 
 /// The answer for a failure: headers only, with the status in them.
 fn failed(failure: &Failure) -> Response<Body> {
     failure.grpc_status().into_http()
 }
 
-/// One message, then the trailers.
-#[derive(Debug)]
 /// The answer to a request that never reached a service: there may be no gRPC client to read a gRPC
 /// status.
 pub(super) fn refuse(failure: &Failure, content_type: Option<&HeaderValue>) -> Response<Body> {
@@ -228,6 +228,8 @@ pub(super) fn refuse(failure: &Failure, content_type: Option<&HeaderValue>) -> R
     }
 }
 
+/// One message, then the trailers.
+#[derive(Debug)]
 struct Unary {
     message: Option<Bytes>,
     trailers: Option<HeaderMap>,

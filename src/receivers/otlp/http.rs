@@ -187,7 +187,9 @@ impl<S: TraceSink> Http<S> {
         }
         let deadline = started.checked_add(inner.request_timeout);
         let deadline = deadline.unwrap_or(started);
-        let mut admission = inner.sink.admit(format.transport())?;
+        // JSON shrinks when it becomes protobuf, so that its length says nothing about the payload.
+        let known = if format == Format::Json { 0 } else { announced };
+        let mut admission = inner.sink.admit(format.transport(), known)?;
         let body = read_all(request.into_body(), limit, &mut admission, received);
         let body = timeout_at(deadline, body).await;
         let body = body.map_err(|_elapsed| Failure::RequestTimeout)??;

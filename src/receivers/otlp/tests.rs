@@ -3,6 +3,7 @@
 mod abuse;
 mod connections;
 mod framing;
+mod full_log;
 mod grpc;
 mod grpc_services;
 mod http;

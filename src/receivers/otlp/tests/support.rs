@@ -47,6 +47,7 @@ pub(super) struct Double(Arc<DoubleState>);
 pub(super) struct DoubleState {
     behaviour: Mutex<Behaviour>,
     payloads: Mutex<Vec<Bytes>>,
+    announced: Mutex<Vec<u64>>,
     admissions: AtomicUsize,
     reserved: AtomicI64,
     reserved_peak: AtomicI64,
@@ -66,6 +67,11 @@ impl Double {
 
     pub(super) fn payloads(&self) -> Vec<Bytes> {
         self.0.payloads.lock().unwrap().clone()
+    }
+
+    /// What was announced of each request that was admitted.
+    pub(super) fn announced(&self) -> Vec<u64> {
+        self.0.announced.lock().unwrap().clone()
     }
 
     /// Requests admitted and not yet over.
@@ -95,10 +101,11 @@ impl Double {
 impl TraceSink for Double {
     type Admission = DoubleAdmission;
 
-    fn admit(&self, _: Transport) -> Result<DoubleAdmission, Failure> {
+    fn admit(&self, _: Transport, announced_bytes: u64) -> Result<DoubleAdmission, Failure> {
         if let Behaviour::Refuse(failure) = self.behaviour() {
             return Err(failure);
         }
+        self.0.announced.lock().unwrap().push(announced_bytes);
         self.0.admissions.fetch_add(1, Ordering::SeqCst);
         Ok(DoubleAdmission {
             state: Arc::clone(&self.0),
@@ -316,13 +323,6 @@ impl Raw {
         }
     }
 
-    /// Whether the server closes the connection, without sending anything more.
-    pub(super) async fn is_closed(&mut self) -> bool {
-        !self.more().await && self.read.is_empty()
-    }
-}
-
-/// A `POST` to the trace endpoint; `headers` as lines without an end.
     /// Everything until the connection ends.
     pub(super) async fn rest(&mut self) -> Vec<u8> {
         while self.more().await {}
@@ -343,6 +343,13 @@ impl Raw {
         }
     }
 
+    /// Whether the server closes the connection, without sending anything more.
+    pub(super) async fn is_closed(&mut self) -> bool {
+        !self.more().await && self.read.is_empty()
+    }
+}
+
+/// A `POST` to the trace endpoint; `headers` as lines without an end.
 pub(super) fn post(headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut request = b"POST /v1/traces HTTP/1.1\r\nhost: test\r\n".to_vec();
     for header in headers {
