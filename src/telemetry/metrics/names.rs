@@ -79,6 +79,8 @@ metrics! {
         "Spans that can never be stored; the client was told and must not send them again.");
     REFUSED_SPANS = counter("pulse_receiver_refused_spans_total", TRANSPORT,
         "Spans not taken now; the client was told to send them again.");
+    UNNAMED_ATTRIBUTES = counter("pulse_receiver_unnamed_attributes_total", TRANSPORT,
+        "Attributes and list entries without a key, left out of accepted requests.");
     REQUESTS = counter("pulse_receiver_requests_total", &["transport", "code"],
         "Requests answered, by gRPC code or HTTP status.");
     REQUEST_SECONDS = histogram("pulse_receiver_request_seconds", TRANSPORT,

@@ -71,6 +71,7 @@ impl ReceiverHandles {
             accepted: counter(recorder, names::ACCEPTED_SPANS, labels()),
             rejected: counter(recorder, names::REJECTED_SPANS, labels()),
             refused: counter(recorder, names::REFUSED_SPANS, labels()),
+            unnamed: counter(recorder, names::UNNAMED_ATTRIBUTES, labels()),
             seconds: histogram(recorder, names::REQUEST_SECONDS, labels()),
             bytes: histogram(recorder, names::REQUEST_BYTES, labels()),
         }
