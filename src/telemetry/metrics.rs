@@ -23,7 +23,7 @@ use metrics_exporter_prometheus::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::process;
+use super::{faults, process};
 use crate::pipeline::Transport;
 
 use labels::code_label;
@@ -139,6 +139,7 @@ struct Handles {
     dead_letters: Counter,
     storage_up: Gauge,
     storage_bytes: Gauge,
+    damaged_rollups: Counter,
     retention_deleted: Counter,
     visible_seconds: Histogram,
     truncated: Counter,
@@ -183,6 +184,11 @@ impl Metrics {
     pub fn render(&self) -> String {
         let uptime = self.shared.started.elapsed().as_secs_f64();
         self.shared.handles.uptime.set(uptime);
+        let damaged_rollups = faults::DAMAGED_ROLLUPS.count();
+        self.shared
+            .handles
+            .damaged_rollups
+            .absolute(damaged_rollups);
         let mut text = self.shared.handle.render();
         let MetricInfo { name, help, .. } = names::PROCESS_CPU_SECONDS;
         let seconds = f64::from_bits(self.shared.cpu_seconds.load(Ordering::Relaxed));
@@ -206,17 +212,17 @@ impl Metrics {
         handles.refused.increment(refused);
     }
 
+    /// Attributes and list entries without a key were left out of an accepted request.
+    pub fn receiver_unnamed_attributes(&self, transport: Transport, count: u64) {
+        self.receiver(transport).unnamed.increment(count);
+    }
+
     /// A request was answered. `code` is the gRPC code for gRPC, the status for HTTP; `bytes` the
     /// size of the body as it came.
     pub fn receiver_request(&self, transport: Transport, code: u16, bytes: u64, took: Duration) {
         let handles = self.receiver(transport);
         handles.seconds.record(took);
         handles.bytes.record(bytes as f64);
-    /// Attributes and list entries without a key were left out of an accepted request.
-    pub fn receiver_unnamed_attributes(&self, transport: Transport, count: u64) {
-        self.receiver(transport).unnamed.increment(count);
-    }
-
         let key = (transport, code);
         let counter = cached(&self.shared.requests, key, || {
             let labels = vec![

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::error::storage_error;
@@ -11,6 +12,7 @@ use crate::model::span::Status;
 use crate::storage::Error;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::SpanRow;
+use crate::telemetry::faults;
 
 const NS_PER_MINUTE: i64 = 60 * 1_000_000_000;
 
@@ -152,6 +154,11 @@ impl<'a> Rollups<'a> {
     }
 }
 
+/// `None` when the stored value is damaged.
+fn decode_durations(stored: ValueRef<'_>) -> Option<Histogram> {
+    Histogram::decode(stored.as_blob().ok()?).ok()
+}
+
 fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) -> Result<(), Error> {
     let failed = storage_error("store a minute rollup");
     let mut select = transaction
@@ -168,16 +175,22 @@ fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) ->
         key.provider,
         key.model,
     );
-    let stored: Option<Vec<u8>> = select
-        .query_row(place, |row| row.get(0))
+    let stored = select
+        .query_row(place, |row| Ok(decode_durations(row.get_ref(0)?)))
         .optional()
         .map_err(&failed)?;
-    let mut durations = match stored {
-        Some(bytes) => Histogram::decode(&bytes).map_err(|_| Error::Corrupt {
-            context: "the histogram of a minute rollup".to_owned(),
-        })?,
-        None => Histogram::default(),
-    };
+    let mut durations = stored.unwrap_or_else(|| Some(Histogram::default()));
+    if durations.is_none() {
+        // An error would be met again with every retry, and nothing would be stored any more.
+        tracing::error!(
+            project = key.project.0,
+            minute = key.minute,
+            service = key.service,
+            "the durations of a rollup are damaged; counting them anew"
+        );
+        faults::DAMAGED_ROLLUPS.happened();
+    }
+    let durations = durations.get_or_insert_default();
     durations.merge(&totals.durations);
     let mut upsert = transaction
         .prepare_cached(
@@ -209,4 +222,75 @@ fn save_minute(transaction: &Transaction<'_>, key: &Key<'_>, totals: &Totals) ->
         ])
         .map_err(&failed)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use prost::Message as _;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::config::ByteSize;
+    use crate::exporters::storage::assemble::Assembler;
+    use crate::processors::limits;
+    use crate::queue::{PayloadKind, Position, Record};
+    use crate::storage::conformance::{NOW, request, span};
+    use crate::storage::sqlite::{Config, SqliteWriter};
+    use crate::storage::{RetentionConfig, SpanWriter as _};
+
+    fn write(writer: &mut SqliteWriter, position: u64) {
+        let record = Record {
+            position: Position(position),
+            project: ProjectId::DEFAULT,
+            received_unix_nano: NOW,
+            kind: PayloadKind::OtlpTraces,
+            payload: Bytes::from(request("a", vec![span(1, position)]).encode_to_vec()),
+        };
+        let limits = limits::Config::default();
+        let records = [record];
+        let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+        let written = writer.write(&batch).now_or_never();
+        assert_eq!(written.expect("writes at once").unwrap().spans_stored, 1);
+    }
+
+    // Scenario: the durations of a rollup are not a histogram, or not even bytes; spans go on
+    // coming in for it.
+    // Guarantees: they are stored, counted with the rollup and in a histogram begun anew, and the
+    // fault is counted. (An error here would be tried again for ever.)
+    #[test]
+    fn damaged_durations_are_counted_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pulse.db");
+        let config = Config {
+            cache_size: ByteSize::mib(1),
+            ..Config::default()
+        };
+        let retention = RetentionConfig::default();
+        let mut writer = SqliteWriter::open(&path, &config, retention, NOW).unwrap();
+        write(&mut writer, 1);
+        let other = Connection::open(&path).unwrap();
+        let mut spans = 1;
+        for damage in [&b"\xff\xff\xff\xff\xff"[..], b""] {
+            let damaged = other
+                .execute("UPDATE rollup_minute SET duration_hist = ?1", [damage])
+                .unwrap();
+            assert_eq!(damaged, 1);
+            let is_readable = Histogram::decode(damage).is_ok();
+            let before = faults::DAMAGED_ROLLUPS.count();
+            spans += 1;
+            write(&mut writer, spans);
+            let counted = faults::DAMAGED_ROLLUPS.count() > before;
+            assert_eq!(counted, !is_readable);
+            let row = "SELECT span_count, duration_hist FROM rollup_minute";
+            let (count, stored): (i64, Vec<u8>) = other
+                .query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap();
+            assert_eq!(count.cast_unsigned(), spans);
+            assert_eq!(Histogram::decode(&stored).unwrap().count(), 1);
+        }
+        assert_eq!(decode_durations(ValueRef::Null), None);
+        assert_eq!(decode_durations(ValueRef::Text(b"x")), None);
+    }
 }

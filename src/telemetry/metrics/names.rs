@@ -123,6 +123,8 @@ metrics! {
         "1 while the last store transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
         "Bytes the store uses on disk, without free pages.");
+    DAMAGED_ROLLUPS = counter("pulse_storage_damaged_rollups_total", &[],
+        "Rollups whose stored durations could not be read and were begun anew.");
     RETENTION_DELETED_TRACES = counter("pulse_storage_retention_deleted_traces_total", &[],
         "Traces deleted by retention.");
     INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],

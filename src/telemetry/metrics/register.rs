@@ -102,6 +102,7 @@ impl Handles {
             dead_letters: counter(names::WRITER_DEAD_LETTERS),
             storage_up: gauge(names::STORAGE_UP),
             storage_bytes: gauge(names::STORAGE_BYTES),
+            damaged_rollups: counter(names::DAMAGED_ROLLUPS),
             retention_deleted: counter(names::RETENTION_DELETED_TRACES),
             visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
             truncated: counter(names::TRUNCATED_SPANS),
