@@ -6,7 +6,16 @@ use crate::daemon::{Daemon, Process};
 use crate::load::Load;
 use crate::random::Random;
 
+/// Kills without `$PULSE_TEST_KILLS`.
 const KILLS: u64 = 20;
+
+/// How often the daemon is killed.
+fn kills() -> u64 {
+    let asked = std::env::var("PULSE_TEST_KILLS").ok();
+    asked.map_or(KILLS, |text| {
+        text.parse().expect("PULSE_TEST_KILLS is a number")
+    })
+}
 
 /// Small segments and short batches, so that kills meet many different moments.
 const BUSY: &[(&str, &str)] = &[
@@ -33,7 +42,8 @@ fn nothing_acknowledged_is_lost_or_doubled_over_kills() {
     let mut random = Random::from_environment("durability");
     let mut daemon = Daemon::spawn(BUSY);
     let load = Load::start(daemon.addresses().grpc, 4, random.next());
-    for _ in 0..KILLS {
+    let kills = kills();
+    for _ in 0..kills {
         std::thread::sleep(Duration::from_millis(20 + random.below(400)));
         daemon.process.kill9();
         if random.below(3) == 0 {
@@ -47,11 +57,11 @@ fn nothing_acknowledged_is_lost_or_doubled_over_kills() {
     }
     let ledger = load.stop();
     eprintln!(
-        "{} requests acknowledged over {KILLS} kills",
+        "{} requests acknowledged over {kills} kills",
         ledger.acknowledged()
     );
     assert!(
-        ledger.acknowledged() > 10 * KILLS,
+        ledger.acknowledged() > 10 * kills,
         "the daemon was hardly ever up"
     );
     ledger.assert_refusals_retryable();

@@ -29,10 +29,12 @@ mod raw_grpc;
 #[path = "../support/sdk.rs"]
 mod sdk;
 
+mod attributes;
 mod bad_input;
 mod duplicates;
 mod durability;
 mod full_disk;
+mod full_log;
 mod metrics;
 mod readme;
 mod round_trip;

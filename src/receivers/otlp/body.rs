@@ -129,7 +129,7 @@ where
 }
 
 /// A flag byte and four bytes of length.
-const PREFIX_LENGTH: usize = 5;
+pub(super) const PREFIX_LENGTH: usize = 5;
 
 fn parse_prefix(prefix: &[u8]) -> Result<Option<(bool, usize)>, Failure> {
     let Some((flag, length)) = prefix.split_first() else {

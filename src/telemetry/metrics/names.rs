@@ -79,6 +79,8 @@ metrics! {
         "Spans that can never be stored; the client was told and must not send them again.");
     REFUSED_SPANS = counter("pulse_receiver_refused_spans_total", TRANSPORT,
         "Spans not taken now; the client was told to send them again.");
+    UNNAMED_ATTRIBUTES = counter("pulse_receiver_unnamed_attributes_total", TRANSPORT,
+        "Attributes and list entries without a key, left out of accepted requests.");
     REQUESTS = counter("pulse_receiver_requests_total", &["transport", "code"],
         "Requests answered, by gRPC code or HTTP status.");
     REQUEST_SECONDS = histogram("pulse_receiver_request_seconds", TRANSPORT,
@@ -121,6 +123,8 @@ metrics! {
         "1 while the last store transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
         "Bytes the store uses on disk, without free pages.");
+    DAMAGED_ROLLUPS = counter("pulse_storage_damaged_rollups_total", &[],
+        "Rollups whose stored durations could not be read and were begun anew.");
     RETENTION_DELETED_TRACES = counter("pulse_storage_retention_deleted_traces_total", &[],
         "Traces deleted by retention.");
     INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],

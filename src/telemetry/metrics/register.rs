@@ -71,6 +71,7 @@ impl ReceiverHandles {
             accepted: counter(recorder, names::ACCEPTED_SPANS, labels()),
             rejected: counter(recorder, names::REJECTED_SPANS, labels()),
             refused: counter(recorder, names::REFUSED_SPANS, labels()),
+            unnamed: counter(recorder, names::UNNAMED_ATTRIBUTES, labels()),
             seconds: histogram(recorder, names::REQUEST_SECONDS, labels()),
             bytes: histogram(recorder, names::REQUEST_BYTES, labels()),
         }
@@ -101,6 +102,7 @@ impl Handles {
             dead_letters: counter(names::WRITER_DEAD_LETTERS),
             storage_up: gauge(names::STORAGE_UP),
             storage_bytes: gauge(names::STORAGE_BYTES),
+            damaged_rollups: counter(names::DAMAGED_ROLLUPS),
             retention_deleted: counter(names::RETENTION_DELETED_TRACES),
             visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
             truncated: counter(names::TRUNCATED_SPANS),
