@@ -16,6 +16,7 @@
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
+pub mod postgres;
 pub mod query;
 pub mod rollup;
 pub mod session;
@@ -47,6 +48,8 @@ pub struct Config {
     pub kind: Kind,
     /// The embedded store.
     pub sqlite: sqlite::Config,
+    /// The Postgres store.
+    pub postgres: postgres::Config,
     /// What is deleted, and when.
     pub retention: RetentionConfig,
 }
@@ -58,6 +61,8 @@ pub enum Kind {
     /// The embedded store: one file in the data directory.
     #[default]
     Sqlite,
+    /// A Postgres database, which any number of collectors may share.
+    Postgres,
 }
 
 /// `storage.retention`.
