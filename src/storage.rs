@@ -13,6 +13,7 @@
 //!
 //! This module and its parts are the only place with SQL.
 
+pub mod attributes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;

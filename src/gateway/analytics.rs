@@ -62,17 +62,19 @@ fn read(params: &mut Params, now: u64) -> (AnalyticsQuery, Vec<Measure>) {
         .iter()
         .filter_map(|(name, dimension)| Some((*dimension, params.text(name)?)))
         .collect();
+    let measures = params.choices("measures", &Measure::NAMES);
+    let all = || Measure::NAMES.iter().map(|(_, measure)| *measure).collect();
+    let measures: Vec<_> = measures.unwrap_or_else(all);
     let query = AnalyticsQuery {
         start_minute: i64::try_from(start).unwrap_or(i64::MAX),
         end_minute: i64::try_from(end).unwrap_or(i64::MAX),
         step_minutes,
         group_by: params.choices("group_by", &by_name).unwrap_or_default(),
         filters,
+        durations: measures.iter().any(|measure| measure.is_of_durations()),
         limit: params.limit(ROWS_MAX, ROWS_MAX),
     };
-    let measures = params.choices("measures", &Measure::NAMES);
-    let all = || Measure::NAMES.iter().map(|(_, measure)| *measure).collect();
-    (query, measures.unwrap_or_else(all))
+    (query, measures)
 }
 
 /// The range in minutes since the Unix epoch, rounded outwards. It ends now and is a day long

@@ -265,6 +265,7 @@ async fn sums_are_asked_for_and_rendered_as_wanted() {
             named(Dimension::Provider, "p"),
             named(Dimension::Model, "m"),
         ],
+        durations: true,
         limit: 7,
     };
     assert_eq!(stub.last_asked(), Asked::Analytics(query));
@@ -308,6 +309,7 @@ async fn sums_are_asked_for_and_rendered_as_wanted() {
     };
     assert_eq!(query.end_minute - query.start_minute, 24 * 60);
     assert_eq!((query.step_minutes, query.limit), (None, 10_000));
+    assert!(query.durations);
     assert_eq!(
         answer.json["rows"][1]["measures"]
             .as_object()
@@ -384,7 +386,7 @@ async fn wrong_requests_are_problems_that_name_all_that_is_wrong() {
             "/api/v1/analytics?start=2&end=1&step=90s&group_by=colour&measures=requests,,&cursor=x",
             400,
             "invalid_parameter",
-            &["cursor", "end", "step", "group_by", "measures"],
+            &["cursor", "end", "step", "measures", "group_by"],
         ),
         (
             "/api/v1/analytics?group_by=model,model&limit=10001&model=",

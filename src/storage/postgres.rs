@@ -18,7 +18,9 @@
 mod config;
 mod connect;
 mod error;
+mod reader;
 mod target;
 mod tls;
 
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
+pub use reader::PostgresReader;

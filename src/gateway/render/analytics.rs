@@ -42,6 +42,11 @@ impl Measure {
         ("cost_nano_usd", Self::Cost),
     ];
 
+    /// Whether it is read from the histogram of durations.
+    pub(in crate::gateway) const fn is_of_durations(self) -> bool {
+        matches!(self, Self::Duration(_))
+    }
+
     fn name(self) -> &'static str {
         let found = Self::NAMES.iter().find(|(_, measure)| *measure == self);
         found.map_or("", |(name, _)| name)

@@ -31,7 +31,7 @@ impl From<genai::Totals> for Totals {
 /// Columns of a GenAI span.
 #[derive(Debug, Serialize)]
 pub(super) struct GenAi {
-    dialect: Option<&'static str>,
+    dialect: Option<Cow<'static, str>>,
     is_model_call: bool,
     response_id: Option<Cow<'static, str>>,
     finish_reason: Option<Cow<'static, str>>,

@@ -151,7 +151,7 @@ fn totals() -> Totals {
 
 fn genai() -> GenAi<'static> {
     GenAi {
-        dialect: Some("otel"),
+        dialect: Some("otel".into()),
         response_id: Some("r-1".into()),
         streaming: Some(true),
         time_to_first_token_ns: Some(7),
