@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = [PathBuf::from(PROTO_DIRECTORY).join("pulse/storage/v1/content.proto")];
     let descriptors = protox::compile(files, [PROTO_DIRECTORY])?;
     tonic_prost_build::configure()
-        .bytes(".pulse.storage.v1.PartSpan.message")
+        .bytes(".pulse.storage.v1.BlockSpan.message")
         .compile_fds(descriptors)?;
     Ok(())
 }

@@ -13,6 +13,7 @@
 //!
 //! This module and its parts are the only place with SQL.
 
+pub mod attributes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
@@ -26,6 +27,7 @@ pub mod write;
 
 use std::path::PathBuf;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -255,8 +257,16 @@ pub trait SpanReader: Send + Sync {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<query::DeadLetter>, Error>>;
 
-    /// Key that signs page cursors; the same for the life of the store.
+    /// Key that signs page cursors; the same for the life of the store, once any call was answered.
     fn cursor_key(&self) -> [u8; 32];
+
+    /// Makes the key known to a process that has not asked the store for anything yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store can't be reached.
+    fn load_cursor_key(&self) -> BoxFuture<'_, Result<(), Error>> {
+        std::future::ready(Ok(())).boxed()
+    }
 
     /// Bytes the store holds on disk and spans stored, for metrics.
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>>;

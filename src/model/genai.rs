@@ -6,7 +6,7 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GenAi<'a> {
     /// The convention the span follows (`otel`, `openinference`, …), when one was recognised.
-    pub dialect: Option<&'static str>,
+    pub dialect: Option<Cow<'a, str>>,
     /// Id the provider gave the answer.
     pub response_id: Option<Cow<'a, str>>,
     /// Why the model stopped.

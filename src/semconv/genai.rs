@@ -100,7 +100,7 @@ impl<'a> Collector<'a> {
 
     /// The columns of a span with this operation.
     pub(super) fn finish(mut self, operation: &str) -> GenAi<'a> {
-        self.genai.dialect = Some("otel");
+        self.genai.dialect = Some(Cow::Borrowed("otel"));
         self.genai.is_model_call = MODEL_CALLS.contains(&operation);
         self.genai
     }

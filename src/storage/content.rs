@@ -22,7 +22,7 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 
 #[expect(unreachable_pub, reason = "generated")]
-mod proto {
+pub(in crate::storage) mod proto {
     include!(concat!(env!("OUT_DIR"), "/pulse.storage.v1.rs"));
 }
 
@@ -208,13 +208,31 @@ pub struct BlockSpan<'a> {
 }
 
 impl DecodedBlock {
+    /// The span at a place.
+    #[must_use]
+    pub fn span(&self, place: usize) -> Option<BlockSpan<'_>> {
+        self.block.spans.get(place).map(BlockSpan::of)
+    }
+
+    /// Bytes of the messages.
+    #[must_use]
+    pub fn message_bytes(&self) -> usize {
+        self.block.spans.iter().map(|span| span.message.len()).sum()
+    }
+
     /// The spans, in the order in which they were packed.
     pub fn spans(&self) -> impl Iterator<Item = BlockSpan<'_>> {
-        self.block.spans.iter().map(|span| BlockSpan {
+        self.block.spans.iter().map(BlockSpan::of)
+    }
+}
+
+impl<'a> BlockSpan<'a> {
+    fn of(span: &'a proto::BlockSpan) -> Self {
+        Self {
             resource_id: span.resource_id.cast_signed(),
             scope_id: span.scope_id.cast_signed(),
             message: &span.message,
-        })
+        }
     }
 }
 

@@ -20,8 +20,12 @@ mod connect;
 mod error;
 mod migrate;
 mod partitions;
+mod reader;
 mod retention;
 mod target;
+#[cfg(test)]
+#[path = "../../tests/support/postgres.rs"]
+mod test_server;
 mod tls;
 mod transaction;
 mod writer;
@@ -31,6 +35,7 @@ use crate::storage::summary::clamp_time;
 
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;
+pub use reader::PostgresReader;
 pub use writer::PostgresWriter;
 
 /// Brings a database's schema to the newest version this program knows.

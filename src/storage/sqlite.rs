@@ -3,8 +3,11 @@
 //! A commit is on stable storage when it returns (`synchronous = FULL`), because the log is
 //! released on the strength of it.
 
+mod blocks;
+mod columns;
 mod dimensions;
 mod error;
+mod ids;
 mod insert;
 mod migrate;
 mod reader;
@@ -14,6 +17,7 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 mod traces;
+mod width;
 mod writer;
 
 use std::path::PathBuf;

@@ -10,6 +10,7 @@
 
 mod analytics;
 mod attributes;
+mod blocks;
 mod failure;
 mod keys;
 mod lists;
@@ -18,6 +19,7 @@ mod scan;
 mod spans;
 mod trace;
 mod traces;
+mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -6,16 +6,18 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::error::storage_error;
-use super::traces::KEY_BYTES;
+use super::ids::IdIndex;
+use super::sessions;
+use crate::model::ProjectId;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
 
 /// Traces, and spans of them, deleted in one transaction.
 const TRACES_PER_STEP: usize = 500;
-const SPANS_PER_STEP: usize = 20_000;
+const SPANS_PER_STEP: i64 = 20_000;
 
 /// Dimensions are refreshed at most this often, so they are kept that much longer, ns.
 const DIMENSION_GRACE_NS: i64 = 2 * 3600 * 1_000_000_000;
@@ -23,9 +25,10 @@ const DIMENSION_GRACE_NS: i64 = 2 * 3600 * 1_000_000_000;
 /// A trace that may have to go.
 struct Oldest {
     key: i64,
-    project: i64,
+    project: u32,
     received: i64,
     start: i64,
+    span_count: i64,
     services: String,
 }
 
@@ -33,6 +36,7 @@ struct Oldest {
 pub(super) fn enforce(
     connection: &mut Connection,
     config: &RetentionConfig,
+    session_ids: &mut IdIndex,
     now_unix_nano: u64,
 ) -> Result<RetentionReport, Error> {
     let failed = storage_error("enforce retention");
@@ -50,7 +54,8 @@ pub(super) fn enforce(
             more = true;
             break;
         }
-        spans_deleted += delete_trace(&transaction, &trace)?;
+        delete_trace(&transaction, session_ids, &trace)?;
+        spans_deleted += trace.span_count;
         traces_deleted += 1;
         // What went for its size takes along whatever else is as old.
         bound = bound.max(Some(trace.received));
@@ -93,7 +98,8 @@ fn oldest_traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error> {
     let failed = storage_error("find traces to delete");
     let mut select = transaction
         .prepare_cached(
-            "SELECT trace_key, project_id, received_unix_nano, start_unix_nano, services
+            "SELECT trace_key, project_id, received_unix_nano, start_unix_nano, span_count,
+                services
              FROM trace ORDER BY received_unix_nano, trace_key LIMIT ?1",
         )
         .map_err(&failed)?;
@@ -105,21 +111,35 @@ fn oldest_traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error> {
                 project: row.get(1)?,
                 received: row.get(2)?,
                 start: row.get(3)?,
-                services: row.get(4)?,
+                span_count: row.get(4)?,
+                services: row.get(5)?,
             })
         })
         .map_err(&failed)?;
     rows.collect::<Result<_, _>>().map_err(&failed)
 }
 
-/// Deletes a trace with everything that is its own; answers its number of spans.
-fn delete_trace(transaction: &Transaction<'_>, trace: &Oldest) -> Result<usize, Error> {
+/// Deletes a trace with everything that is its own.
+fn delete_trace(
+    transaction: &Transaction<'_>,
+    session_ids: &mut IdIndex,
+    trace: &Oldest,
+) -> Result<(), Error> {
     let failed = storage_error("delete a trace");
     let run = |sql: &str, key: i64| {
         let mut statement = transaction.prepare_cached(sql).map_err(&failed)?;
         statement.execute([key]).map_err(&failed)
     };
-    let spans = delete_span_rows(transaction, trace)?;
+    let sessions = delete_parts(transaction, trace)?;
+    let mut leave = transaction
+        .prepare_cached("DELETE FROM session_trace WHERE session_key = ?1 AND trace_key = ?2")
+        .map_err(&failed)?;
+    for session in sessions {
+        let project = ProjectId(trace.project);
+        if let Some(key) = sessions::find(transaction, session_ids, project, &session)? {
+            leave.execute([key, trace.key]).map_err(&failed)?;
+        }
+    }
     let services: Vec<String> = serde_json::from_str(&trace.services).unwrap_or_default();
     let mut delete_service = transaction
         .prepare_cached(
@@ -132,65 +152,53 @@ fn delete_trace(transaction: &Transaction<'_>, trace: &Oldest) -> Result<usize, 
             .execute((trace.project, service, trace.start, trace.key))
             .map_err(&failed)?;
     }
-    run("DELETE FROM trace_part WHERE trace_key = ?1", trace.key)?;
     run("DELETE FROM trace WHERE trace_key = ?1", trace.key)?;
     transaction
         .prepare_cached("DELETE FROM span_identity WHERE project_id = ?1 AND trace_key = ?2")
         .map_err(&failed)?
         .execute((trace.project, trace.key))
         .map_err(&failed)?;
-    Ok(spans)
+    Ok(())
 }
 
-fn delete_span_rows(transaction: &Transaction<'_>, trace: &Oldest) -> Result<usize, Error> {
+/// Deletes the parts of a trace, and the blocks of which they were the last; answers the sessions
+/// that they name.
+fn delete_parts(transaction: &Transaction<'_>, trace: &Oldest) -> Result<BTreeSet<String>, Error> {
     let failed = storage_error("delete the spans of a trace");
-    let mut select = transaction
-        .prepare_cached("SELECT keys FROM trace_part WHERE trace_key = ?1")
-        .map_err(&failed)?;
     let mut delete = transaction
+        .prepare_cached("DELETE FROM trace_part WHERE trace_key = ?1 RETURNING block_id, sessions")
+        .map_err(&failed)?;
+    let parts: Vec<(i64, Option<String>)> = delete
+        .query_map([trace.key], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect)
+        .map_err(&failed)?;
+    let mut release = transaction
         .prepare_cached(
-            "DELETE FROM span WHERE project_id = ?1 AND start_unix_nano = ?2 AND trace_key = ?3
-                AND span_id = ?4
-             RETURNING session_id",
+            "UPDATE block_use SET part_count = part_count - 1 WHERE block_id = ?1
+             RETURNING part_count",
         )
         .map_err(&failed)?;
     let mut sessions = BTreeSet::new();
-    let mut spans = 0;
-    let mut parts = select.query([trace.key]).map_err(&failed)?;
-    while let Some(part) = parts.next().map_err(&failed)? {
-        let keys: Vec<u8> = part.get(0).map_err(&failed)?;
-        for key in keys.chunks_exact(KEY_BYTES) {
-            let (Some(span_id), Some(start)) = (key.first_chunk::<8>(), key.last_chunk::<8>())
-            else {
-                continue;
-            };
-            let row = (
-                trace.project,
-                i64::from_be_bytes(*start),
-                trace.key,
-                span_id,
-            );
-            let deleted = delete
-                .query_map(row, |row| row.get::<_, Option<String>>(0))
-                .map_err(&failed)?;
-            for session in deleted {
-                sessions.extend(session.map_err(&failed)?);
+    for (block_id, named) in parts {
+        let named = named.map(|named| serde_json::from_str::<Vec<String>>(&named));
+        sessions.extend(named.into_iter().flatten().flatten());
+        let left: Option<i64> = release
+            .query_row([block_id], |row| row.get(0))
+            .optional()
+            .map_err(&failed)?;
+        if left.is_none_or(|left| left <= 0) {
+            for sql in [
+                "DELETE FROM block WHERE block_id = ?1",
+                "DELETE FROM block_use WHERE block_id = ?1",
+            ] {
+                transaction
+                    .prepare_cached(sql)
+                    .and_then(|mut delete| delete.execute([block_id]))
+                    .map_err(&failed)?;
             }
-            spans += 1;
         }
     }
-    let mut leave = transaction
-        .prepare_cached(
-            "DELETE FROM session_trace
-             WHERE project_id = ?1 AND session_id = ?2 AND trace_key = ?3",
-        )
-        .map_err(&failed)?;
-    for session in sessions {
-        leave
-            .execute((trace.project, session, trace.key))
-            .map_err(&failed)?;
-    }
-    Ok(spans)
+    Ok(sessions)
 }
 
 /// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
@@ -203,8 +211,8 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
     run("DELETE FROM rollup WHERE received_unix_nano < ?1", bound)?;
     run("DELETE FROM service WHERE received_unix_nano < ?1", bound)?;
     run(
-        "DELETE FROM session_trace WHERE (project_id, session_id) IN (
-            SELECT project_id, session_id FROM session WHERE received_unix_nano < ?1)",
+        "DELETE FROM session_trace WHERE session_key IN (
+            SELECT session_key FROM session WHERE received_unix_nano < ?1)",
         bound,
     )?;
     run("DELETE FROM session WHERE received_unix_nano < ?1", bound)?;

@@ -138,7 +138,11 @@ fn rollups_count_each_span_once() {
     (store.writer, store.reader) = (writer, reader);
     write(&mut store, ProjectId::DEFAULT, 3, &[batch]);
     let connection = Connection::open(&store.path).unwrap();
-    for table in ["rollup_minute", "service"] {
+    for table in [
+        "rollup WHERE level = 0",
+        "rollup WHERE level = 2",
+        "service",
+    ] {
         let totals = format!("SELECT sum(span_count), sum(error_count) FROM {table}");
         let totals: (i64, i64) = connection
             .query_row(&totals, [], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -146,25 +150,28 @@ fn rollups_count_each_span_once() {
         assert_eq!(totals, (7, 2), "{table}");
     }
     let histogram: Vec<u8> = connection
-        .query_row("SELECT duration_hist FROM rollup_minute", [], |row| {
-            row.get(0)
-        })
+        .query_row(
+            "SELECT duration_hist FROM rollup WHERE level = 1",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     let histogram = crate::model::histogram::Histogram::decode(&histogram).unwrap();
     assert_eq!(histogram.count(), 7);
 }
 
 /// Tables that hold what belongs to single traces and sessions.
-const TRACE_TABLES: [&str; 9] = [
+const TRACE_TABLES: [&str; 10] = [
     "service",
     "trace",
     "trace_part",
     "trace_service",
-    "span",
+    "block",
+    "block_use",
     "span_identity",
     "session",
     "session_trace",
-    "rollup_minute",
+    "rollup",
 ];
 
 // Scenario: time passes beyond the maximum age, and far beyond it.
@@ -192,7 +199,7 @@ fn retention_by_age_leaves_no_rows_behind() {
     let hour = 3_600_000_000_000;
     let report = store.retain(NOW + hour - 1);
     assert_eq!(report, RetentionReport::default());
-    assert_eq!(store.rows("span"), 200);
+    assert_eq!(store.rows("trace_part"), 10);
     let report = store.retain(NOW + 2 * hour);
     assert_eq!((report.traces_deleted, report.more), (1, false));
     for table in TRACE_TABLES {

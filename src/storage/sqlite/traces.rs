@@ -1,5 +1,4 @@
-//! Traces: finding one, telling which spans of a group it holds already, saving its summary, and
-//! storing a part.
+//! Traces: finding one, telling which spans of a group it holds already, and saving its summary.
 //!
 //! # How a span is recognised as stored
 //!
@@ -13,20 +12,17 @@ use std::collections::HashSet;
 
 use rusqlite::{CachedStatement, OptionalExtension as _, Row, Transaction, params};
 
+use super::blocks::KEY_BYTES;
 use super::error::storage_error;
-use super::insert::Dimensions;
+use super::ids::IdIndex;
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
-use crate::storage::content::Packer;
-use crate::storage::summary::{FailedSpan, Head, Summary, clamp_time};
+use crate::storage::summary::{FailedSpan, Head, Summary};
 use crate::storage::write::SpanRow;
 
 /// Spans of a trace up to which the keys of its parts are read to recognise stored spans.
 const IDENTITY_SCAN_SPANS: i64 = 64;
-
-/// Bytes of one span in the keys of a part: span id and start.
-pub(super) const KEY_BYTES: usize = 16;
 
 /// A trace that is stored.
 pub(super) struct KnownTrace {
@@ -48,7 +44,7 @@ const FIND_TRACE: &str = "SELECT trace_key, received_unix_nano, start_unix_nano,
         cache_read_tokens, cost_nano_usd, head_has_parent, head_start, head_span_id,
         head_name, head_service, services, models, session_id, user_id, error_start,
         error_span_id, error_name, error_type, error_message, identity_indexed
-    FROM trace WHERE trace_id = ?1 AND project_id = ?2";
+    FROM trace WHERE trace_key = ?1 AND trace_id = ?2 AND project_id = ?3";
 
 const INSERT_TRACE: &str = "INSERT INTO trace (trace_key, project_id, trace_id,
         received_unix_nano, start_unix_nano, end_unix_nano, span_count, error_count,
@@ -91,14 +87,24 @@ impl<'t> TraceWriter<'t> {
 
     pub(super) fn find(
         &mut self,
+        ids: &mut IdIndex,
         project: ProjectId,
         trace_id: TraceId,
     ) -> Result<Option<KnownTrace>, Error> {
-        let found = self
-            .find
-            .query_row((trace_id.0, project.0), read_known)
-            .optional();
-        found.map_err(storage_error("look a trace up"))
+        let find = &mut self.find;
+        ids.find(self.transaction, project, &trace_id.0, |key| {
+            let found = find.query_row((key, trace_id.0, project.0), read_known);
+            found.optional().map_err(storage_error("look a trace up"))
+        })
+    }
+
+    /// Does the look-up's housekeeping that is due after a batch.
+    pub(super) fn maintain(&self, ids: &mut IdIndex) -> Result<(), Error> {
+        let oldest: Option<i64> = self
+            .transaction
+            .query_row("SELECT min(trace_key) FROM trace", [], |row| row.get(0))
+            .map_err(storage_error("find the oldest trace"))?;
+        ids.maintain(self.transaction, oldest.unwrap_or(i64::MAX))
     }
 
     /// The spans of a group that the trace does not hold yet.
@@ -189,6 +195,7 @@ impl<'t> TraceWriter<'t> {
     /// Saves the summary of new spans, merged with what is stored, and answers the trace's key.
     pub(super) fn save(
         &mut self,
+        ids: &mut IdIndex,
         known: Option<KnownTrace>,
         project: ProjectId,
         trace_id: TraceId,
@@ -196,6 +203,7 @@ impl<'t> TraceWriter<'t> {
     ) -> Result<i64, Error> {
         let Some(known) = known else {
             let key = self.upsert(None, project, trace_id, &added, false)?;
+            ids.insert(self.transaction, project, &trace_id.0, key)?;
             self.add_services(project, key, added.start, &added.services)?;
             return Ok(key);
         };
@@ -304,59 +312,6 @@ impl<'t> TraceWriter<'t> {
         }
         Ok(())
     }
-}
-
-/// Stores the messages and keys of new spans of one trace as a part.
-pub(super) fn insert_part(
-    transaction: &Transaction<'_>,
-    packer: &mut Packer,
-    dimensions: &Dimensions,
-    spans: &[&SpanRow<'_>],
-    trace_key: i64,
-) -> Result<i64, Error> {
-    let failed = storage_error("store a trace part");
-    let mut keys = Vec::with_capacity(spans.len() * KEY_BYTES);
-    packer.begin();
-    for span in spans {
-        keys.extend_from_slice(&span.span_id.0);
-        keys.extend_from_slice(&clamp_time(span.start_unix_nano).to_be_bytes());
-        let id_of = |ids: &[i64], index: usize| {
-            ids.get(index).copied().ok_or_else(|| Error::Corrupt {
-                context: "a span refers to a dimension that is not in its batch".to_owned(),
-            })
-        };
-        let resource_id = id_of(&dimensions.resources, span.resource)?;
-        let scope_id = id_of(&dimensions.scopes, span.scope)?;
-        packer.push(resource_id, scope_id, &span.message);
-    }
-    let packed = packer.finish().map_err(|source| Error::Poison {
-        context: "compress a trace part",
-        source: Box::new(source),
-    })?;
-    let project = spans.first().map(|span| span.project.0);
-    let received = spans
-        .iter()
-        .map(|span| clamp_time(span.received_unix_nano))
-        .min();
-    let mut insert = transaction
-        .prepare_cached(
-            "INSERT INTO trace_part (project_id, trace_key, received_unix_nano, span_count, keys,
-                codec, content)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )
-        .map_err(&failed)?;
-    insert
-        .execute(params![
-            project,
-            trace_key,
-            received,
-            i64::try_from(spans.len()).unwrap_or(i64::MAX),
-            keys,
-            packed.codec,
-            packed.content
-        ])
-        .map_err(&failed)?;
-    Ok(transaction.last_insert_rowid())
 }
 
 /// The span id in one entry of a part's keys.

@@ -6,9 +6,9 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
-use super::dimensions::Remembered;
 use super::error::storage_error;
-use super::{Config, insert, migrate, retention};
+use super::insert::{self, Memory};
+use super::{Config, migrate, retention};
 use crate::queue::Position;
 use crate::storage::content::Packer;
 use crate::storage::summary::clamp_time;
@@ -29,7 +29,7 @@ pub struct SqliteWriter {
     connection: Connection,
     retention: RetentionConfig,
     packer: Packer,
-    remembered: Remembered,
+    memory: Memory,
 }
 
 impl SqliteWriter {
@@ -70,7 +70,7 @@ impl SqliteWriter {
             connection,
             retention,
             packer,
-            remembered: Remembered::default(),
+            memory: Memory::new(),
         })
     }
 
@@ -108,15 +108,15 @@ impl SqliteWriter {
                 &transaction,
                 batch,
                 &mut self.packer,
-                &mut self.remembered,
+                &mut self.memory,
                 clamp_time(now),
             )?;
             transaction.commit().map_err(&failed)?;
             Ok(report)
         })();
         if result.is_err() {
-            // Rows remembered in this transaction were rolled back.
-            self.remembered.forget();
+            // What this transaction did was rolled back.
+            self.memory.forget();
         }
         result
     }
@@ -142,8 +142,13 @@ impl SqliteWriter {
 
     fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
         // Dimensions may be among what is deleted.
-        self.remembered.forget();
-        retention::enforce(&mut self.connection, &self.retention, now_unix_nano)
+        self.memory.dimensions.forget();
+        retention::enforce(
+            &mut self.connection,
+            &self.retention,
+            &mut self.memory.sessions,
+            now_unix_nano,
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 -- Tables of the embedded store. Times are ns since the Unix epoch, clamped to 63 bits.
--- What is random by nature (trace ids) is in one small index; everything else is appended or
--- clustered by time, so that the cost of a span does not grow with what is stored.
+-- Nothing is keyed by what is random by nature: trace and session ids are looked up in sorted runs
+-- (id_run), everything else is appended or clustered by time, so that the cost of a span does not
+-- grow with what is stored.
 
 CREATE TABLE project (
     project_id        INTEGER PRIMARY KEY,
@@ -89,7 +90,6 @@ CREATE TABLE trace (
     -- 1 when every span of the trace has a row in span_identity.
     identity_indexed  INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE UNIQUE INDEX trace_identity ON trace (trace_id, project_id);
 CREATE INDEX trace_received ON trace (received_unix_nano);
 CREATE INDEX trace_start ON trace (project_id, start_unix_nano);
 CREATE INDEX trace_failed ON trace (project_id, start_unix_nano) WHERE error_count > 0;
@@ -103,54 +103,64 @@ CREATE TABLE trace_service (
     PRIMARY KEY (project_id, service_name, start_unix_nano, trace_key)
 ) STRICT, WITHOUT ROWID;
 
--- Spans of one trace that were stored together: their messages, compressed, and their keys.
-CREATE TABLE trace_part (
-    part_id            INTEGER PRIMARY KEY,
+-- Spans of one project that were stored together: their columns, and their messages compressed.
+-- Spans of a trace lie side by side, in start order.
+CREATE TABLE block (
+    block_id           INTEGER PRIMARY KEY,
     project_id         INTEGER NOT NULL,
-    trace_key          INTEGER NOT NULL,
-    received_unix_nano INTEGER NOT NULL,
+    width              INTEGER NOT NULL,  -- class of start_max - start_min, see reader/walk.rs
+    start_min          INTEGER NOT NULL,
+    start_max          INTEGER NOT NULL,
     span_count         INTEGER NOT NULL,
-    keys               BLOB NOT NULL,     -- span id (8 bytes) and start (8 bytes, big-endian) per span
+    error_count        INTEGER NOT NULL,
+    columns            BLOB NOT NULL,     -- pulse.storage.v1.BlockColumns
     codec              INTEGER NOT NULL,  -- how content is compressed
     content            BLOB NOT NULL
 ) STRICT;
-CREATE INDEX trace_part_trace ON trace_part (trace_key);
+CREATE INDEX block_start ON block (project_id, width, start_max, start_min, error_count, span_count);
 
--- The span columns, clustered by start.
-CREATE TABLE span (
-    project_id       INTEGER NOT NULL,
-    start_unix_nano  INTEGER NOT NULL,
-    trace_key        INTEGER NOT NULL,
-    span_id          BLOB NOT NULL,
-    parent_span_id   BLOB,
-    name             TEXT NOT NULL,
-    kind             INTEGER NOT NULL,
-    status           INTEGER NOT NULL,
-    status_message   TEXT,
-    duration_ns      INTEGER NOT NULL,
-    time_marks       INTEGER NOT NULL,   -- bits: what is implausible about the times
-    resource_id      INTEGER NOT NULL,
-    scope_id         INTEGER NOT NULL,
-    part_id          INTEGER NOT NULL,
-    operation        TEXT,               -- NULL means other
-    provider         TEXT,
-    request_model    TEXT,
-    response_model   TEXT,
-    session_id       TEXT,
-    user_id          TEXT,
-    error_type       TEXT,
-    http_method      TEXT,
-    http_route       TEXT,
-    http_status_code INTEGER,
-    db_system        TEXT,
-    db_operation     TEXT,
-    rpc_system       TEXT,
-    rpc_service      TEXT,
-    rpc_method       TEXT,
-    PRIMARY KEY (project_id, start_unix_nano, trace_key, span_id)
+-- How many trace parts a block holds; it goes with the last of them.
+CREATE TABLE block_use (
+    block_id   INTEGER PRIMARY KEY,
+    part_count INTEGER NOT NULL
+) STRICT;
+
+-- Where the spans of a trace are: a stretch of a block, and their keys.
+CREATE TABLE trace_part (
+    trace_key          INTEGER NOT NULL,
+    block_id           INTEGER NOT NULL,
+    project_id         INTEGER NOT NULL,
+    received_unix_nano INTEGER NOT NULL,  -- first arrival of its spans
+    first_place        INTEGER NOT NULL,  -- place of its first span in the block
+    keys               BLOB NOT NULL,     -- span id (8 bytes) and start (8 bytes, big-endian) per span
+    sessions           TEXT,              -- JSON array of the sessions its spans name
+    PRIMARY KEY (trace_key, block_id)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX span_failed ON span (project_id, start_unix_nano) WHERE status = 2;
+-- Row keys by id, in three stages: the newest ids one by one; runs of sorted ids, which are merged
+-- into larger ones; a run's entries, some in a row: id (16 bytes), project and key (8 bytes each,
+-- big-endian). Space 0 holds trace ids, space 1 the first 16 bytes of session ids' SHA-256.
+CREATE TABLE id_recent (
+    space      INTEGER NOT NULL,
+    id         BLOB NOT NULL,
+    project_id INTEGER NOT NULL,
+    row_key    INTEGER NOT NULL,
+    PRIMARY KEY (space, id, project_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE id_run (
+    run_id      INTEGER PRIMARY KEY AUTOINCREMENT,
+    space       INTEGER NOT NULL,
+    state       INTEGER NOT NULL,  -- 0 in use, 1 being written, 2 being deleted
+    entry_count INTEGER NOT NULL,
+    row_key_max INTEGER NOT NULL,
+    filter      BLOB NOT NULL      -- Bloom filter of its ids
+) STRICT;
+CREATE TABLE id_run_chunk (
+    run_id  INTEGER NOT NULL,
+    first   BLOB NOT NULL,         -- id and project of its first entry
+    entries BLOB NOT NULL,
+    PRIMARY KEY (run_id, first)
+) STRICT, WITHOUT ROWID;
 
 -- Identity of the spans of long traces; short ones are compared with their parts' keys.
 CREATE TABLE span_identity (
@@ -173,6 +183,7 @@ CREATE TABLE service (
 
 -- Session summaries.
 CREATE TABLE session (
+    session_key     INTEGER PRIMARY KEY AUTOINCREMENT,
     project_id      INTEGER NOT NULL,
     session_id      TEXT NOT NULL,
     user_id         TEXT,
@@ -186,16 +197,15 @@ CREATE TABLE session (
     input_tokens      INTEGER NOT NULL,
     output_tokens     INTEGER NOT NULL,
     cache_read_tokens INTEGER NOT NULL,
-    cost_nano_usd     INTEGER NOT NULL,
-    PRIMARY KEY (project_id, session_id)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX session_end ON session (project_id, end_unix_nano);
+    cost_nano_usd     INTEGER NOT NULL
+) STRICT;
+CREATE INDEX session_end ON session (project_id, end_unix_nano, session_id);
+CREATE INDEX session_received ON session (received_unix_nano);
 
 CREATE TABLE session_trace (
-    project_id INTEGER NOT NULL,
-    session_id TEXT NOT NULL,
-    trace_key  INTEGER NOT NULL,
-    PRIMARY KEY (project_id, session_id, trace_key)
+    session_key INTEGER NOT NULL,
+    trace_key   INTEGER NOT NULL,
+    PRIMARY KEY (session_key, trace_key)
 ) STRICT, WITHOUT ROWID;
 
 -- Sums over time buckets of a minute, an hour and a day; every span counts once in each.

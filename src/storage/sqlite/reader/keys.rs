@@ -1,21 +1,19 @@
-//! The parts of a trace: finding spans by their keys, and unpacking only the parts that hold them.
+//! Finding the spans of a trace by their keys.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Row, params};
 
 use super::failure::read_error;
 use super::pool::Session;
 use super::{corrupt, unsigned};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
-use crate::storage::content::{self, DecodedBlock};
 use crate::storage::query::{StoredResource, StoredScope};
-
-/// Bytes of one span in a part's `keys`: span id, then start (big-endian).
-const KEY_BYTES: usize = 16;
+use crate::storage::sqlite::blocks::KEY_BYTES;
+use crate::storage::sqlite::ids::{self, Space};
 
 /// A span's place in its trace: sorts by (start, span id).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,10 +22,23 @@ pub(super) struct SpanKey {
     pub(super) start: i64,
     /// The span.
     pub(super) span_id: SpanId,
-    /// The part that holds it.
-    pub(super) part_id: i64,
-    /// Its place in the part.
-    pub(super) index: usize,
+    /// The block that holds it.
+    pub(super) block_id: i64,
+    /// Its place in the block.
+    pub(super) place: usize,
+    /// When the first span that came with it was received, ns.
+    pub(super) received_unix_nano: u64,
+}
+
+/// A stretch of a block that holds spans of one trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Part {
+    /// The block.
+    pub(super) block_id: i64,
+    /// Place of the first span.
+    pub(super) first_place: usize,
+    /// Spans.
+    pub(super) spans: usize,
 }
 
 /// Row of a trace by its id.
@@ -36,18 +47,24 @@ pub(super) fn trace_key(
     project: ProjectId,
     trace_id: TraceId,
 ) -> Result<Option<i64>, Error> {
-    session
-        .connection
-        .prepare_cached("SELECT trace_key FROM trace WHERE trace_id = ?1 AND project_id = ?2")
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![trace_id.0, project.0], |row| row.get(0))
-                .optional()
-        })
-        .map_err(read_error("look up a trace"))
+    ids::find(
+        session.connection,
+        Space::Traces,
+        project,
+        &trace_id.0,
+        |key| {
+            session
+                .connection
+                .prepare_cached(
+                    "SELECT 1 FROM trace WHERE trace_key = ?1 AND trace_id = ?2 AND project_id = ?3",
+                )?
+                .exists(params![key, trace_id.0, project.0])
+        },
+    )
+    .map_err(read_error("look up a trace"))
 }
 
-/// Calls `visit` with the key of every span of a trace, part by part.
+/// Calls `visit` with the key of every span of a trace.
 pub(super) fn visit_keys(
     session: &Session<'_>,
     project: ProjectId,
@@ -58,7 +75,8 @@ pub(super) fn visit_keys(
     let mut statement = session
         .connection
         .prepare_cached(
-            "SELECT part_id, keys FROM trace_part WHERE trace_key = ?1 AND project_id = ?2",
+            "SELECT block_id, first_place, received_unix_nano, keys FROM trace_part
+             WHERE trace_key = ?1 AND project_id = ?2",
         )
         .map_err(&read)?;
     let mut rows = statement
@@ -66,15 +84,18 @@ pub(super) fn visit_keys(
         .map_err(&read)?;
     while let Some(row) = rows.next().map_err(&read)? {
         session.check()?;
-        let part_id = row.get(0).map_err(&read)?;
-        let keys = blob(row, 1).map_err(&read)?;
+        let block_id = row.get(0).map_err(&read)?;
+        let first_place = place(row, 1).map_err(&read)?;
+        let received_unix_nano = unsigned(row.get(2).map_err(&read)?);
+        let keys = blob(row, 3).map_err(&read)?;
         for (index, key) in keys.chunks_exact(KEY_BYTES).enumerate() {
             let (span_id, start) = split_key(key).ok_or_else(|| corrupt("keys of a part"))?;
             visit(SpanKey {
                 start,
                 span_id,
-                part_id,
-                index,
+                block_id,
+                place: first_place.saturating_add(index),
+                received_unix_nano,
             });
         }
     }
@@ -123,68 +144,27 @@ impl<K: Ord> SmallestKeys<K> {
     }
 }
 
-/// A part with its messages.
-#[derive(Debug)]
-pub(super) struct Part {
-    /// When its spans were received, ns.
-    pub(super) received_unix_nano: u64,
-    /// Its spans, in the order of `keys`.
-    pub(super) spans: DecodedBlock,
-    keys: Vec<u8>,
-}
-
-impl Part {
-    /// Ids of its spans.
-    pub(super) fn span_ids(&self) -> impl Iterator<Item = SpanId> {
-        self.keys
-            .chunks_exact(KEY_BYTES)
-            .filter_map(|key| split_key(key).map(|(span_id, _)| span_id))
-    }
-}
-
-/// Reads and unpacks a part.
-pub(super) fn load_part(
-    session: &Session<'_>,
-    project: ProjectId,
-    part_id: i64,
-) -> Result<Part, Error> {
-    session.check()?;
-    let read = read_error("read a part");
-    let mut statement = session
-        .connection
-        .prepare_cached(
-            "SELECT received_unix_nano, keys, codec, content FROM trace_part \
-             WHERE part_id = ?1 AND project_id = ?2",
-        )
-        .map_err(&read)?;
-    let mut rows = statement
-        .query(params![part_id, project.0])
-        .map_err(&read)?;
-    let row = rows.next().map_err(&read)?;
-    let row = row.ok_or_else(|| corrupt(format!("part {part_id} is missing")))?;
-    let codec = row.get(2).map_err(&read)?;
-    let content = blob(row, 3).map_err(&read)?;
-    let spans = content::decode(codec, content)
-        .map_err(|source| corrupt(format!("part {part_id}: {source}")))?;
-    Ok(Part {
-        received_unix_nano: unsigned(row.get(0).map_err(&read)?),
-        keys: row.get(1).map_err(&read)?,
-        spans,
-    })
-}
-
-/// Part ids of a trace.
-pub(super) fn part_ids(
+/// The parts of a trace.
+pub(super) fn parts(
     session: &Session<'_>,
     project: ProjectId,
     trace_key: i64,
-) -> Result<Vec<i64>, Error> {
+) -> Result<Vec<Part>, Error> {
     session
         .connection
-        .prepare_cached("SELECT part_id FROM trace_part WHERE trace_key = ?1 AND project_id = ?2")
+        .prepare_cached(
+            "SELECT block_id, first_place, length(keys) FROM trace_part
+             WHERE trace_key = ?1 AND project_id = ?2",
+        )
         .and_then(|mut statement| {
             statement
-                .query_map(params![trace_key, project.0], |row| row.get(0))?
+                .query_map(params![trace_key, project.0], |row| {
+                    Ok(Part {
+                        block_id: row.get(0)?,
+                        first_place: place(row, 1)?,
+                        spans: place(row, 2)? / KEY_BYTES,
+                    })
+                })?
                 .collect()
         })
         .map_err(read_error("list the parts of a trace"))
@@ -262,6 +242,12 @@ impl<'s> Origins<'s> {
             }
         }
     }
+}
+
+/// A place or a length.
+fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
+    let place: i64 = row.get(column)?;
+    Ok(usize::try_from(place).unwrap_or(usize::MAX))
 }
 
 /// A blob column without a copy.

@@ -8,8 +8,10 @@ use crate::storage::{Cursor, TimeRange};
 
 /// Work a list may do for one page, in rows looked at.
 const ROWS_MAX: u32 = 20_000;
-/// Unpacking a part to look into its messages costs as much as looking at this many rows.
-const ROWS_PER_PART: u32 = 10;
+/// Unpacking a block to look into its messages costs as much as looking at this many rows.
+const ROWS_PER_BLOCK: u32 = 100;
+/// Spans of a block whose columns cost as much to look at as one row.
+const SPANS_PER_ROW: i64 = 4;
 
 /// How much work is left for one page, in rows and in time.
 #[derive(Debug)]
@@ -42,9 +44,15 @@ impl Budget {
         allowed
     }
 
-    /// Accounts for a part that was unpacked.
-    pub(super) fn spend_part(&mut self) {
-        self.rows = self.rows.saturating_sub(ROWS_PER_PART);
+    /// Accounts for a block that was unpacked.
+    pub(super) fn spend_block(&mut self) {
+        self.rows = self.rows.saturating_sub(ROWS_PER_BLOCK);
+    }
+
+    /// Accounts for spans whose columns were looked at.
+    pub(super) fn spend_spans(&mut self, spans: i64) {
+        let rows = u32::try_from(spans / SPANS_PER_ROW).unwrap_or(u32::MAX);
+        self.rows = self.rows.saturating_sub(rows);
     }
 }
 
@@ -92,7 +100,7 @@ pub(super) fn stretches(range: &TimeRange, after: Option<&Cursor>) -> Vec<Stretc
 }
 
 /// The last time before an end, in the stored form; `None` when there is none.
-fn last_included(end: Option<u64>) -> Option<i64> {
+pub(super) fn last_included(end: Option<u64>) -> Option<i64> {
     match end {
         None => Some(i64::MAX),
         Some(end) => end.checked_sub(1).map(signed),

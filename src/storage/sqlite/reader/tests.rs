@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::traces::Driver;
-use super::{lists, pool, spans, traces};
+use super::{blocks, lists, pool, traces, walk};
 use crate::model::ProjectId;
 use crate::storage::query::AttributeEquals;
 use crate::storage::sqlite::Config;
@@ -273,9 +273,10 @@ async fn a_page_that_uses_up_its_budget_says_where_to_go_on() {
             "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 21000)
              INSERT INTO trace (project_id, trace_id, received_unix_nano, start_unix_nano,
                 end_unix_nano, span_count, error_count, genai_span_count, head_has_parent,
-                head_start, head_span_id, head_name, head_service, services, models)
+                head_start, head_span_id, head_name, head_service, services, models,
+                llm_call_count, input_tokens, output_tokens, cache_read_tokens, cost_nano_usd)
              SELECT 1, CAST(printf('%016d', i) AS BLOB), 0, i, i, 0, 0, 0, 0, i, x'0000000000000001',
-                'frequent', 'api', '[]', '[]' FROM n",
+                'frequent', 'api', '[]', '[]', 0, 0, 0, 0, 0 FROM n",
         )
         .unwrap();
     let filter = traces_with(|f| f.name = named("rare"));
@@ -544,26 +545,21 @@ fn no_list_sorts_or_scans_a_table() {
             "(project_id=? AND service_name=? AND start_unix_nano>? AND start_unix_nano<?)",
         ),
         (traces::ONE, "INTEGER PRIMARY KEY (rowid=?)"),
-        (
-            traces::SESSION_TRACES,
-            "PRIMARY KEY (project_id=? AND session_id=?)",
-        ),
+        (traces::SESSION_TRACES, "PRIMARY KEY (session_key=?)"),
         (
             traces::HAS_SERVICE,
             "PRIMARY KEY (project_id=? AND service_name=? AND start_unix_nano=? AND trace_key=?)",
         ),
         (
             traces::HAS_SESSION,
-            "PRIMARY KEY (project_id=? AND session_id=? AND trace_key=?)",
+            "PRIMARY KEY (session_key=? AND trace_key=?)",
         ),
         (
-            spans::TIE,
-            "PRIMARY KEY (project_id=? AND start_unix_nano=? AND (trace_key,span_id)<(?,?))",
+            walk::HEADERS,
+            "COVERING INDEX block_start (project_id=? AND width=? AND start_max>? AND start_max<?)",
         ),
-        (
-            spans::BETWEEN,
-            "PRIMARY KEY (project_id=? AND start_unix_nano>? AND start_unix_nano<?)",
-        ),
+        (blocks::COLUMNS, "INTEGER PRIMARY KEY (rowid=?)"),
+        (blocks::MESSAGES, "INTEGER PRIMARY KEY (rowid=?)"),
         (lists::SERVICES, "PRIMARY KEY (project_id=? AND name>?)"),
         (
             lists::SESSIONS_TIE,

@@ -1,13 +1,12 @@
 //! One trace with a page of its spans, and one span.
 
-use std::collections::HashMap;
-
 use rusqlite::{OptionalExtension as _, params};
 
+use super::blocks::Blocks;
 use super::failure::read_error;
 use super::keys::{self, Origins, SmallestKeys, SpanKey};
 use super::pool::Session;
-use super::{corrupt, signed, spans, traces, unsigned};
+use super::{corrupt, signed, traces, unsigned};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::{Cursor, Error, PageRequest, StoredSpan, StoredTrace};
 
@@ -48,7 +47,7 @@ pub(super) fn load(
     })?;
     let keys = smallest.into_sorted();
     let wanted = keys.get(..limit.min(keys.len())).unwrap_or(&keys);
-    let spans = Loader::new(session, project, (trace_key, trace_id)).load(wanted)?;
+    let spans = Loader::new(session, project).load(wanted)?;
     let last = spans
         .len()
         .checked_sub(1)
@@ -77,103 +76,56 @@ pub(super) fn load_span(
             found = Some(key);
         }
     })?;
-    let mut loader = Loader::new(session, project, (trace_key, trace_id));
+    let mut loader = Loader::new(session, project);
     Ok(loader.load(found.as_slice())?.pop())
 }
 
-/// Loads spans whose keys are known, each part once.
+/// Loads spans whose keys are known.
 struct Loader<'s> {
-    session: &'s Session<'s>,
-    project: ProjectId,
-    trace: (i64, TraceId),
     origins: Origins<'s>,
+    blocks: Blocks<'s>,
 }
 
 impl<'s> Loader<'s> {
-    fn new(session: &'s Session<'s>, project: ProjectId, trace: (i64, TraceId)) -> Self {
+    fn new(session: &'s Session<'s>, project: ProjectId) -> Self {
         Self {
-            session,
-            project,
-            trace,
             origins: Origins::new(session, project),
+            blocks: Blocks::new(session, project),
         }
     }
 
     /// Loads spans in the order of the keys; fewer when the page's bytes are used up.
     fn load(&mut self, keys: &[SpanKey]) -> Result<Vec<StoredSpan>, Error> {
-        let mut wanted: HashMap<i64, HashMap<usize, usize>> = HashMap::new();
-        for (place, key) in keys.iter().enumerate() {
-            wanted
-                .entry(key.part_id)
-                .or_default()
-                .insert(key.index, place);
-        }
-        let mut loaded: Vec<Option<StoredSpan>> = Vec::new();
-        loaded.resize_with(keys.len(), || None);
+        let mut loaded = Vec::with_capacity(keys.len());
         let mut bytes = 0;
-        for (place, key) in keys.iter().enumerate() {
-            let missing = loaded.get(place).is_some_and(Option::is_none);
-            if bytes > PAGE_BYTES_MAX && missing {
+        for key in keys {
+            let span = self.load_one(key)?;
+            bytes += span.message.len() + span.resource.message.len() + span.scope.message.len();
+            if bytes > PAGE_BYTES_MAX && !loaded.is_empty() {
                 break;
             }
-            if let Some(places) = wanted.remove(&key.part_id) {
-                bytes += self.load_part(key.part_id, keys, &places, &mut loaded)?;
-            }
+            loaded.push(span);
         }
-        Ok(cut(loaded))
+        Ok(loaded)
     }
 
-    /// Loads the wanted spans of a part; answers their bytes.
-    fn load_part(
-        &mut self,
-        part_id: i64,
-        keys: &[SpanKey],
-        places: &HashMap<usize, usize>,
-        loaded: &mut [Option<StoredSpan>],
-    ) -> Result<usize, Error> {
-        let part = keys::load_part(self.session, self.project, part_id)?;
-        let mut bytes = 0;
-        for (index, span) in part.spans.spans().enumerate() {
-            let Some(place) = places.get(&index) else {
-                continue;
-            };
-            let (Some(key), Some(slot)) = (keys.get(*place), loaded.get_mut(*place)) else {
-                continue;
-            };
-            let resource = self.origins.resource(span.resource_id)?;
-            let scope = self.origins.scope(span.scope_id)?;
-            let summary = spans::load_summary(
-                self.session,
-                self.project,
-                self.trace,
-                key,
-                &resource.service_name,
-            )?;
-            bytes += span.message.len() + resource.message.len() + scope.message.len();
-            *slot = Some(StoredSpan {
-                summary,
-                resource,
-                scope,
-                message: span.message.to_vec(),
-                received_unix_nano: part.received_unix_nano,
-            });
+    fn load_one(&mut self, key: &SpanKey) -> Result<StoredSpan, Error> {
+        let damaged = || corrupt(format!("block {} lacks span {}", key.block_id, key.span_id));
+        let columns = self.blocks.columns(key.block_id)?;
+        let summary = columns.summary(key.place).ok_or_else(damaged)?;
+        if summary.span_id != key.span_id {
+            return Err(damaged());
         }
-        Ok(bytes)
+        let (messages, _) = self.blocks.messages(key.block_id)?;
+        let span = messages.span(key.place).ok_or_else(damaged)?;
+        Ok(StoredSpan {
+            summary,
+            resource: self.origins.resource(span.resource_id)?,
+            scope: self.origins.scope(span.scope_id)?,
+            message: span.message.to_vec(),
+            received_unix_nano: key.received_unix_nano,
+        })
     }
-}
-
-/// The spans up to the first that was not loaded, and up to the page's bytes.
-fn cut(loaded: Vec<Option<StoredSpan>>) -> Vec<StoredSpan> {
-    let mut bytes = 0;
-    let mut spans = Vec::with_capacity(loaded.len());
-    for span in loaded.into_iter().map_while(|span| span) {
-        bytes += span.message.len() + span.resource.message.len() + span.scope.message.len();
-        if bytes > PAGE_BYTES_MAX && !spans.is_empty() {
-            break;
-        }
-        spans.push(span);
-    }
-    spans
 }
 
 fn cursor(key: &SpanKey) -> Cursor {

@@ -4,9 +4,10 @@
 //! or all by start. A session's traces are few as a rule: they are sorted by start, unless there
 //! are so many that walking by start is better. Everything else is tested row by row.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use rusqlite::{Row, params};
 
 use super::attributes::AttributeTest;
+use super::blocks::Blocks;
 use super::failure::read_error;
 use super::keys::{self, Origins, id_bytes};
 use super::pool::Session;
@@ -15,6 +16,8 @@ use super::{corrupt, unsigned};
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::FirstError;
+use crate::storage::sqlite::ids::{self, Space};
+use crate::storage::sqlite::sessions;
 use crate::storage::{Cursor, Error, Page, PageRequest, StatusFilter, TraceFilter, TraceSummary};
 
 /// A statement over `trace`, its columns in the order [`summary`] reads them.
@@ -99,14 +102,13 @@ impl Driver {
 /// Rows of a session's traces with their starts; sorted by us.
 pub(super) const SESSION_TRACES: &str = "SELECT trace.start_unix_nano, trace.trace_key FROM session_trace \
      CROSS JOIN trace USING (trace_key) \
-     WHERE session_trace.project_id = ?1 AND session_trace.session_id = ?2 \
-     AND trace.project_id = ?1";
+     WHERE session_trace.session_key = ?2 AND trace.project_id = ?1";
 /// Whether a service takes part in a trace: its list in the summary is capped.
 pub(super) const HAS_SERVICE: &str = "SELECT 1 FROM trace_service \
      WHERE project_id = ?1 AND service_name = ?2 AND start_unix_nano = ?3 AND trace_key = ?4";
 /// Whether a trace has a span of a session.
-pub(super) const HAS_SESSION: &str = "SELECT 1 FROM session_trace \
-     WHERE project_id = ?1 AND session_id = ?2 AND trace_key = ?3";
+pub(super) const HAS_SESSION: &str =
+    "SELECT 1 FROM session_trace WHERE session_key = ?1 AND trace_key = ?2";
 
 /// Answers the trace list.
 pub(super) fn list(
@@ -119,9 +121,11 @@ pub(super) fn list(
         session,
         project,
         filter,
+        session_key: None,
         limit: page.limit.max(1),
         attributes: AttributeTest::new(&filter.attributes),
         origins: Origins::new(session, project),
+        blocks: Blocks::new(session, project),
         budget: Budget::new(session),
         last: None,
         page: Page {
@@ -131,31 +135,42 @@ pub(super) fn list(
     };
     let stretches = stretches(&filter.range, page.after.as_ref());
     match filter.session_id.as_deref() {
-        Some(id) => match session_size(session, project, id)? {
-            None => {}
-            Some(traces) if traces <= SESSION_TRACES_MAX => scan.walk_session(id, &stretches)?,
-            Some(_) => scan.walk_index(&stretches)?,
-        },
+        Some(id) => {
+            let Some((key, traces)) = find_session(session, project, id)? else {
+                return Ok(scan.page);
+            };
+            scan.session_key = Some(key);
+            if traces <= SESSION_TRACES_MAX {
+                scan.walk_session(key, &stretches)?;
+            } else {
+                scan.walk_index(&stretches)?;
+            }
+        }
         None => scan.walk_index(&stretches)?,
     }
     Ok(scan.page)
 }
 
-/// Traces of a session; `None` when there is no such session.
-fn session_size(
+/// Row of a session, and how many traces it has.
+fn find_session(
     session: &Session<'_>,
     project: ProjectId,
     session_id: &str,
-) -> Result<Option<i64>, Error> {
-    session
-        .connection
-        .prepare_cached("SELECT trace_count FROM session WHERE project_id = ?1 AND session_id = ?2")
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![project.0, session_id], |row| row.get(0))
-                .optional()
-        })
-        .map_err(read_error("look up a session"))
+) -> Result<Option<(i64, i64)>, Error> {
+    let read = read_error("look up a session");
+    let connection = session.connection;
+    let id = sessions::digest(session_id);
+    let key = ids::find(connection, Space::Sessions, project, &id, |key| {
+        sessions::is_of(connection, key, project, session_id)
+    });
+    let Some(key) = key.map_err(&read)? else {
+        return Ok(None);
+    };
+    let traces = connection
+        .prepare_cached("SELECT trace_count FROM session WHERE session_key = ?1")
+        .and_then(|mut statement| statement.query_row([key], |row| row.get(0)))
+        .map_err(&read)?;
+    Ok(Some((key, traces)))
 }
 
 /// A page being filled.
@@ -163,9 +178,12 @@ struct Scan<'s, 'f> {
     session: &'s Session<'s>,
     project: ProjectId,
     filter: &'f TraceFilter,
+    /// Row of the wanted session.
+    session_key: Option<i64>,
     limit: usize,
     attributes: Option<AttributeTest<'f>>,
     origins: Origins<'s>,
+    blocks: Blocks<'s>,
     budget: Budget,
     /// The last trace looked at.
     last: Option<Cursor>,
@@ -206,7 +224,7 @@ impl Scan<'_, '_> {
         Ok(())
     }
 
-    fn walk_session(&mut self, session_id: &str, stretches: &[Stretch]) -> Result<(), Error> {
+    fn walk_session(&mut self, session_key: i64, stretches: &[Stretch]) -> Result<(), Error> {
         let read = read_error(CONTEXT);
         let mut traces: Vec<(i64, i64)> = self
             .session
@@ -214,7 +232,7 @@ impl Scan<'_, '_> {
             .prepare_cached(SESSION_TRACES)
             .and_then(|mut statement| {
                 statement
-                    .query_map(params![self.project.0, session_id], |row| {
+                    .query_map(params![self.project.0, session_key], |row| {
                         Ok((row.get(0)?, row.get(1)?))
                     })?
                     .collect()
@@ -293,9 +311,9 @@ impl Scan<'_, '_> {
                 return Ok(false);
             }
         }
-        if let Some(session_id) = &self.filter.session_id {
+        if let Some(session_key) = self.session_key {
             let mut statement = connection.prepare_cached(HAS_SESSION)?;
-            if !statement.exists(params![self.project.0, session_id, trace_key])? {
+            if !statement.exists(params![session_key, trace_key])? {
                 return Ok(false);
             }
         }
@@ -306,10 +324,12 @@ impl Scan<'_, '_> {
         let Some(test) = &mut self.attributes else {
             return Ok(true);
         };
-        for part_id in keys::part_ids(self.session, self.project, trace_key)? {
-            let part = keys::load_part(self.session, self.project, part_id)?;
-            self.budget.spend_part();
-            for span in part.spans.spans() {
+        for part in keys::parts(self.session, self.project, trace_key)? {
+            let (messages, unpacked) = self.blocks.messages(part.block_id)?;
+            if unpacked {
+                self.budget.spend_block();
+            }
+            for span in messages.spans().skip(part.first_place).take(part.spans) {
                 if test.matches(span, &mut self.origins)? {
                     return Ok(true);
                 }

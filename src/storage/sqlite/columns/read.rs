@@ -1,0 +1,194 @@
+//! Reading the columns of a block.
+
+use std::borrow::Cow;
+
+use prost::Message as _;
+
+use super::names::{Int, Text};
+use crate::model::genai::{Cost, CostSource, GenAi, Usage};
+use crate::model::span::{Kind, Status, TimeMarks};
+use crate::model::{SpanId, TraceId};
+use crate::storage::SpanSummary;
+use crate::storage::content::proto::{BlockColumns, IntColumn, TextColumn};
+
+/// The columns of the spans of a block.
+#[derive(Debug)]
+pub(in crate::storage::sqlite) struct Columns {
+    block: BlockColumns,
+    /// First place of each trace's spans, in order.
+    trace_firsts: Vec<usize>,
+}
+
+impl Columns {
+    /// Reads encoded columns.
+    ///
+    /// # Errors
+    /// When they are damaged.
+    pub(in crate::storage::sqlite) fn decode(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
+        let block = BlockColumns::decode(bytes)?;
+        let mut next = 0_usize;
+        let trace_firsts = block
+            .trace_spans
+            .iter()
+            .map(|spans| {
+                let first = next;
+                next = next.saturating_add(*spans as usize);
+                first
+            })
+            .collect();
+        Ok(Self {
+            block,
+            trace_firsts,
+        })
+    }
+
+    /// Spans in the block.
+    pub(in crate::storage::sqlite) fn len(&self) -> usize {
+        self.block.starts.len()
+    }
+
+    /// Start of a span, ns since the Unix epoch.
+    pub(in crate::storage::sqlite) fn start(&self, place: usize) -> i64 {
+        let offset = self.block.starts.get(place).copied().unwrap_or(0);
+        self.block.start_min.saturating_add_unsigned(offset)
+    }
+
+    /// Duration of a span, ns.
+    pub(in crate::storage::sqlite) fn duration_ns(&self, place: usize) -> u64 {
+        self.block.durations_ns.get(place).copied().unwrap_or(0)
+    }
+
+    /// Whether a span failed.
+    pub(in crate::storage::sqlite) fn failed(&self, place: usize) -> bool {
+        self.status(place) == Status::Error
+    }
+
+    /// Name of a span.
+    pub(in crate::storage::sqlite) fn name(&self, place: usize) -> &str {
+        self.text(Text::Name, place).unwrap_or_default()
+    }
+
+    /// Service of a span.
+    pub(in crate::storage::sqlite) fn service(&self, place: usize) -> &str {
+        let resource = self.block.resources.get(place).copied().unwrap_or(u32::MAX);
+        let services = &self.block.resource_services;
+        let service = services.get(resource as usize).copied().unwrap_or(0);
+        self.text_at(service)
+    }
+
+    /// Whether any span is of a service.
+    pub(in crate::storage::sqlite) fn has_service(&self, service: &str) -> bool {
+        let mut services = self.block.resource_services.iter();
+        services.any(|place| self.text_at(*place) == service)
+    }
+
+    /// Everything about a span; `None` when there is none at this place.
+    pub(in crate::storage::sqlite) fn summary(&self, place: usize) -> Option<SpanSummary> {
+        let block = &self.block;
+        let owned = |column| self.text(column, place).map(str::to_owned);
+        let start = self.start(place);
+        Some(SpanSummary {
+            trace_id: self.trace_id(place)?,
+            span_id: SpanId(id_at(&block.span_ids, place)?),
+            parent_span_id: SpanId::from_bytes(&id_at::<8>(&block.parent_span_ids, place)?),
+            name: self.name(place).to_owned(),
+            kind: Kind::from_wire(i32::from(*block.kinds.get(place)?)),
+            status: self.status(place),
+            status_message: owned(Text::StatusMessage).unwrap_or_default(),
+            service_name: self.service(place).to_owned(),
+            start_unix_nano: u64::try_from(start).unwrap_or(0),
+            duration_ns: self.duration_ns(place),
+            time_marks: TimeMarks(*block.time_marks.get(place)?),
+            operation: owned(Text::Operation).unwrap_or_else(|| "other".to_owned()),
+            genai: self.genai(place),
+            provider: owned(Text::Provider),
+            request_model: owned(Text::RequestModel),
+            response_model: owned(Text::ResponseModel),
+            session_id: owned(Text::Session),
+            user_id: owned(Text::User),
+            error_type: owned(Text::ErrorType),
+            http_method: owned(Text::HttpMethod),
+            http_route: owned(Text::HttpRoute),
+            http_status_code: self.int(Int::HttpStatus, place),
+            db_system: owned(Text::DbSystem),
+            db_operation: owned(Text::DbOperation),
+            rpc_system: owned(Text::RpcSystem),
+            rpc_service: owned(Text::RpcService),
+            rpc_method: owned(Text::RpcMethod),
+        })
+    }
+
+    fn trace_id(&self, place: usize) -> Option<TraceId> {
+        let trace = self.trace_firsts.partition_point(|first| *first <= place);
+        let trace = trace.checked_sub(1)?;
+        Some(TraceId(id_at(&self.block.trace_ids, trace)?))
+    }
+
+    fn genai(&self, place: usize) -> Option<Box<GenAi<'static>>> {
+        let is_model_call = self.int(Int::IsModelCall, place)? != 0;
+        let owned = |column| {
+            self.text(column, place)
+                .map(|text| Cow::Owned(text.to_owned()))
+        };
+        let int = |column| self.int(column, place);
+        Some(Box::new(GenAi {
+            dialect: owned(Text::Dialect),
+            response_id: owned(Text::ResponseId),
+            finish_reason: owned(Text::FinishReason),
+            streaming: int(Int::Streaming).map(|streaming| streaming != 0),
+            time_to_first_token_ns: int(Int::TimeToFirstToken),
+            agent_name: owned(Text::AgentName),
+            agent_id: owned(Text::AgentId),
+            tool_name: owned(Text::ToolName),
+            tool_call_id: owned(Text::ToolCallId),
+            usage: Usage {
+                input: int(Int::Input),
+                output: int(Int::Output),
+                cache_read: int(Int::CacheRead),
+                cache_write: int(Int::CacheWrite),
+                reasoning: int(Int::Reasoning),
+                audio_in: int(Int::AudioIn),
+                audio_out: int(Int::AudioOut),
+            },
+            cost: Cost {
+                input: int(Int::CostInput),
+                output: int(Int::CostOutput),
+                total: int(Int::CostTotal),
+                source: int(Int::CostSource).and_then(CostSource::from_number),
+                price_version: owned(Text::PriceVersion),
+            },
+            is_model_call,
+        }))
+    }
+
+    fn status(&self, place: usize) -> Status {
+        let status = self.block.statuses.get(place).copied().unwrap_or(0);
+        Status::from_wire(i32::from(status))
+    }
+
+    fn text(&self, column: Text, place: usize) -> Option<&str> {
+        let of_column = |found: &&TextColumn| found.column == column as u32;
+        let column = self.block.text_columns.iter().find(of_column)?;
+        let text = *column.values.get(place)?;
+        (text != 0).then(|| self.text_at(text))
+    }
+
+    fn text_at(&self, text: u32) -> &str {
+        let text = self.block.texts.get(text as usize);
+        text.map_or("", String::as_str)
+    }
+
+    fn int(&self, column: Int, place: usize) -> Option<i64> {
+        let of_column = |found: &&IntColumn| found.column == column as u32;
+        let column = self.block.int_columns.iter().find(of_column)?;
+        let at = u32::try_from(place).ok()?;
+        let index = column.places.binary_search(&at).ok()?;
+        column.values.get(index).copied()
+    }
+}
+
+fn id_at<const N: usize>(ids: &[u8], place: usize) -> Option<[u8; N]> {
+    let start = place.checked_mul(N)?;
+    let id = ids.get(start..)?.first_chunk::<N>()?;
+    Some(*id)
+}
