@@ -5,6 +5,7 @@
 //! routes of `routes`. Each handler reads its `params`, asks the [`SpanReader`] for the
 //! project of its `caller`, and `render`s the answer. What goes wrong is a `problem`.
 
+mod analytics;
 mod caller;
 mod cursor;
 mod envelope;
@@ -109,16 +110,22 @@ struct Shared {
     reader: Arc<dyn SpanReader>,
     config: Config,
     metrics: Metrics,
-    cursors: Cursors,
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
     trace_permits: Semaphore,
 }
 
+impl Shared {
+    /// Seals and opens cursors with the store's key, which a store that was not reached yet may
+    /// not know yet.
+    fn cursors(&self) -> Cursors {
+        Cursors::new(self.reader.cursor_key())
+    }
+}
+
 /// Builds the API. Listening, TLS, cross-origin rules and connection limits are the caller's.
 pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
-        cursors: Cursors::new(state.reader.cursor_key()),
         reader: state.reader,
         config: state.config,
         metrics: state.metrics,
@@ -162,7 +169,7 @@ where
     J: From<T> + Serialize,
 {
     let next = page.next.as_ref();
-    let next_cursor = next.map(|cursor| shared.cursors.seal(binding, cursor));
+    let next_cursor = next.map(|cursor| shared.cursors().seal(binding, cursor));
     let items = page.items.into_iter().map(J::from).collect();
     Json(render::List::<J> { items, next_cursor }).into_response()
 }

@@ -13,9 +13,11 @@
 //!
 //! This module and its parts are the only place with SQL.
 
+pub mod attributes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
+pub mod postgres;
 pub mod query;
 pub mod rollup;
 pub mod session;
@@ -25,6 +27,7 @@ pub mod write;
 
 use std::path::PathBuf;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +49,8 @@ pub struct Config {
     pub kind: Kind,
     /// The embedded store.
     pub sqlite: sqlite::Config,
+    /// The Postgres store.
+    pub postgres: postgres::Config,
     /// What is deleted, and when.
     pub retention: RetentionConfig,
 }
@@ -57,6 +62,8 @@ pub enum Kind {
     /// The embedded store: one file in the data directory.
     #[default]
     Sqlite,
+    /// A Postgres database, which any number of collectors may share.
+    Postgres,
 }
 
 /// `storage.retention`.
@@ -120,8 +127,24 @@ pub enum Error {
         /// Newest version this program knows.
         known: u32,
     },
-    /// The store's file holds tables, but not ours.
-    #[error("the file belongs to another program")]
+    /// The store has an older schema, and migrating it is not this process's business.
+    #[error(
+        "the store has schema version {found}, this program needs {known}; run pulse-collector migrate"
+    )]
+    OlderSchema {
+        /// Version in the store.
+        found: u32,
+        /// Version this program needs.
+        known: u32,
+    },
+    /// The server can't hold a store.
+    #[error("the database can't be used: {reason}")]
+    Unsuitable {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store holds tables, but not ours.
+    #[error("the store belongs to another program")]
     Foreign,
     /// A migration in the store is not the one this program ships.
     #[error("migration {version} in the store differs from the one this program ships")]
@@ -234,8 +257,16 @@ pub trait SpanReader: Send + Sync {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<query::DeadLetter>, Error>>;
 
-    /// Key that signs page cursors; the same for the life of the store.
+    /// Key that signs page cursors; the same for the life of the store, once any call was answered.
     fn cursor_key(&self) -> [u8; 32];
+
+    /// Makes the key known to a process that has not asked the store for anything yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the store can't be reached.
+    fn load_cursor_key(&self) -> BoxFuture<'_, Result<(), Error>> {
+        std::future::ready(Ok(())).boxed()
+    }
 
     /// Bytes the store holds on disk and spans stored, for metrics.
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>>;

@@ -67,6 +67,9 @@ impl FromRequestParts<Arc<Shared>> for Params {
             let detail = format!("a query has at most {PARAMETERS_MAX} parameters");
             return Err(Problem::new(Code::QueryTooLong, detail));
         }
+        if pairs.iter().any(|(name, _)| name == "cursor") {
+            state.reader.load_cursor_key().await?;
+        }
         Ok(Self::new(pairs, known, caller, parts.uri.path()))
     }
 }
@@ -239,6 +242,38 @@ impl Params {
         })
     }
 
+    /// Several of a few words, separated by commas, each at most once; `None` when not given.
+    pub(super) fn choices<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Option<Vec<T>> {
+        self.parsed(name, |text| {
+            let mut seen = Vec::new();
+            let chosen = text.split(',').map(|given| {
+                let given = given.trim();
+                if seen.contains(&given) {
+                    return Err(format!("{} is given more than once", value::shorten(given)));
+                }
+                seen.push(given);
+                let found = words.iter().find(|(word, _)| *word == given);
+                found.map(|(_, value)| *value).ok_or_else(|| {
+                    let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
+                    format!("expected {}, separated by commas", words.join(" or "))
+                })
+            });
+            chosen.collect()
+        })
+    }
+
+    /// `step`, in whole minutes.
+    pub(super) fn step(&mut self) -> Option<u32> {
+        self.parsed("step", value::whole_minutes)
+    }
+
+    /// `limit`.
+    pub(super) fn limit(&mut self, default: u32, max: u32) -> usize {
+        let limit = self.parsed("limit", |text| value::limit(text, max));
+        let limit = limit.unwrap_or(default.min(max));
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    }
+
     /// `limit` and `cursor`, and the end of all checks.
     pub(super) fn finish_page(
         mut self,
@@ -246,23 +281,18 @@ impl Params {
         limit_default: u32,
         limit_max: u32,
     ) -> Result<(PageRequest, Binding), Problem> {
-        let limit = self.parsed("limit", |text| value::limit(text, limit_max));
-        let limit = limit.unwrap_or(limit_default.min(limit_max));
+        let limit = self.limit(limit_default, limit_max);
         let cursor = self.text("cursor");
         let binding = self.binding;
         self.finish()?;
         let after = match cursor {
             None => None,
             Some(text) => {
-                let opened = shared.cursors.open(&binding, &text);
+                let opened = shared.cursors().open(&binding, &text);
                 Some(opened.ok_or_else(invalid_cursor)?)
             }
         };
-        let page = PageRequest {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
-            after,
-        };
-        Ok((page, binding))
+        Ok((PageRequest { limit, after }, binding))
     }
 
     /// Answers everything that was wrong.
@@ -357,6 +387,22 @@ mod tests {
     fn attribute_filters_are_unknown_where_they_are_not_served() {
         let params = params(&[("attr.k", "1")], &["limit"]);
         assert_eq!(wrong(params), [pair("attr.k", "unknown parameter")]);
+    }
+
+    #[test]
+    fn lists_of_words_are_read_and_each_word_counts_once() {
+        let words = [("red", 1), ("green", 2)];
+        let chosen = |text: &str| {
+            let mut params = params(&[("colours", text)], &["colours"]);
+            let chosen = params.choices("colours", &words);
+            (chosen, wrong(params))
+        };
+        assert_eq!(chosen("green, red"), (Some(vec![2, 1]), vec![]));
+        let expected = pair("colours", "expected red or green, separated by commas");
+        assert_eq!(chosen("green,,red"), (None, vec![expected.clone()]));
+        assert_eq!(chosen("blue"), (None, vec![expected]));
+        let twice = pair("colours", "red is given more than once");
+        assert_eq!(chosen("red,red"), (None, vec![twice]));
     }
 
     #[test]

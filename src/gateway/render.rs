@@ -5,7 +5,9 @@
 //! the Unix epoch under `<field>_unix_nano`, because a JSON number loses ns in most clients.
 //! Durations are numbers in ns.
 
+mod analytics;
 mod detail;
+mod genai;
 mod otlp;
 mod value;
 
@@ -15,6 +17,7 @@ use crate::model::{SpanId, TraceId};
 use crate::storage::query::{self, DeadLetter};
 use crate::storage::{Error, ServiceSummary, SessionSummary};
 
+pub(super) use analytics::{Measure, Sums, dimension_name};
 pub(super) use detail::{SpanDetail, write_trace};
 pub(super) use otlp::write_otlp;
 
@@ -51,6 +54,7 @@ pub(super) struct TraceSummary {
     span_count: u64,
     error_count: u64,
     genai_span_count: u64,
+    totals: genai::Totals,
     services: Vec<String>,
     models: Vec<String>,
     session_id: Option<String>,
@@ -82,6 +86,7 @@ impl From<query::TraceSummary> for TraceSummary {
             span_count: trace.span_count,
             error_count: trace.error_count,
             genai_span_count: trace.genai_span_count,
+            totals: trace.totals.into(),
             services: trace.services,
             models: trace.models,
             session_id: trace.session_id,
@@ -113,6 +118,7 @@ pub(super) struct SpanSummary {
     duration_ns: u64,
     time_marks: Vec<&'static str>,
     operation: String,
+    genai: Option<genai::GenAi>,
     provider: Option<String>,
     request_model: Option<String>,
     response_model: Option<String>,
@@ -157,6 +163,7 @@ impl From<query::SpanSummary> for SpanSummary {
             duration_ns: span.duration_ns,
             time_marks: span.time_marks.names().collect(),
             operation: span.operation,
+            genai: span.genai.map(|genai| (*genai).into()),
             provider: span.provider,
             request_model: span.request_model,
             response_model: span.response_model,
@@ -214,6 +221,7 @@ pub(super) struct Session {
     trace_count: u64,
     span_count: u64,
     error_count: u64,
+    totals: genai::Totals,
 }
 
 impl From<SessionSummary> for Session {
@@ -231,6 +239,7 @@ impl From<SessionSummary> for Session {
             trace_count: session.trace_count,
             span_count: session.span_count,
             error_count: session.error_count,
+            totals: session.totals.into(),
         }
     }
 }

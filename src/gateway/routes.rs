@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, lists, spans, traces};
+use super::{Shared, analytics, lists, spans, traces};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 9] = [
+pub(super) static ROUTES: [Route; 10] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -87,6 +87,22 @@ pub(super) static ROUTES: [Route; 9] = [
         path: "/api/v1/sessions",
         parameters: &["start", "end", "user_id", "limit", "cursor"],
         serve: || get(lists::sessions),
+    },
+    Route {
+        path: "/api/v1/analytics",
+        parameters: &[
+            "start",
+            "end",
+            "step",
+            "group_by",
+            "measures",
+            "service",
+            "operation",
+            "provider",
+            "model",
+            "limit",
+        ],
+        serve: || get(analytics::sums),
     },
     Route {
         path: "/api/v1/dead-letters",

@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use super::problem::Code;
 use super::routes::{OPENAPI, ROUTES};
 use super::*;
-use crate::storage::query::AttributeEquals;
+use crate::storage::query::{AnalyticsQuery, AttributeEquals, Dimension};
 use crate::storage::{PageRequest, SpanFilter, StatusFilter, TimeRange, TraceFilter};
 use stub::{Asked, Mood, SPAN, Stub, TRACE};
 
@@ -177,12 +177,32 @@ async fn a_trace_is_rendered_with_everything_it_came_with() {
         "1700000000000000001"
     );
     assert_eq!(answer["trace"]["duration_ns"], 10);
+    let totals = serde_json::json!({
+        "llm_call_count": 2, "input_tokens": 30, "output_tokens": 4, "cache_read_tokens": 10,
+        "cost_nano_usd": 5_000_000_000_i64,
+    });
+    assert_eq!(answer["trace"]["totals"], totals);
     assert_eq!(answer["spans"].as_array().unwrap().len(), 2);
     let span = &answer["spans"][0];
     assert_eq!(span["status"]["code"], "error");
     assert_eq!(span["http_status_code"], 500);
     assert_eq!(span["time_marks"], serde_json::json!(["end_before_start"]));
     assert_eq!(span["attributes"], serde_json::json!({"k": 7}));
+    let genai = serde_json::json!({
+        "dialect": "otel", "is_model_call": true, "response_id": "r-1", "finish_reason": null,
+        "streaming": true, "time_to_first_token_ns": 7, "agent_name": "writer", "agent_id": null,
+        "tool_name": null, "tool_call_id": null,
+        "usage": {
+            "input_tokens": 15, "output_tokens": 0, "cache_read_tokens": null,
+            "cache_write_tokens": null, "reasoning_tokens": null, "audio_input_tokens": null,
+            "audio_output_tokens": null,
+        },
+        "cost": {
+            "input_nano_usd": null, "output_nano_usd": null, "total_nano_usd": 2_500_000_000_i64,
+            "source": "computed", "price_version": "2026-11",
+        },
+    });
+    assert_eq!(span["genai"], genai);
     assert_eq!(span["events"][0]["time_unix_nano"], "1700000000000000002");
     assert_eq!(span["links"][0]["span_id"], "02".repeat(8));
     assert_eq!(span["resource"]["schema_url"], "https://example.com/1");
@@ -261,6 +281,83 @@ async fn parameters_become_the_filter_that_is_asked_for() {
     assert_eq!(stub.last_asked(), Asked::Trace(TRACE, page(10_000)));
 }
 
+// Scenario: sums are asked for with every parameter.
+// Guarantees: the question reaches the store as it was meant, rounded outwards, and the answer has
+// the range, the buckets, the groups and exactly the measures that were asked for.
+#[tokio::test]
+async fn sums_are_asked_for_and_rendered_as_wanted() {
+    let stub = Stub::new(Mood::Well);
+    let uri = "/api/v1/analytics?start=2023-11-14T22:13:20Z&end=1700000001000000000&step=1h\
+         &group_by=model,service&service=api&operation=chat&provider=p&model=m&limit=7\
+         &measures=requests,error_rate,duration_p50_ns,duration_avg_ns,cost_nano_usd";
+    let answer = get(&stub, uri).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    let named = |dimension, name: &str| (dimension, name.to_owned());
+    let query = AnalyticsQuery {
+        start_minute: 28_333_333,
+        end_minute: 28_333_334,
+        step_minutes: Some(60),
+        group_by: vec![Dimension::Model, Dimension::Service],
+        filters: vec![
+            named(Dimension::Service, "api"),
+            named(Dimension::Operation, "chat"),
+            named(Dimension::Provider, "p"),
+            named(Dimension::Model, "m"),
+        ],
+        durations: true,
+        limit: 7,
+    };
+    assert_eq!(stub.last_asked(), Asked::Analytics(query));
+    let expected = serde_json::json!({
+        "start_time": "2023-11-14T22:13:00.000000000Z",
+        "start_time_unix_nano": "1699999980000000000",
+        "end_time": "2023-11-14T22:14:00.000000000Z",
+        "end_time_unix_nano": "1700000040000000000",
+        "step_ns": 3_600_000_000_000_i64,
+        "group_by": ["model", "service"],
+        "measures": [
+            "requests", "error_rate", "duration_p50_ns", "duration_avg_ns", "cost_nano_usd",
+        ],
+        "rows": [
+            {
+                "bucket_time": "2023-11-14T22:13:00.000000000Z",
+                "bucket_time_unix_nano": "1699999980000000000",
+                "group": {"model": null, "service": null},
+                "measures": {
+                    "requests": 0, "error_rate": null, "duration_p50_ns": null,
+                    "duration_avg_ns": null, "cost_nano_usd": 0,
+                },
+            },
+            {
+                "bucket_time": "2023-11-14T22:13:00.000000000Z",
+                "bucket_time_unix_nano": "1699999980000000000",
+                "group": {"model": "g", "service": "g"},
+                "measures": {
+                    "requests": 4, "error_rate": 0.25, "duration_p50_ns": 111,
+                    "duration_avg_ns": 325, "cost_nano_usd": 5_000_000_000_i64,
+                },
+            },
+        ],
+        "truncated": true,
+    });
+    assert_eq!(answer.json, expected);
+
+    let answer = get(&stub, "/api/v1/analytics").await;
+    let Asked::Analytics(query) = stub.last_asked() else {
+        panic!("asked for something else");
+    };
+    assert_eq!(query.end_minute - query.start_minute, 24 * 60);
+    assert_eq!((query.step_minutes, query.limit), (None, 10_000));
+    assert!(query.durations);
+    assert_eq!(
+        answer.json["rows"][1]["measures"]
+            .as_object()
+            .unwrap()
+            .len(),
+        13
+    );
+}
+
 // Scenario: the cursor of a page is used for the next page, then with other filters, on another
 // list, altered, and made up.
 // Guarantees: it goes on where it was given out, with any page size, and is a problem elsewhere.
@@ -299,7 +396,7 @@ async fn wrong_requests_are_problems_that_name_all_that_is_wrong() {
     let stub = Stub::new(Mood::Well);
     let long = format!("/api/v1/traces?name={}", "a".repeat(9000));
     let many = format!("/api/v1/traces?{}", "attr.k=1&".repeat(65));
-    let cases: [(&str, u16, &str, &[&str]); 9] = [
+    let cases: [(&str, u16, &str, &[&str]); 13] = [
         (
             "/api/v1/traces?srevice=a&status=x&limit=0&start=now",
             400,
@@ -323,6 +420,30 @@ async fn wrong_requests_are_problems_that_name_all_that_is_wrong() {
             400,
             "invalid_parameter",
             &["limit"],
+        ),
+        (
+            "/api/v1/analytics?start=2&end=1&step=90s&group_by=colour&measures=requests,,&cursor=x",
+            400,
+            "invalid_parameter",
+            &["cursor", "end", "step", "measures", "group_by"],
+        ),
+        (
+            "/api/v1/analytics?group_by=model,model&limit=10001&model=",
+            400,
+            "invalid_parameter",
+            &["model", "group_by", "limit"],
+        ),
+        (
+            "/api/v1/analytics?start=0&end=1700000000000000000&step=1m",
+            400,
+            "invalid_parameter",
+            &["step"],
+        ),
+        (
+            "/api/v1/analytics?start=2500-01-01T00:00:00Z",
+            400,
+            "invalid_parameter",
+            &["start"],
         ),
         ("/health?verbose=1", 400, "invalid_parameter", &["verbose"]),
         (&long, 414, "query_too_long", &[]),

@@ -72,6 +72,44 @@ impl Histogram {
         out
     }
 
+    /// Writes bucket, count, bucket, count, …, in bucket order, counts clamped to 63 bits: for
+    /// stores that add histograms up themselves.
+    #[must_use]
+    pub fn to_pairs(&self) -> Vec<i64> {
+        self.counts
+            .iter()
+            .flat_map(|(bucket, count)| {
+                [
+                    i64::from(*bucket),
+                    i64::try_from(*count).unwrap_or(i64::MAX),
+                ]
+            })
+            .collect()
+    }
+
+    /// Reads what [`Histogram::to_pairs`] wrote.
+    ///
+    /// # Errors
+    /// [`DecodeError`] when the numbers are anything else.
+    pub fn from_pairs(pairs: &[i64]) -> Result<Self, DecodeError> {
+        let (pairs, rest) = pairs.as_chunks::<2>();
+        let mut histogram = Self::default();
+        for [bucket, count] in pairs {
+            let bucket = u16::try_from(*bucket).map_err(|_| DecodeError)?;
+            let count = u64::try_from(*count).map_err(|_| DecodeError)?;
+            if bucket >= BUCKET_COUNT {
+                return Err(DecodeError);
+            }
+            let sum = histogram.counts.entry(bucket).or_default();
+            *sum = sum.saturating_add(count);
+        }
+        if rest.is_empty() {
+            Ok(histogram)
+        } else {
+            Err(DecodeError)
+        }
+    }
+
     /// Reads what [`Histogram::encode`] wrote.
     ///
     /// # Errors

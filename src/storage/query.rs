@@ -110,6 +110,8 @@ pub struct AnalyticsQuery {
     pub group_by: Vec<Dimension>,
     /// Values that dimensions must have.
     pub filters: Vec<(Dimension, String)>,
+    /// Whether [`Measures::durations`] are wanted; a store may leave them out when they are not.
+    pub durations: bool,
     /// Most rows answered: the first in (bucket, group) order.
     pub limit: usize,
 }

@@ -62,6 +62,59 @@ impl Level {
     }
 }
 
+/// Buckets of one level that follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// Length of the buckets.
+    pub level: Level,
+    /// First minute in it, minutes since the Unix epoch.
+    pub start: i64,
+    /// First minute after it.
+    pub end: i64,
+}
+
+/// The fewest buckets that add up to exactly a range, in which no bucket holds a bound of a step:
+/// days where they fit, hours before and after them, minutes at the ends. All in minutes; at most
+/// five stretches, in order.
+#[must_use]
+pub fn cover(start: i64, end: i64, step: Option<u32>) -> Vec<Stretch> {
+    let fits_step =
+        |level: &Level| step.is_none_or(|step| i64::from(step.max(1)) % level.minutes() == 0);
+    let levels: Vec<_> = Level::ALL.into_iter().filter(fits_step).collect();
+    let mut stretches = Vec::new();
+    cover_with(&levels, start, end, &mut stretches);
+    stretches
+}
+
+/// `levels` are shortest first.
+fn cover_with(levels: &[Level], start: i64, end: i64, out: &mut Vec<Stretch>) {
+    let Some((level, finer)) = levels.split_last() else {
+        return;
+    };
+    if start >= end {
+        return;
+    }
+    let minutes = level.minutes();
+    let first = start.div_euclid(minutes) * minutes;
+    let first = if first < start {
+        first + minutes
+    } else {
+        first
+    };
+    let after = end.div_euclid(minutes) * minutes;
+    if first >= after {
+        cover_with(finer, start, end, out);
+        return;
+    }
+    cover_with(finer, start, first, out);
+    out.push(Stretch {
+        level: *level,
+        start: first,
+        end: after,
+    });
+    cover_with(finer, after, end, out);
+}
+
 /// What a rollup row is about. Sorts as stores order their keys.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key<'a> {
@@ -228,6 +281,54 @@ mod tests {
         assert_eq!(Level::coarsest(60, 30 * day, None), Level::Hour);
         assert_eq!(Level::coarsest(0, 30 * day, Some(90)), Level::Minute);
         assert_eq!(Level::coarsest(1, 30 * day, None), Level::Minute);
+    }
+
+    #[test]
+    fn a_range_is_covered_by_days_then_hours_then_minutes() {
+        let day = 24 * 60;
+        let covered = |start, end, step| {
+            let stretches = cover(start, end, step);
+            let parts = stretches
+                .iter()
+                .map(|part| (part.level, part.start, part.end));
+            parts.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            covered(day - 61, 3 * day + 121, None),
+            [
+                (Level::Minute, day - 61, day - 60),
+                (Level::Hour, day - 60, day),
+                (Level::Day, day, 3 * day),
+                (Level::Hour, 3 * day, 3 * day + 120),
+                (Level::Minute, 3 * day + 120, 3 * day + 121),
+            ]
+        );
+        let hours = [(Level::Hour, 0, 3 * day)];
+        assert_eq!(covered(0, 3 * day, Some(60)), hours);
+        assert_eq!(covered(0, 3 * day, Some(90)), [(Level::Minute, 0, 3 * day)]);
+        assert_eq!(covered(5, 50, None), [(Level::Minute, 5, 50)]);
+        assert_eq!(covered(5, 5, None), []);
+    }
+
+    proptest::proptest! {
+        // Scenario: any range and step.
+        // Guarantees: what covers it joins to exactly the range, in whole buckets.
+        #[test]
+        fn what_covers_a_range_joins_to_it(
+            start in 0_i64..100_000,
+            length in 0_i64..100_000,
+            step in proptest::option::of(proptest::sample::select(vec![1_u32, 60, 90, 1440, 10_080])),
+        ) {
+            let mut at = start;
+            for part in cover(start, start + length, step) {
+                proptest::prop_assert_eq!(part.start, at);
+                proptest::prop_assert!(part.start < part.end);
+                proptest::prop_assert_eq!(part.start % part.level.minutes(), 0);
+                proptest::prop_assert_eq!(part.end % part.level.minutes(), 0);
+                at = part.end;
+            }
+            proptest::prop_assert_eq!(at, start + length);
+        }
     }
 
     #[test]

@@ -14,6 +14,8 @@
 mod api;
 #[path = "../support/daemon.rs"]
 mod daemon;
+#[path = "../support/fault_proxy.rs"]
+mod fault_proxy;
 #[path = "../support/http.rs"]
 mod http;
 #[path = "../support/load.rs"]
@@ -22,6 +24,8 @@ mod load;
 mod otlp;
 #[path = "../support/otlp_json.rs"]
 mod otlp_json;
+#[path = "../support/postgres.rs"]
+mod postgres;
 #[path = "../support/random.rs"]
 mod random;
 #[path = "../support/raw_grpc.rs"]

@@ -59,6 +59,16 @@ pub(super) fn duration(text: &str) -> Result<u64, String> {
         .ok_or_else(too_long)
 }
 
+/// A duration of whole minutes, at least one.
+pub(super) fn whole_minutes(text: &str) -> Result<u32, String> {
+    const NS_PER_MINUTE: u64 = 60_000_000_000;
+    let ns = duration(text)?;
+    let minutes = u32::try_from(ns / NS_PER_MINUTE).ok();
+    minutes
+        .filter(|minutes| *minutes > 0 && ns.is_multiple_of(NS_PER_MINUTE))
+        .ok_or_else(|| "expected whole minutes, such as 1m, 1h or 1d".to_owned())
+}
+
 /// The digits after the point times the unit, in ns; what is finer than a nanosecond is cut off.
 fn fraction_of(digits: &str, factor: u64) -> u64 {
     let (mut ns, mut unit) = (0, u128::from(factor) * 1_000_000_000);
@@ -165,6 +175,16 @@ mod tests {
             "99999999999d",
         ] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn steps_are_whole_minutes() {
+        for (text, minutes) in [("1m", 1), ("90m", 90), ("1.5h", 90), ("1d", 1440)] {
+            assert_eq!(whole_minutes(text), Ok(minutes), "{text}");
+        }
+        for bad in ["0m", "59s", "61s", "1.01m", "60", "hour", "99999999d"] {
+            assert!(whole_minutes(bad).is_err(), "{bad}");
         }
     }
 

@@ -34,6 +34,7 @@ pub(super) fn check(document: &Value, schema: &Value, value: &Value, path: &str)
     let actual = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::String(_) => "string",
         Value::Array(_) => "array",

@@ -9,7 +9,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use prost::Message as _;
 
-use crate::model::genai::Totals;
+use crate::model::genai::{Cost, CostSource, GenAi, Totals, Usage};
+use crate::model::histogram::Histogram;
 use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{
@@ -124,7 +125,7 @@ fn trace_summary() -> TraceSummary {
         span_count: 1,
         error_count: 1,
         genai_span_count: 0,
-        totals: Totals::default(),
+        totals: totals(),
         services: vec!["api".to_owned()],
         models: vec!["m".to_owned()],
         session_id: None,
@@ -135,6 +136,53 @@ fn trace_summary() -> TraceSummary {
             error_type: None,
             message: "no".to_owned(),
         }),
+    }
+}
+
+fn totals() -> Totals {
+    Totals {
+        llm_calls: 2,
+        input_tokens: 30,
+        output_tokens: 4,
+        cache_read_tokens: 10,
+        cost_nano_usd: 5_000_000_000,
+    }
+}
+
+fn genai() -> GenAi<'static> {
+    GenAi {
+        dialect: Some("otel".into()),
+        response_id: Some("r-1".into()),
+        streaming: Some(true),
+        time_to_first_token_ns: Some(7),
+        agent_name: Some("writer".into()),
+        usage: Usage {
+            input: Some(15),
+            output: Some(0),
+            ..Usage::default()
+        },
+        cost: Cost {
+            total: Some(2_500_000_000),
+            source: Some(CostSource::Computed),
+            price_version: Some("2026-11".into()),
+            ..Cost::default()
+        },
+        is_model_call: true,
+        ..GenAi::default()
+    }
+}
+
+fn measures() -> Measures {
+    let mut durations = Histogram::default();
+    for duration in [0, 100, 200, 1000] {
+        durations.record(duration);
+    }
+    Measures {
+        span_count: 4,
+        error_count: 1,
+        duration_sum_ns: 1300,
+        durations,
+        totals: totals(),
     }
 }
 
@@ -152,7 +200,7 @@ fn span_summary() -> SpanSummary {
         duration_ns: 10,
         time_marks: TimeMarks(1),
         operation: "http".to_owned(),
-        genai: None,
+        genai: Some(Box::new(genai())),
         provider: None,
         request_model: None,
         response_model: None,
@@ -291,7 +339,7 @@ impl SpanReader for Stub {
             trace_count: 1,
             span_count: 2,
             error_count: 0,
-            totals: Totals::default(),
+            totals: totals(),
         };
         let asked = Asked::Sessions(filter.clone(), page.clone());
         self.answer(project, asked, one(session))
@@ -302,14 +350,14 @@ impl SpanReader for Stub {
         project: ProjectId,
         query: &'a AnalyticsQuery,
     ) -> BoxFuture<'a, Result<AnalyticsAnswer, Error>> {
-        let row = AnalyticsRow {
+        let row = |group: &str, measures| AnalyticsRow {
             bucket_minute: query.start_minute,
-            group: query.group_by.iter().map(|_| "g".to_owned()).collect(),
-            measures: Measures::default(),
+            group: query.group_by.iter().map(|_| group.to_owned()).collect(),
+            measures,
         };
         let answer = AnalyticsAnswer {
-            rows: vec![row],
-            truncated: false,
+            rows: vec![row("", Measures::default()), row("g", measures())],
+            truncated: true,
         };
         self.answer(project, Asked::Analytics(query.clone()), answer)
     }

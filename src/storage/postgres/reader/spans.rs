@@ -1,0 +1,304 @@
+//! The span list.
+//!
+//! Spans of one trace are read by its key, all others by start, slice by slice of the partitions. A
+//! span whose trace has been deleted is not there any more, even while its partition still is.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::blocks::Blocks;
+use super::columns::{Columns, SpanColumns, span_columns};
+use super::scan::{Matching, Piece, Walk, bounds};
+use super::session::{Param, Session};
+use super::slices::{Slice, slices, whole};
+use super::{corrupt, project_id, signed, stored_text, traces};
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::attributes::AttributeTest;
+use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter};
+
+/// What the server tests, on a row `found`.
+macro_rules! filters {
+    () => {
+        "($11::text IS NULL OR service_name = $11) \
+         AND ($12::text IS NULL OR name = $12) \
+         AND ($13::boolean IS NULL OR (status = 2) = $13) \
+         AND duration_ns BETWEEN $14 AND $15 \
+         AND received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
+             WHERE trace.project_id = $1 AND trace.trace_id = found.trace_id)"
+    };
+}
+
+/// A piece of the walk: what matches, and the last row looked at.
+macro_rules! select_spans {
+    ($which:literal) => {
+        concat!(
+            "SELECT ",
+            span_columns!(),
+            ", number, (",
+            filters!(),
+            ") IS TRUE AS matches FROM ( \
+             SELECT *, row_number() OVER ( \
+                 ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) AS number \
+             FROM (SELECT ",
+            span_columns!(),
+            " FROM span WHERE project_id = $1 ",
+            $which,
+            " AND start_time >= $2 AND start_time < $3 AND start_unix_nano BETWEEN $4 AND $5 \
+             AND (start_unix_nano, span_id, trace_id) < ($6, $7, $8) \
+             ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC LIMIT $9) AS looked \
+             ) AS found WHERE (",
+            filters!(),
+            ") OR number = $9 \
+             ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC LIMIT $10"
+        )
+    };
+}
+
+/// What yields spans newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// All spans.
+    Start,
+    /// Failed spans.
+    Failed,
+    /// Spans of a trace.
+    Trace,
+}
+
+impl Driver {
+    /// The statement of a piece.
+    pub(super) const fn sql(self) -> &'static str {
+        match self {
+            Self::Start => select_spans!(""),
+            Self::Failed => select_spans!("AND status = 2"),
+            Self::Trace => select_spans!("AND trace_id = $16"),
+        }
+    }
+}
+
+const CONTEXT: &str = "list spans";
+
+/// Answers the span list.
+pub(super) async fn list(
+    session: &Session,
+    project: ProjectId,
+    filter: &SpanFilter,
+    page: &PageRequest,
+) -> Result<Page<SpanSummary>, Error> {
+    let mut walk = Walk::new(session, page, matching(filter));
+    let Some((mut from, mut to)) = bounds(&filter.range, page.after.as_ref()) else {
+        return Ok(walk.finish());
+    };
+    let slices = match filter.trace_id {
+        None => slices(session, from, to).await?,
+        Some(trace_id) => {
+            let Some(trace) = traces::one(session, project, trace_id).await? else {
+                return Ok(walk.finish());
+            };
+            from = from.max(trace.start);
+            to = to.min(trace.last_start);
+            if from > to {
+                return Ok(walk.finish());
+            }
+            vec![whole(from, to)]
+        }
+    };
+    let mut scan = Scan {
+        question: Question::new(project, filter),
+        place: Place::new(from, to, page)?,
+        attributes: AttributeTest::new(&filter.attributes),
+        blocks: Blocks::new(session, project),
+        session,
+    };
+    for slice in slices {
+        if !scan.walk(slice, &mut walk).await? {
+            break;
+        }
+    }
+    Ok(walk.finish())
+}
+
+fn matching(filter: &SpanFilter) -> Matching {
+    let driven_by_failed = filter.trace_id.is_none() && filter.status == Some(StatusFilter::Error);
+    let is_filtered = filter.service.is_some()
+        || filter.name.is_some()
+        || (filter.status.is_some() && !driven_by_failed)
+        || filter.duration_min_ns.is_some()
+        || filter.duration_max_ns.is_some();
+    if !filter.attributes.is_empty() {
+        Matching::Here
+    } else if is_filtered {
+        Matching::Server
+    } else {
+        Matching::All
+    }
+}
+
+struct Scan<'s, 'f> {
+    session: &'s Session,
+    question: Question,
+    place: Place,
+    attributes: Option<AttributeTest<'f>>,
+    blocks: Blocks<'s>,
+}
+
+impl Scan<'_, '_> {
+    /// Walks a slice to its end; answers whether to go on with the next.
+    async fn walk(&mut self, slice: Slice, walk: &mut Walk<SpanSummary>) -> Result<bool, Error> {
+        loop {
+            let piece = walk.piece();
+            let rows = self
+                .question
+                .ask(self.session, slice, &self.place, piece)
+                .await?;
+            let looked: Result<Vec<_>, Error> = rows.iter().map(Looked::read).collect();
+            let mut looked = looked?;
+            let is_whole = looked.last().is_some_and(|row| row.number == piece.rows);
+            if let Some(last) = looked.last() {
+                let summary = &last.span.summary;
+                let start = signed(summary.start_unix_nano);
+                let (span, trace) = (summary.span_id.0.to_vec(), summary.trace_id.0.to_vec());
+                self.place.below = (start, span, trace);
+            }
+            if let Some(test) = &mut self.attributes {
+                self.blocks.test_spans(test, &mut looked, walk).await?;
+            }
+            for row in looked {
+                let item = row.matches.then_some(row.span.summary);
+                if !walk.take(row.cursor, item) {
+                    return Ok(false);
+                }
+            }
+            if self.attributes.is_some() && walk.is_spent() {
+                walk.stop();
+                return Ok(false);
+            }
+            if !is_whole {
+                return Ok(true);
+            }
+            if !walk.spend(piece) {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// What is left of the list.
+struct Place {
+    from: i64,
+    to: i64,
+    /// The last row looked at.
+    below: (i64, Vec<u8>, Vec<u8>),
+}
+
+impl Place {
+    fn new(from: i64, to: i64, page: &PageRequest) -> Result<Self, Error> {
+        let below = match &page.after {
+            // Every id is shorter, and so sorts before it.
+            None => (i64::MAX, vec![u8::MAX; SpanId::LENGTH + 1], Vec::new()),
+            Some(cursor) => {
+                let key = cursor.key.split_at_checked(SpanId::LENGTH);
+                let key = key.filter(|(_, trace)| trace.len() == TraceId::LENGTH);
+                let (span, trace) = key.ok_or_else(|| corrupt("cursor of the span list"))?;
+                (signed(cursor.unix_nano), span.to_vec(), trace.to_vec())
+            }
+        };
+        Ok(Self { from, to, below })
+    }
+}
+
+/// The parameters that stay the same from piece to piece.
+struct Question {
+    driver: Driver,
+    project: i64,
+    service: Option<String>,
+    name: Option<String>,
+    failed: Option<bool>,
+    duration_min: i64,
+    duration_max: i64,
+    trace_id: Option<Vec<u8>>,
+}
+
+impl Question {
+    fn new(project: ProjectId, filter: &SpanFilter) -> Self {
+        let driver = match filter {
+            SpanFilter {
+                trace_id: Some(_), ..
+            } => Driver::Trace,
+            SpanFilter {
+                status: Some(StatusFilter::Error),
+                ..
+            } => Driver::Failed,
+            _ => Driver::Start,
+        };
+        let text = |text: &Option<String>| text.as_deref().map(stored_text);
+        Self {
+            driver,
+            project: project_id(project),
+            service: text(&filter.service),
+            name: text(&filter.name),
+            failed: filter.status.map(|status| status == StatusFilter::Error),
+            duration_min: filter.duration_min_ns.map_or(0, signed),
+            duration_max: filter.duration_max_ns.map_or(i64::MAX, signed),
+            trace_id: filter.trace_id.map(|id| id.0.to_vec()),
+        }
+    }
+
+    async fn ask(
+        &self,
+        session: &Session,
+        slice: Slice,
+        place: &Place,
+        piece: Piece,
+    ) -> Result<Vec<Row>, Error> {
+        let (start, span, trace) = &place.below;
+        let params: [Param<'_>; 16] = [
+            (&self.project, Type::INT8),
+            (&slice.from, Type::TIMESTAMPTZ),
+            (&slice.before, Type::TIMESTAMPTZ),
+            (&place.from, Type::INT8),
+            (&place.to, Type::INT8),
+            (start, Type::INT8),
+            (span, Type::BYTEA),
+            (trace, Type::BYTEA),
+            (&piece.rows, Type::INT8),
+            (&piece.answers, Type::INT8),
+            (&self.service, Type::TEXT),
+            (&self.name, Type::TEXT),
+            (&self.failed, Type::BOOL),
+            (&self.duration_min, Type::INT8),
+            (&self.duration_max, Type::INT8),
+            (&self.trace_id, Type::BYTEA),
+        ];
+        session.query(self.driver.sql(), &params, CONTEXT).await
+    }
+}
+
+/// A row that was looked at.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) span: SpanColumns,
+    /// Counted within its piece.
+    number: i64,
+    /// Whether it was found to match so far.
+    pub(super) matches: bool,
+    cursor: Cursor,
+}
+
+impl Looked {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let mut columns = Columns::new(row);
+        let span = SpanColumns::read(&mut columns)?;
+        let mut key = span.summary.span_id.0.to_vec();
+        key.extend(span.summary.trace_id.0);
+        Ok(Self {
+            cursor: Cursor {
+                unix_nano: span.summary.start_unix_nano,
+                key,
+            },
+            span,
+            number: columns.take()?,
+            matches: columns.take()?,
+        })
+    }
+}

@@ -1,0 +1,448 @@
+//! The trace list.
+//!
+//! One index drives the walk, chosen by the filters: the traces of a service, the failed traces,
+//! or all by start. A session's traces are few as a rule: they are sorted by start, unless there
+//! are so many that walking by start is better. Everything else the server tests row by row.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use super::blocks::Blocks;
+use super::columns::Columns;
+use super::scan::{Matching, Piece, Walk, bounds};
+use super::session::{Param, Session};
+use super::{corrupt, project_id, signed, stored_text, unsigned};
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::attributes::AttributeTest;
+use crate::storage::query::FirstError;
+use crate::storage::{Cursor, Error, Page, PageRequest, StatusFilter, TraceFilter, TraceSummary};
+
+/// Columns of `trace` beside its place in the list.
+macro_rules! other_columns {
+    () => {
+        "last_start_unix_nano, received_unix_nano, head_name, \
+         head_service, head_has_parent, head_span_id, end_unix_nano, span_count, error_count, \
+         genai_span_count, llm_call_count, input_tokens, output_tokens, cache_read_tokens, \
+         cost_nano_usd, services, models, session_id, user_id, error_span_id, error_name, \
+         error_type, error_message"
+    };
+}
+
+/// Columns of `trace` in the order [`TraceRow::read`] takes them.
+macro_rules! trace_columns {
+    () => {
+        concat!("start_unix_nano, trace_id, ", other_columns!())
+    };
+}
+
+/// What the server tests, on a row `found`.
+macro_rules! filters {
+    () => {
+        "($8::text IS NULL OR head_name = $8) \
+         AND ($9::boolean IS NULL OR (error_count > 0) = $9) \
+         AND end_unix_nano - start_unix_nano BETWEEN $10 AND $11 \
+         AND ($12::text IS NULL OR EXISTS (SELECT FROM session_trace AS part \
+             WHERE part.project_id = $1 AND part.session_id = $12 \
+             AND part.trace_id = found.trace_id OFFSET 0)) \
+         AND ($13::text IS NULL OR EXISTS (SELECT FROM trace_service AS part \
+             WHERE part.project_id = $1 AND part.service_name = $13 \
+             AND part.start_unix_nano = found.start_unix_nano \
+             AND part.trace_id = found.trace_id OFFSET 0))"
+    };
+}
+
+/// A piece of the walk that `$rows` drives: what matches, and the last row looked at.
+macro_rules! select_traces {
+    ($rows:expr) => {
+        concat!(
+            "SELECT ", trace_columns!(), ", number, (", filters!(), ") AS matches FROM ( \
+             SELECT *, row_number() OVER (ORDER BY start_unix_nano DESC, trace_id DESC) AS number \
+             FROM (", $rows, ") AS looked) AS found \
+             WHERE (", filters!(), ") OR number = $6 \
+             ORDER BY start_unix_nano DESC, trace_id DESC LIMIT $7"
+        )
+    };
+}
+
+/// The part of an index that is left to walk, a piece of it.
+macro_rules! rest {
+    () => {
+        "AND start_unix_nano BETWEEN $2 AND $3 AND (start_unix_nano, trace_id) < ($4, $5) \
+         ORDER BY start_unix_nano DESC, trace_id DESC LIMIT $6"
+    };
+}
+
+/// The row of the trace that `part` names. Looked up one by one, however many there are.
+macro_rules! trace_of_part {
+    () => {
+        concat!(
+            "CROSS JOIN LATERAL (SELECT start_unix_nano AS start, ",
+            other_columns!(),
+            " FROM trace WHERE trace.project_id = $1 AND trace.trace_id = part.trace_id OFFSET 0 \
+             ) AS one "
+        )
+    };
+}
+
+/// What yields traces newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Driver {
+    /// All traces.
+    Start,
+    /// Traces with a failed span.
+    Failed,
+    /// Traces of a service.
+    Service,
+    /// Traces of a session, all of them sorted.
+    Session,
+}
+
+impl Driver {
+    /// The statement of a piece.
+    pub(super) const fn sql(self) -> &'static str {
+        match self {
+            Self::Start => select_traces!(concat!(
+                "SELECT ",
+                trace_columns!(),
+                " FROM trace WHERE project_id = $1 ",
+                rest!()
+            )),
+            Self::Failed => select_traces!(concat!(
+                "SELECT ",
+                trace_columns!(),
+                " FROM trace WHERE project_id = $1 AND error_count > 0 ",
+                rest!()
+            )),
+            Self::Service => select_traces!(concat!(
+                "SELECT part.*, one.* FROM (SELECT start_unix_nano, trace_id FROM trace_service \
+                 WHERE project_id = $1 AND service_name = $14 ",
+                rest!(),
+                ") AS part ",
+                trace_of_part!()
+            )),
+            Self::Session => select_traces!(concat!(
+                "SELECT * FROM (SELECT part.trace_id, one.start AS start_unix_nano, one.* \
+                 FROM session_trace AS part ",
+                trace_of_part!(),
+                "WHERE part.project_id = $1 AND part.session_id = $14) AS every \
+                 WHERE true ",
+                rest!()
+            )),
+        }
+    }
+}
+
+/// One trace.
+pub(super) const ONE: &str = concat!(
+    "SELECT ",
+    trace_columns!(),
+    " FROM trace WHERE project_id = $1 AND trace_id = $2"
+);
+
+/// How many traces a session has.
+pub(super) const SESSION_SIZE: &str =
+    "SELECT trace_count FROM session WHERE project_id = $1 AND session_id = $2";
+
+/// Traces of a session that are sorted at most; above it they are looked for by start.
+const SESSION_TRACES_MAX: i64 = 20_000;
+
+const CONTEXT: &str = "list traces";
+
+/// A row of `trace`.
+#[derive(Debug)]
+pub(super) struct TraceRow {
+    /// Earliest start of a span, ns.
+    pub(super) start: i64,
+    /// Latest start of a span, ns.
+    pub(super) last_start: i64,
+    /// First arrival, ns. What arrived earlier belongs to a trace that has been deleted.
+    pub(super) received: i64,
+    pub(super) summary: TraceSummary,
+}
+
+impl TraceRow {
+    /// Reads the columns of `trace_columns!`.
+    fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
+        let start: i64 = columns.take()?;
+        let trace_id = TraceId(columns.id()?);
+        let (last_start, received) = (columns.take()?, columns.take()?);
+        let (name, service_name) = (columns.take()?, columns.take()?);
+        let (has_parent, head): (bool, _) = (columns.take()?, columns.id()?);
+        Ok(Self {
+            start,
+            last_start,
+            received,
+            summary: TraceSummary {
+                trace_id,
+                name,
+                service_name,
+                root_span_id: (!has_parent).then_some(SpanId(head)),
+                start_unix_nano: unsigned(start),
+                end_unix_nano: columns.count()?,
+                span_count: columns.count()?,
+                error_count: columns.count()?,
+                genai_span_count: columns.count()?,
+                totals: columns.totals()?,
+                services: columns.take()?,
+                models: columns.take()?,
+                session_id: columns.take()?,
+                user_id: columns.take()?,
+                first_error: first_error(columns)?,
+            },
+        })
+    }
+}
+
+fn first_error(columns: &mut Columns<'_>) -> Result<Option<FirstError>, Error> {
+    let span_id = columns.optional_id()?;
+    let name: Option<String> = columns.take()?;
+    let error_type = columns.take()?;
+    let message: Option<String> = columns.take()?;
+    Ok(span_id.map(|span_id| FirstError {
+        span_id: SpanId(span_id),
+        name: name.unwrap_or_default(),
+        error_type,
+        message: message.unwrap_or_default(),
+    }))
+}
+
+/// Reads one trace's row.
+pub(super) async fn one(
+    session: &Session,
+    project: ProjectId,
+    trace_id: TraceId,
+) -> Result<Option<TraceRow>, Error> {
+    let (project, id) = (project_id(project), trace_id.0.as_slice());
+    let params: [Param<'_>; 2] = [(&project, Type::INT8), (&id, Type::BYTEA)];
+    let rows = session.query(ONE, &params, "read a trace").await?;
+    let row = rows
+        .first()
+        .map(|row| TraceRow::read(&mut Columns::new(row)));
+    row.transpose()
+}
+
+/// Answers the trace list.
+pub(super) async fn list(
+    session: &Session,
+    project: ProjectId,
+    filter: &TraceFilter,
+    page: &PageRequest,
+) -> Result<Page<TraceSummary>, Error> {
+    let matching = matching(filter);
+    let mut walk = Walk::new(session, page, matching);
+    let place = Place::first(filter, page)?;
+    let driver = driver(session, project, filter).await?;
+    let (Some(mut place), Some(driver)) = (place, driver) else {
+        return Ok(walk.finish());
+    };
+    let question = Question::new(project, filter, driver);
+    let mut attributes = AttributeTest::new(&filter.attributes);
+    let mut blocks = Blocks::new(session, project);
+    loop {
+        let piece = walk.piece();
+        let rows = question.ask(session, &place, piece).await?;
+        let looked: Result<Vec<_>, Error> = rows.iter().map(Looked::read).collect();
+        let looked = looked?;
+        let is_whole = looked.last().is_some_and(|row| row.number == piece.rows);
+        if let Some(last) = looked.last() {
+            place.below = (last.trace.start, last.trace.summary.trace_id.0.to_vec());
+        }
+        let mut rest = looked.into_iter();
+        while rest.len() > 0 {
+            let together = batch(rest.as_slice());
+            let part: Vec<_> = rest.by_ref().take(together).collect();
+            let verdicts = match &mut attributes {
+                Some(test) => blocks.test_traces(test, &part, &mut walk).await?,
+                None => part.iter().map(|row| row.matches).collect(),
+            };
+            for (row, matches) in part.into_iter().zip(verdicts) {
+                let cursor = row.cursor();
+                if !walk.take(cursor, matches.then_some(row.trace.summary)) {
+                    return Ok(walk.finish());
+                }
+            }
+            if attributes.is_some() && walk.is_spent() {
+                walk.stop();
+                return Ok(walk.finish());
+            }
+        }
+        if !is_whole || !walk.spend(piece) {
+            return Ok(walk.finish());
+        }
+    }
+}
+
+fn matching(filter: &TraceFilter) -> Matching {
+    let driven_by_failed = filter.service.is_none() && filter.status == Some(StatusFilter::Error);
+    let is_filtered = filter.name.is_some()
+        || (filter.status.is_some() && !driven_by_failed)
+        || filter.duration_min_ns.is_some()
+        || filter.duration_max_ns.is_some()
+        || filter.session_id.is_some();
+    if !filter.attributes.is_empty() {
+        Matching::Here
+    } else if is_filtered {
+        Matching::Server
+    } else {
+        Matching::All
+    }
+}
+
+/// Spans looked into together when attributes are tested.
+const SPANS_TOGETHER: u64 = 5_000;
+
+/// How many of these rows to test together, at least one.
+fn batch(rows: &[Looked]) -> usize {
+    let mut spans = 0_u64;
+    let fit = rows.iter().take_while(|row| {
+        spans = spans.saturating_add(row.trace.summary.span_count);
+        spans <= SPANS_TOGETHER
+    });
+    fit.count().max(1)
+}
+
+/// What drives the walk; `None` when there is no such session.
+async fn driver(
+    session: &Session,
+    project: ProjectId,
+    filter: &TraceFilter,
+) -> Result<Option<Driver>, Error> {
+    if let Some(id) = &filter.session_id {
+        let (project, id) = (project_id(project), stored_text(id));
+        let params: [Param<'_>; 2] = [(&project, Type::INT8), (&id, Type::TEXT)];
+        let rows = session
+            .query(SESSION_SIZE, &params, "look up a session")
+            .await?;
+        let size: Option<i64> = rows
+            .first()
+            .map(|row| Columns::new(row).take())
+            .transpose()?;
+        match size {
+            None => return Ok(None),
+            Some(size) if size <= SESSION_TRACES_MAX => return Ok(Some(Driver::Session)),
+            Some(_) => {}
+        }
+    }
+    Ok(Some(match filter {
+        TraceFilter {
+            service: Some(_), ..
+        } => Driver::Service,
+        TraceFilter {
+            status: Some(StatusFilter::Error),
+            ..
+        } => Driver::Failed,
+        _ => Driver::Start,
+    }))
+}
+
+/// What is left of the list.
+struct Place {
+    from: i64,
+    to: i64,
+    /// The last row looked at.
+    below: (i64, Vec<u8>),
+}
+
+impl Place {
+    fn first(filter: &TraceFilter, page: &PageRequest) -> Result<Option<Self>, Error> {
+        let Some((from, to)) = bounds(&filter.range, page.after.as_ref()) else {
+            return Ok(None);
+        };
+        let below = match &page.after {
+            // Every id is shorter, and so sorts before it.
+            None => (i64::MAX, vec![u8::MAX; TraceId::LENGTH + 1]),
+            Some(cursor) => {
+                let id = TraceId::from_bytes(&cursor.key);
+                let id = id.ok_or_else(|| corrupt("cursor of the trace list"))?;
+                (signed(cursor.unix_nano), id.0.to_vec())
+            }
+        };
+        Ok(Some(Self { from, to, below }))
+    }
+}
+
+/// The parameters that stay the same from piece to piece.
+struct Question {
+    driver: Driver,
+    project: i64,
+    name: Option<String>,
+    failed: Option<bool>,
+    duration_min: i64,
+    duration_max: i64,
+    session_id: Option<String>,
+    service: Option<String>,
+    /// The service or session that drives the walk.
+    driver_key: Option<String>,
+}
+
+impl Question {
+    fn new(project: ProjectId, filter: &TraceFilter, driver: Driver) -> Self {
+        let text = |text: &Option<String>| text.as_deref().map(stored_text);
+        let (session_id, service) = (text(&filter.session_id), text(&filter.service));
+        // What drives the walk need not be tested again.
+        let (session_id, service, driver_key) = match driver {
+            Driver::Session => (None, service, session_id),
+            Driver::Service => (session_id, None, service),
+            Driver::Start | Driver::Failed => (session_id, service, None),
+        };
+        Self {
+            driver,
+            project: project_id(project),
+            name: text(&filter.name),
+            failed: filter.status.map(|status| status == StatusFilter::Error),
+            duration_min: filter.duration_min_ns.map_or(0, signed),
+            duration_max: filter.duration_max_ns.map_or(i64::MAX, signed),
+            session_id,
+            service,
+            driver_key,
+        }
+    }
+
+    async fn ask(&self, session: &Session, place: &Place, piece: Piece) -> Result<Vec<Row>, Error> {
+        let params: [Param<'_>; 14] = [
+            (&self.project, Type::INT8),
+            (&place.from, Type::INT8),
+            (&place.to, Type::INT8),
+            (&place.below.0, Type::INT8),
+            (&place.below.1, Type::BYTEA),
+            (&piece.rows, Type::INT8),
+            (&piece.answers, Type::INT8),
+            (&self.name, Type::TEXT),
+            (&self.failed, Type::BOOL),
+            (&self.duration_min, Type::INT8),
+            (&self.duration_max, Type::INT8),
+            (&self.session_id, Type::TEXT),
+            (&self.service, Type::TEXT),
+            (&self.driver_key, Type::TEXT),
+        ];
+        session.query(self.driver.sql(), &params, CONTEXT).await
+    }
+}
+
+/// A row that was looked at.
+#[derive(Debug)]
+pub(super) struct Looked {
+    pub(super) trace: TraceRow,
+    /// Counted within its piece.
+    number: i64,
+    /// Whether the server found it to match.
+    pub(super) matches: bool,
+}
+
+impl Looked {
+    fn read(row: &Row) -> Result<Self, Error> {
+        let mut columns = Columns::new(row);
+        Ok(Self {
+            trace: TraceRow::read(&mut columns)?,
+            number: columns.take()?,
+            matches: columns.take()?,
+        })
+    }
+
+    fn cursor(&self) -> Cursor {
+        Cursor {
+            unix_nano: self.trace.summary.start_unix_nano,
+            key: self.trace.summary.trace_id.0.to_vec(),
+        }
+    }
+}
