@@ -80,6 +80,8 @@ pub struct QueueSample {
     pub unstored_records: u64,
     /// Segments set aside since the start.
     pub damaged_segments: u64,
+    /// Acknowledged records found missing since the start.
+    pub lost_records: u64,
 }
 
 /// Records metrics and renders them. Cheap to clone.
@@ -128,6 +130,7 @@ struct Handles {
     queue_memory: Gauge,
     queue_unstored: Gauge,
     queue_damaged: Gauge,
+    queue_lost: Gauge,
     fsync_seconds: Histogram,
     group_records: Histogram,
     group_bytes: Histogram,
@@ -143,6 +146,7 @@ struct Handles {
     retention_deleted: Counter,
     visible_seconds: Histogram,
     truncated: Counter,
+    ready: Gauge,
     uptime: Gauge,
     rss: Gauge,
     open_fds: Gauge,
@@ -248,6 +252,7 @@ impl Metrics {
         handles.queue_memory.set(sample.memory_bytes as f64);
         handles.queue_unstored.set(sample.unstored_records as f64);
         handles.queue_damaged.set(sample.damaged_segments as f64);
+        handles.queue_lost.set(sample.lost_records as f64);
     }
 
     /// The log synced a group.
@@ -299,6 +304,11 @@ impl Metrics {
     /// A batch became visible this long after its oldest request was received.
     pub fn ingest_to_visible(&self, delay: Duration) {
         self.shared.handles.visible_seconds.record(delay);
+    }
+
+    /// Whether the daemon is ready, asked when the metrics are scraped.
+    pub fn ready(&self, ready: bool) {
+        self.shared.handles.ready.set(f64::from(u8::from(ready)));
     }
 
     /// Spans were cut by the limits.

@@ -47,4 +47,5 @@ mod sdk_python;
 mod sdk_rust;
 mod shutdown;
 mod startup;
+mod systemd;
 mod tls;

@@ -101,6 +101,8 @@ metrics! {
         "Acknowledged requests that the store does not hold yet.");
     QUEUE_DAMAGED_SEGMENTS = gauge("pulse_queue_damaged_segments",
         "Log segments set aside since the start because they could not be read or synced.");
+    QUEUE_LOST_RECORDS = gauge("pulse_queue_lost_records",
+        "Acknowledged requests found missing from the log since the start.");
     LOG_FSYNC_SECONDS = histogram("pulse_log_fsync_seconds", &[],
         "Time one sync of the log takes.");
     LOG_GROUP_RECORDS = histogram("pulse_log_group_records", &[],
@@ -135,6 +137,8 @@ metrics! {
         "Time one query API request takes.");
     TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
         "Spans cut by processors.limits.");
+    READY = gauge("pulse_ready",
+        "1 while the daemon is ready, as /readyz says, 0 otherwise.");
     PROCESS_UPTIME_SECONDS = gauge("pulse_process_uptime_seconds",
         "Time since the process started.");
     PROCESS_MEMORY_RSS_BYTES = gauge("pulse_process_memory_rss_bytes",
