@@ -10,6 +10,8 @@ pub mod http;
 
 mod body;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod sink;
 
 use std::net::SocketAddr;
