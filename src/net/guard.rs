@@ -137,7 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             // `poll_write` goes on from here.
             return Poll::Pending;
         }
-        ready!(ending.poll(&mut self.inner, context));
+        let outcome = ending.poll(&mut self.inner, context);
+        self.activity
+            .write_progress(outcome.is_pending() && ending.is_writing());
+        ready!(outcome);
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
