@@ -12,4 +12,6 @@ pub mod tls;
 mod activity;
 mod connection;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guard;

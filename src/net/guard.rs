@@ -18,6 +18,8 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use http1::REFUSED_HEADER;
 pub(super) use http1::refusal;
 pub use http2::PingPolicy;
 pub(super) use http2::{Rules, header_list_bytes};
@@ -135,7 +137,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Guard<S> {
             // `poll_write` goes on from here.
             return Poll::Pending;
         }
-        ready!(ending.poll(&mut self.inner, context));
+        let outcome = ending.poll(&mut self.inner, context);
+        self.activity
+            .write_progress(outcome.is_pending() && ending.is_writing());
+        ready!(outcome);
         Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
@@ -274,6 +279,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         };
         linger.poll(&mut this.inner, context).map(Ok)
     }
+}
+
+/// What is handed on of bytes that arrive in these pieces, and whether they end within a body that is
+/// not framed as it says.
+#[cfg(any(test, fuzzing))]
+pub(super) fn split_requests(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
+    let mut requests = Requests::new(Activity::new(), 256);
+    let (mut out, mut passed) = (Vec::new(), BytesMut::new());
+    for piece in pieces {
+        if requests.is_refused() || requests.is_broken() {
+            break;
+        }
+        if requests.holds_back() {
+            requests.release(piece, &mut passed);
+        } else {
+            let count = requests.pass(piece, &mut passed);
+            out.extend_from_slice(piece.get(..count).unwrap_or_default());
+        }
+        out.extend_from_slice(&passed);
+        passed.clear();
+    }
+    (out, requests.is_broken())
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ pub mod http;
 mod body;
 mod buffers;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod sink;
 
 use std::net::SocketAddr;

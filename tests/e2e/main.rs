@@ -39,6 +39,7 @@ mod duplicates;
 mod durability;
 mod full_disk;
 mod full_log;
+mod leniency;
 mod metrics;
 mod readme;
 mod round_trip;

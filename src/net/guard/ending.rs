@@ -30,6 +30,11 @@ impl Ending {
         self.written > 0
     }
 
+    /// Whether there is something left that the client must take.
+    pub(super) fn is_writing(&self) -> bool {
+        self.linger.is_none()
+    }
+
     /// Ready when the connection may be dropped, whether the client has heard or not.
     pub(super) fn poll<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,

@@ -16,7 +16,7 @@ use crate::net::framing::{self, BodyLength, ChunkScanner};
 use crate::otlp::Failure;
 
 /// Header of the request that stands in for a refused one.
-const REFUSED_HEADER: &str = "pulse-refused-head";
+pub(in crate::net) const REFUSED_HEADER: &str = "pulse-refused-head";
 const TOO_LARGE: &str = "too-large";
 const TIMEOUT: &str = "timeout";
 
