@@ -22,5 +22,9 @@ mod reader;
 mod target;
 mod tls;
 
+#[cfg(test)]
+#[path = "../../tests/support/postgres.rs"]
+mod testing;
+
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use reader::PostgresReader;
