@@ -127,8 +127,24 @@ pub enum Error {
         /// Newest version this program knows.
         known: u32,
     },
-    /// The store's file holds tables, but not ours.
-    #[error("the file belongs to another program")]
+    /// The store has an older schema, and migrating it is not this process's business.
+    #[error(
+        "the store has schema version {found}, this program needs {known}; run pulse-collector migrate"
+    )]
+    OlderSchema {
+        /// Version in the store.
+        found: u32,
+        /// Version this program needs.
+        known: u32,
+    },
+    /// The server can't hold a store.
+    #[error("the database can't be used: {reason}")]
+    Unsuitable {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store holds tables, but not ours.
+    #[error("the store belongs to another program")]
     Foreign,
     /// A migration in the store is not the one this program ships.
     #[error("migration {version} in the store differs from the one this program ships")]

@@ -229,6 +229,8 @@ impl From<storage::Error> for Problem {
             storage::Error::Corrupt { .. } => (Code::StorageDamaged, "stored data can't be read"),
             storage::Error::Poison { .. }
             | storage::Error::NewerSchema { .. }
+            | storage::Error::OlderSchema { .. }
+            | storage::Error::Unsuitable { .. }
             | storage::Error::Foreign
             | storage::Error::MigrationChanged { .. } => {
                 (Code::Internal, "the server failed to answer this request")

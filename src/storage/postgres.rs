@@ -18,13 +18,36 @@
 mod config;
 mod connect;
 mod error;
+mod migrate;
+mod partitions;
 mod reader;
+mod retention;
 mod target;
+#[cfg(test)]
+#[path = "../../tests/support/postgres.rs"]
+mod test_server;
 mod tls;
+mod transaction;
+mod writer;
+
+use crate::storage::Error;
+use crate::storage::summary::clamp_time;
 
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
 mod testing;
 
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
+pub use migrate::Migrated;
 pub use reader::PostgresReader;
+pub use writer::PostgresWriter;
+
+/// Brings a database's schema to the newest version this program knows.
+///
+/// # Errors
+/// [`Error::Foreign`], [`Error::NewerSchema`], [`Error::MigrationChanged`], [`Error::Unsuitable`],
+/// [`Error::Unavailable`].
+pub async fn migrate(config: &Config, now_unix_nano: u64) -> Result<Migrated, Error> {
+    let pool = connect::pool(config, connect::Purpose::Write, 1)?;
+    migrate::migrate(&pool, config, clamp_time(now_unix_nano)).await
+}

@@ -1,0 +1,391 @@
+//! The writing side: one batch, one transaction.
+
+mod attributes;
+pub(super) mod block_id;
+mod clean;
+mod copy;
+mod dimensions;
+pub(super) mod params;
+mod span_row;
+mod spans;
+mod sums;
+mod trace_rows;
+mod traces;
+
+use deadpool_postgres::Pool;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use tokio_postgres::types::Type;
+
+use super::config::Config;
+use super::connect::{self, Purpose};
+use super::error::sqlstate;
+use super::migrate;
+use super::partitions::{Arrivals, Partitions};
+use super::retention;
+use super::transaction::{Settings, Transaction};
+use crate::queue::Position;
+use crate::storage::content::Packer;
+use crate::storage::rollup::Rollups;
+use crate::storage::session::Sessions;
+use crate::storage::summary::clamp_time;
+use crate::storage::write::{Batch, SpanRow, WriteReport};
+use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
+use clean::{CleanBatch, clean_text};
+use dimensions::Remembered;
+use params::Uuid;
+use traces::Group;
+
+/// Which log the checkpoints belong to.
+pub(super) const LOG_ID: Uuid = Uuid([0; 16]);
+
+/// A writer writes, and now and then maintains partitions; one connection more lets it begin anew
+/// while a lost one is still being given up.
+const CONNECTIONS: usize = 2;
+
+/// SQLSTATE of a key that is there already.
+const UNIQUE_VIOLATION: &str = "23505";
+
+/// Writes to a Postgres database.
+pub struct PostgresWriter {
+    pool: Pool,
+    config: Config,
+    settings: Settings,
+    retention: RetentionConfig,
+    packer: Packer,
+    remembered: Remembered,
+    partitions: Partitions,
+    /// When partitions were last looked after, ns; 0 when they have not been.
+    maintained: i64,
+}
+
+impl std::fmt::Debug for PostgresWriter {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("PostgresWriter")
+            .field("url", &self.config.url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a batch is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// What is not in a trace is not in a partition either.
+    Usual,
+    /// Rows left behind by deleted traces may stand in the way.
+    LookForLeftovers,
+}
+
+/// A batch, ready to be written.
+struct Ready<'b> {
+    batch: &'b CleanBatch<'b>,
+    ids: dimensions::Ids,
+    received: i64,
+    log_partition: u32,
+    next: Position,
+}
+
+/// What a transaction did.
+struct Done {
+    stored: u64,
+    arrivals: Arrivals,
+}
+
+impl PostgresWriter {
+    /// Makes a writer. Connects to nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the settings can't be used.
+    pub fn new(config: &Config, retention: RetentionConfig) -> Result<Self, Error> {
+        let packer = Packer::new().map_err(|source| Error::Unavailable {
+            context: "set up compression",
+            source: Box::new(source),
+        })?;
+        Ok(Self {
+            pool: connect::pool(config, Purpose::Write, CONNECTIONS)?,
+            settings: Settings::of(config),
+            partitions: Partitions::new(config),
+            config: config.clone(),
+            retention,
+            packer,
+            remembered: Remembered::default(),
+            maintained: 0,
+        })
+    }
+
+    /// Brings the schema up to date, or checks that it is, and makes the partitions that will be
+    /// needed.
+    ///
+    /// # Errors
+    /// What the migrations answer; [`Error::OlderSchema`] when they are switched off and needed;
+    /// [`Error::Unavailable`].
+    pub async fn prepare(&mut self, now_unix_nano: u64) -> Result<(), Error> {
+        let now = clamp_time(now_unix_nano);
+        if self.config.migrate_on_start {
+            migrate::migrate(&self.pool, &self.config, now).await?;
+        } else {
+            migrate::check(&self.pool, &self.config).await?;
+        }
+        self.maintain(now).await
+    }
+
+    /// First log position of a partition that is not stored yet.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn checkpoint(&self, partition: u32) -> Result<Position, Error> {
+        let transaction = Transaction::begin(&self.pool, &self.settings).await?;
+        let found = read_checkpoint(&transaction, partition).await?;
+        transaction.commit("read the log checkpoint").await?;
+        Ok(found.unwrap_or(Position(1)))
+    }
+
+    /// Makes partitions ahead of time. What can't be made now is tried again at the next call.
+    async fn maintain(&mut self, now: i64) -> Result<(), Error> {
+        let maintained = self.partitions.maintain(&self.pool, &self.config, now);
+        match maintained.await {
+            Ok(()) => {}
+            // The server answers, so writing can go on: there is the default partition.
+            Err(error) if sqlstate(&error).is_some() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "can't make partitions ahead of time now, will try again"
+                );
+            }
+            Err(error) => return Err(error),
+        }
+        self.maintained = now;
+        Ok(())
+    }
+
+    async fn write_now(&mut self, batch: &Batch<'_>) -> Result<WriteReport, Error> {
+        let texts = clean::texts(batch);
+        let batch_clean = clean::clean(batch, &texts);
+        let received = batch.spans.iter().map(|span| span.received_unix_nano).max();
+        let received = clamp_time(received.unwrap_or(0));
+        if self.maintained == 0 && received > 0 {
+            self.maintain(received).await?;
+        }
+        self.make_partitions(&batch_clean).await?;
+        let options = dimensions::Options {
+            now: received,
+            attributes: self.config.attributes_jsonb,
+        };
+        let ids = dimensions::store(
+            &self.pool,
+            &self.settings,
+            &mut self.remembered,
+            &batch_clean,
+            options,
+        )
+        .await?;
+        let ready = Ready {
+            batch: &batch_clean,
+            ids,
+            received,
+            log_partition: batch.partition,
+            next: batch.next,
+        };
+        let mut done = self.attempt(&ready, Care::Usual).await;
+        if let Err(error) = &done
+            && sqlstate(error) == Some(UNIQUE_VIOLATION)
+        {
+            // Leftovers, or a block id that another batch of the same millisecond has.
+            done = self.attempt(&ready, Care::LookForLeftovers).await;
+        }
+        let done = done?;
+        self.partitions.noted(&done.arrivals);
+        Ok(WriteReport {
+            spans_stored: done.stored,
+            spans_duplicate: batch.spans.len() as u64 - done.stored,
+        })
+    }
+
+    async fn make_partitions(&mut self, batch: &CleanBatch<'_>) -> Result<(), Error> {
+        let missing = batch.spans.iter().filter_map(|span| {
+            self.partitions.missing(
+                clamp_time(span.start_unix_nano),
+                clamp_time(span.received_unix_nano),
+            )
+        });
+        let missing: std::collections::BTreeSet<_> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.partitions
+            .make(&self.pool, &self.config, missing)
+            .await
+    }
+
+    async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
+        let groups = traces::groups(&ready.batch.spans);
+        let transaction = Transaction::begin(&self.pool, &self.settings).await?;
+        let fresh = traces::save(&transaction, ready.batch, groups).await?;
+        let arrivals = self.note_arrivals(&transaction, &fresh).await?;
+        if care == Care::LookForLeftovers {
+            spans::delete_leftovers(&transaction, &fresh).await?;
+        }
+        let source = spans::Source {
+            batch: ready.batch,
+            ids: &ready.ids,
+            received: ready.received,
+            attributes: self.config.attributes_jsonb,
+        };
+        spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
+        save_sums(&transaction, ready.batch, &fresh).await?;
+        save_checkpoint(&transaction, ready).await?;
+        let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
+        match transaction.commit("commit a batch").await {
+            Ok(()) => {}
+            // Whether it took place is not known, but the checkpoint tells.
+            Err(error) if !self.took_place(ready).await => return Err(error),
+            Err(_) => tracing::info!("a commit whose answer was lost took place"),
+        }
+        Ok(Done { stored, arrivals })
+    }
+
+    /// Whether a batch is stored: the checkpoint is written with it, and with nothing before it.
+    async fn took_place(&self, ready: &Ready<'_>) -> bool {
+        if ready.next == Position(0) {
+            return false;
+        }
+        let Ok(transaction) = Transaction::begin(&self.pool, &self.settings).await else {
+            return false;
+        };
+        let found = read_checkpoint(&transaction, ready.log_partition).await;
+        found.is_ok_and(|found| found.is_some_and(|found| found >= ready.next))
+    }
+
+    /// Notes the arrival of spans in their partitions. Before they are copied in: who drops
+    /// partitions locks the note first, and then the partition.
+    async fn note_arrivals(
+        &self,
+        transaction: &Transaction,
+        fresh: &[Group<'_>],
+    ) -> Result<Arrivals, Error> {
+        let mut arrivals = Arrivals::default();
+        for span in fresh.iter().flat_map(|group| &group.spans) {
+            let start = clamp_time(span.start_unix_nano);
+            let received = clamp_time(span.received_unix_nano);
+            self.partitions.note(&mut arrivals, start, received);
+        }
+        for (name, received) in &arrivals.0 {
+            transaction
+                .execute(
+                    "UPDATE span_partition
+                     SET received_unix_nano = greatest(received_unix_nano, $2) WHERE name = $1",
+                    &[(name, Type::TEXT), (received, Type::INT8)],
+                    "note arrivals",
+                )
+                .await?;
+        }
+        Ok(arrivals)
+    }
+
+    async fn quarantine_now(&self, span: &SpanRow<'_>, reason: &str) -> Result<(), Error> {
+        let transaction = Transaction::begin(&self.pool, &self.settings).await?;
+        transaction
+            .execute(
+                "INSERT INTO dead_letter
+                    (project_id, trace_id, span_id, reason, created_unix_nano, message)
+                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+                &[
+                    (&i64::from(span.project.0), Type::INT8),
+                    (&span.trace_id.0.as_slice(), Type::BYTEA),
+                    (&span.span_id.0.as_slice(), Type::BYTEA),
+                    (&clean_text(reason).as_ref(), Type::TEXT),
+                    (&clamp_time(span.received_unix_nano), Type::INT8),
+                    (&span.message.as_ref(), Type::BYTEA),
+                ],
+                "quarantine a span",
+            )
+            .await?;
+        transaction.commit("quarantine a span").await
+    }
+
+    async fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
+        self.maintain(clamp_time(now_unix_nano)).await?;
+        retention::enforce(&self.pool, &self.config, &self.retention, now_unix_nano).await
+    }
+}
+
+async fn save_sums(
+    transaction: &Transaction,
+    batch: &CleanBatch<'_>,
+    fresh: &[Group<'_>],
+) -> Result<(), Error> {
+    let mut totals = Rollups::default();
+    let mut conversations = Sessions::default();
+    for span in fresh.iter().flat_map(|group| group.spans.iter().copied()) {
+        let resource = traces::resource_of(batch, span)?;
+        totals.add(span, &resource.service_name);
+        conversations.add(span, span.trace_id);
+    }
+    sums::save_sessions(transaction, &conversations).await?;
+    sums::save_services(transaction, &totals).await?;
+    sums::save_rollups(transaction, &totals).await
+}
+
+async fn read_checkpoint(
+    transaction: &Transaction,
+    partition: u32,
+) -> Result<Option<Position>, Error> {
+    let rows = transaction
+        .query(
+            "SELECT next_position FROM log_checkpoint WHERE log_id = $1 AND partition = $2",
+            &[
+                (&LOG_ID, Type::UUID),
+                (&partition.cast_signed(), Type::INT4),
+            ],
+            "read the log checkpoint",
+        )
+        .await?;
+    let position = rows.first().map(|row| row.get::<_, i64>(0));
+    Ok(position.map(|position| Position(position.cast_unsigned())))
+}
+
+async fn save_checkpoint(transaction: &Transaction, ready: &Ready<'_>) -> Result<(), Error> {
+    if ready.next == Position(0) {
+        return Ok(());
+    }
+    transaction
+        .execute(
+            "INSERT INTO log_checkpoint (log_id, partition, next_position, updated_unix_nano)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (log_id, partition) DO UPDATE SET
+                next_position = greatest(log_checkpoint.next_position, excluded.next_position),
+                updated_unix_nano =
+                    greatest(log_checkpoint.updated_unix_nano, excluded.updated_unix_nano)",
+            &[
+                (&LOG_ID, Type::UUID),
+                (&ready.log_partition.cast_signed(), Type::INT4),
+                (&clamp_time(ready.next.0), Type::INT8),
+                (&ready.received, Type::INT8),
+            ],
+            "store the log checkpoint",
+        )
+        .await?;
+    Ok(())
+}
+
+impl SpanWriter for PostgresWriter {
+    fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>> {
+        self.write_now(batch).boxed()
+    }
+
+    fn quarantine<'a>(
+        &'a mut self,
+        span: &'a SpanRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.quarantine_now(span, reason).boxed()
+    }
+
+    fn enforce_retention<'a>(
+        &'a mut self,
+        now_unix_nano: u64,
+    ) -> BoxFuture<'a, Result<RetentionReport, Error>> {
+        self.enforce_retention_now(now_unix_nano).boxed()
+    }
+}

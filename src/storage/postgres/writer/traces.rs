@@ -1,0 +1,375 @@
+//! Traces: which spans of a batch are new to the store, and what they add to their traces.
+//!
+//! See the module above for why this is right with any number of writers. It can't deadlock: a
+//! writer that waits while it inserts holds only rows it inserted, whose keys are smaller; one that
+//! waits for the lock of a row that exists locks in key order, and can't meet a row that another
+//! inserts, because its own insert would have waited for that.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use tokio_postgres::types::Type;
+
+use super::super::transaction::Transaction;
+use super::clean::CleanBatch;
+use super::params::Time;
+use super::trace_rows::{self, KnownTrace, TraceRows};
+use crate::model::{ProjectId, TraceId};
+use crate::storage::Error;
+use crate::storage::summary::{Summary, clamp_time};
+use crate::storage::write::{ResourceRow, SpanRow};
+
+/// How often a trace may be deleted between our insert, which found it, and our lock.
+const ROUNDS_MAX: usize = 5;
+
+type Key = (ProjectId, TraceId);
+
+/// Spans of one trace that are stored together.
+pub(super) struct Group<'b> {
+    key: Key,
+    /// By span id, each once.
+    pub(super) spans: Vec<&'b SpanRow<'b>>,
+}
+
+/// Spans of a batch grouped by trace, in key order; of spans with one identity only the first that
+/// arrived.
+pub(super) fn groups<'b>(spans: &'b [SpanRow<'b>]) -> Vec<Group<'b>> {
+    let mut order: Vec<_> = spans.iter().collect();
+    // Stable, so that among equals the first to arrive stays first.
+    order.sort_by_key(|span| (span.project, span.trace_id, span.span_id));
+    order.dedup_by_key(|span| (span.project, span.trace_id, span.span_id));
+    let key = |span: &SpanRow<'_>| (span.project, span.trace_id);
+    order
+        .chunk_by(|a, b| key(a) == key(b))
+        .filter_map(|spans| {
+            Some(Group {
+                key: key(spans.first()?),
+                spans: spans.to_vec(),
+            })
+        })
+        .collect()
+}
+
+/// The resource of a span.
+pub(super) fn resource_of<'c, 'b>(
+    batch: &'c CleanBatch<'b>,
+    span: &SpanRow<'_>,
+) -> Result<&'c ResourceRow<'b>, Error> {
+    batch
+        .resources
+        .get(span.resource)
+        .ok_or_else(|| Error::Corrupt {
+            context: "a span refers to a resource that is not in its batch".to_owned(),
+        })
+}
+
+/// What spans of one trace add up to.
+struct Added<'b> {
+    summary: Summary<'b>,
+    last_start: i64,
+}
+
+fn add_up<'b>(
+    spans: &[&'b SpanRow<'b>],
+    batch: &'b CleanBatch<'b>,
+) -> Result<Option<Added<'b>>, Error> {
+    let mut added: Option<Added<'b>> = None;
+    for span in spans {
+        let resource = resource_of(batch, span)?;
+        let start = clamp_time(span.start_unix_nano);
+        match &mut added {
+            Some(added) => {
+                added.summary.add(span, resource);
+                added.last_start = added.last_start.max(start);
+            }
+            None => {
+                added = Some(Added {
+                    summary: Summary::of(span, resource),
+                    last_start: start,
+                });
+            }
+        }
+    }
+    Ok(added)
+}
+
+/// Saves what is new of the traces, and answers their new spans, in key order.
+///
+/// # Errors
+/// As the store's.
+pub(super) async fn save<'b>(
+    transaction: &Transaction,
+    batch: &'b CleanBatch<'b>,
+    groups: Vec<Group<'b>>,
+) -> Result<Vec<Group<'b>>, Error> {
+    let added: Vec<_> = groups
+        .iter()
+        .map(|group| add_up(&group.spans, batch))
+        .collect::<Result<_, _>>()?;
+    let mut services = Services::default();
+    let mut open: Vec<_> = groups.iter().zip(&added).collect();
+    let mut known = HashMap::new();
+    for _ in 0..ROUNDS_MAX {
+        let new = insert_new(transaction, &open).await?;
+        for (group, added) in &open {
+            if let (true, Some(added)) = (new.contains(&group.key), added) {
+                services.add(group.key, added.summary.start, &added.summary.services);
+            }
+        }
+        open.retain(|(group, _)| !new.contains(&group.key));
+        known.extend(lock(transaction, &open).await?);
+        // What is neither new nor there was deleted in between.
+        open.retain(|(group, _)| !known.contains_key(&group.key));
+        if open.is_empty() {
+            break;
+        }
+    }
+    if !open.is_empty() {
+        return Err(Error::Unavailable {
+            context: "store traces",
+            source: "traces keep being deleted while they are written".into(),
+        });
+    }
+    let fresh = without_stored(transaction, groups, &known).await?;
+    grow(transaction, batch, &fresh, &known, &mut services).await?;
+    services.save(transaction).await?;
+    Ok(fresh)
+}
+
+/// Inserts the rows of traces that have none; answers which.
+async fn insert_new(
+    transaction: &Transaction,
+    open: &[(&Group<'_>, &Option<Added<'_>>)],
+) -> Result<HashSet<Key>, Error> {
+    let mut rows = TraceRows::default();
+    for (group, added) in open {
+        if let Some(added) = added {
+            rows.push(group.key.0, &group.key.1, &added.summary, added.last_start);
+        }
+    }
+    if rows.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let inserted = transaction
+        .query(trace_rows::INSERT, &rows.params(), "store traces")
+        .await?;
+    let key = |row: &tokio_postgres::Row| {
+        let project = u32::try_from(row.get::<_, i64>(0)).ok()?;
+        Some((ProjectId(project), TraceId::from_bytes(row.get(1))?))
+    };
+    Ok(inserted.iter().filter_map(key).collect())
+}
+
+/// Locks the rows of traces and reads them.
+async fn lock(
+    transaction: &Transaction,
+    open: &[(&Group<'_>, &Option<Added<'_>>)],
+) -> Result<HashMap<Key, KnownTrace>, Error> {
+    if open.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let projects: Vec<_> = open
+        .iter()
+        .map(|(group, _)| i64::from(group.key.0.0))
+        .collect();
+    let trace_ids: Vec<_> = open
+        .iter()
+        .map(|(group, _)| group.key.1.0.as_slice())
+        .collect();
+    let rows = transaction
+        .query(
+            trace_rows::LOCK,
+            &[
+                (&projects, Type::INT8_ARRAY),
+                (&trace_ids, Type::BYTEA_ARRAY),
+            ],
+            "lock traces",
+        )
+        .await?;
+    rows.iter().map(trace_rows::read).collect()
+}
+
+/// The subquery is run once a span, on the partitions between two times only: without the offset
+/// it would be turned into a join of everything.
+const FIND_STORED: &str = "SELECT k.place::bigint
+    FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])
+        WITH ORDINALITY AS k(project_id, trace_id, span_id, first_start, last_start, place)
+    CROSS JOIN LATERAL (
+        SELECT FROM span s
+        WHERE s.project_id = k.project_id AND s.trace_id = k.trace_id AND s.span_id = k.span_id
+            AND s.start_time >= k.first_start AND s.start_time <= k.last_start
+        LIMIT 1 OFFSET 0) AS found";
+
+/// Leaves out the spans that their traces hold already.
+async fn without_stored<'b>(
+    transaction: &Transaction,
+    groups: Vec<Group<'b>>,
+    known: &HashMap<Key, KnownTrace>,
+) -> Result<Vec<Group<'b>>, Error> {
+    let (mut projects, mut trace_ids, mut span_ids) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut first_starts, mut last_starts) = (Vec::new(), Vec::new());
+    for group in &groups {
+        let Some(known) = known.get(&group.key) else {
+            continue;
+        };
+        for span in &group.spans {
+            projects.push(i64::from(span.project.0));
+            trace_ids.push(span.trace_id.0.as_slice());
+            span_ids.push(span.span_id.0.as_slice());
+            first_starts.push(Time(known.summary.start));
+            last_starts.push(Time(known.last_start));
+        }
+    }
+    if projects.is_empty() {
+        return Ok(groups);
+    }
+    let rows = transaction
+        .query(
+            FIND_STORED,
+            &[
+                (&projects, Type::INT8_ARRAY),
+                (&trace_ids, Type::BYTEA_ARRAY),
+                (&span_ids, Type::BYTEA_ARRAY),
+                (&first_starts, Type::TIMESTAMPTZ_ARRAY),
+                (&last_starts, Type::TIMESTAMPTZ_ARRAY),
+            ],
+            "look up stored spans",
+        )
+        .await?;
+    let stored: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
+    drop((trace_ids, span_ids));
+    let mut place = 0_i64;
+    let mut fresh = groups;
+    for group in &mut fresh {
+        if known.contains_key(&group.key) {
+            group.spans.retain(|_| {
+                place += 1;
+                !stored.contains(&place)
+            });
+        }
+    }
+    fresh.retain(|group| !group.spans.is_empty());
+    Ok(fresh)
+}
+
+/// Adds new spans to the rows of traces that were there.
+async fn grow<'b>(
+    transaction: &Transaction,
+    batch: &'b CleanBatch<'b>,
+    fresh: &[Group<'b>],
+    known: &HashMap<Key, KnownTrace>,
+    services: &mut Services<'b>,
+) -> Result<(), Error> {
+    let mut grown = Vec::new();
+    for group in fresh {
+        let Some(known) = known.get(&group.key) else {
+            continue;
+        };
+        let Some(added) = add_up(&group.spans, batch)? else {
+            continue;
+        };
+        let mut merged: Summary<'b> = known.summary.clone();
+        merged.merge(added.summary);
+        services.change(group.key, &known.summary, &merged);
+        grown.push((group.key, merged, known.last_start.max(added.last_start)));
+    }
+    let mut rows = TraceRows::default();
+    for (key, summary, last_start) in &grown {
+        rows.push(key.0, &key.1, summary, *last_start);
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let updated = transaction
+        .execute(trace_rows::UPDATE, &rows.params(), "update traces")
+        .await?;
+    if updated == grown.len() as u64 {
+        Ok(())
+    } else {
+        Err(Error::Corrupt {
+            context: "a locked trace has gone".to_owned(),
+        })
+    }
+}
+
+/// Rows of `trace_service` to write and to delete.
+#[derive(Default)]
+struct Services<'b> {
+    added: ServiceRows<'b>,
+    gone: ServiceRows<'b>,
+}
+
+#[derive(Default)]
+struct ServiceRows<'b> {
+    projects: Vec<i64>,
+    names: Vec<Cow<'b, str>>,
+    starts: Vec<i64>,
+    trace_ids: Vec<Vec<u8>>,
+}
+
+impl<'b> ServiceRows<'b> {
+    fn push(&mut self, (project, trace_id): Key, start: i64, name: Cow<'b, str>) {
+        self.projects.push(i64::from(project.0));
+        self.names.push(name);
+        self.starts.push(start);
+        self.trace_ids.push(trace_id.0.to_vec());
+    }
+
+    async fn run(&self, transaction: &Transaction, sql: &str) -> Result<(), Error> {
+        if self.projects.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<_> = self.names.iter().map(Cow::as_ref).collect();
+        transaction
+            .execute(
+                sql,
+                &[
+                    (&self.projects, Type::INT8_ARRAY),
+                    (&names, Type::TEXT_ARRAY),
+                    (&self.starts, Type::INT8_ARRAY),
+                    (&self.trace_ids, Type::BYTEA_ARRAY),
+                ],
+                "store the services of traces",
+            )
+            .await?;
+        Ok(())
+    }
+}
+
+impl<'b> Services<'b> {
+    fn add(&mut self, key: Key, start: i64, services: &[Cow<'b, str>]) {
+        for service in services {
+            self.added.push(key, start, service.clone());
+        }
+    }
+
+    /// A trace that grew: it may begin earlier, and a service may have been pushed out of a full
+    /// list.
+    fn change(&mut self, key: Key, before: &Summary<'static>, after: &Summary<'b>) {
+        let moved = before.start != after.start;
+        for service in &before.services {
+            if moved || !after.services.contains(service) {
+                self.gone.push(key, before.start, service.clone());
+            }
+        }
+        for service in &after.services {
+            if moved || !before.services.contains(service) {
+                self.added.push(key, after.start, service.clone());
+            }
+        }
+    }
+
+    async fn save(&self, transaction: &Transaction) -> Result<(), Error> {
+        let delete = "DELETE FROM trace_service t
+            USING unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
+                AS k(project_id, service_name, start_unix_nano, trace_id)
+            WHERE t.project_id = k.project_id AND t.service_name = k.service_name
+                AND t.start_unix_nano = k.start_unix_nano AND t.trace_id = k.trace_id";
+        self.gone.run(transaction, delete).await?;
+        let insert = "INSERT INTO trace_service
+                (project_id, service_name, start_unix_nano, trace_id)
+            SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
+            ON CONFLICT DO NOTHING";
+        self.added.run(transaction, insert).await
+    }
+}
