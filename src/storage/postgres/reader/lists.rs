@@ -28,9 +28,9 @@ macro_rules! session_columns {
 
 /// A piece of the sessions, latest end first: what matches, and the last row looked at.
 pub(super) const SESSIONS: &str = concat!(
-    "SELECT ",
+    "SELECT number, ($8::text IS NULL OR user_id = $8) IS TRUE AS matches, ",
     session_columns!(),
-    ", number, ($8::text IS NULL OR user_id = $8) IS TRUE AS matches \
+    " \
      FROM (SELECT *, row_number() OVER (ORDER BY end_unix_nano DESC, session_id DESC) AS number \
          FROM (SELECT ",
     session_columns!(),
@@ -136,8 +136,8 @@ pub(super) async fn sessions(
         let mut is_whole = false;
         for row in &rows {
             let mut columns = Columns::new(row);
-            let item = session_summary(&mut columns)?;
             let (number, matches): (i64, bool) = (columns.take()?, columns.take()?);
+            let item = session_summary(&mut columns)?;
             is_whole = number == piece.rows;
             below = (signed(item.end_unix_nano), item.session_id.clone());
             let cursor = Cursor {

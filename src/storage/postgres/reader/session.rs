@@ -83,6 +83,8 @@ impl Sessions {
             client: Some(connect::acquire(&self.pool).await?),
             prepared: self.prepared,
             scan_deadline,
+            #[cfg(test)]
+            plans: None,
         };
         session
             .client()?
@@ -133,6 +135,9 @@ pub(super) struct Session {
     prepared: bool,
     /// From here on a list answers what it has found.
     pub(super) scan_deadline: Instant,
+    /// How the server ran each query, where a test wants to know.
+    #[cfg(test)]
+    plans: Option<std::sync::Mutex<Vec<serde_json::Value>>>,
 }
 
 impl Session {
@@ -144,6 +149,8 @@ impl Session {
         context: &'static str,
     ) -> Result<Vec<Row>, Error> {
         let client = self.client()?;
+        #[cfg(test)]
+        self.note_plan(client, sql, params).await;
         let rows = if self.prepared {
             let types: Vec<_> = params.iter().map(|(_, kind)| kind.clone()).collect();
             let statement = client.prepare_typed_cached(sql, &types).await;
@@ -190,5 +197,48 @@ impl Sessions {
     pub(super) fn connections(&self) -> (usize, usize) {
         let status = self.pool.status();
         (status.size, status.available)
+    }
+}
+
+#[cfg(test)]
+impl Session {
+    /// From now on notes how the server runs each query.
+    pub(super) fn note_plans(&mut self) {
+        self.plans = Some(std::sync::Mutex::default());
+    }
+
+    /// The plans noted, with what they really did.
+    pub(super) fn take_plans(&self) -> Vec<serde_json::Value> {
+        let plans = self.plans.as_ref().unwrap();
+        std::mem::take(&mut *plans.lock().unwrap())
+    }
+
+    async fn note_plan(&self, client: &Client, sql: &str, params: &[Param<'_>]) {
+        let Some(plans) = &self.plans else { return };
+        let explain = format!("EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}");
+        let rows = client.query_typed(&explain, params).await.unwrap();
+        let json: Raw<'_> = rows[0].get(0);
+        plans
+            .lock()
+            .unwrap()
+            .push(serde_json::from_slice(json.0).unwrap());
+    }
+}
+
+/// The bytes of a value of any type.
+#[cfg(test)]
+struct Raw<'r>(&'r [u8]);
+
+#[cfg(test)]
+impl<'r> tokio_postgres::types::FromSql<'r> for Raw<'r> {
+    fn from_sql(
+        _kind: &Type,
+        bytes: &'r [u8],
+    ) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(bytes))
+    }
+
+    fn accepts(_kind: &Type) -> bool {
+        true
     }
 }

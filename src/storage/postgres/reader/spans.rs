@@ -32,11 +32,11 @@ macro_rules! filters {
 macro_rules! select_spans {
     ($which:literal) => {
         concat!(
-            "SELECT ",
-            span_columns!(),
-            ", number, (",
+            "SELECT number, (",
             filters!(),
-            ") IS TRUE AS matches FROM ( \
+            ") IS TRUE AS matches, ",
+            span_columns!(),
+            " FROM ( \
              SELECT *, row_number() OVER ( \
                  ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) AS number \
              FROM (SELECT ",
@@ -288,6 +288,7 @@ pub(super) struct Looked {
 impl Looked {
     fn read(row: &Row) -> Result<Self, Error> {
         let mut columns = Columns::new(row);
+        let (number, matches) = (columns.take()?, columns.take()?);
         let span = SpanColumns::read(&mut columns)?;
         let mut key = span.summary.span_id.0.to_vec();
         key.extend(span.summary.trace_id.0);
@@ -297,8 +298,8 @@ impl Looked {
                 key,
             },
             span,
-            number: columns.take()?,
-            matches: columns.take()?,
+            number,
+            matches,
         })
     }
 }

@@ -55,7 +55,7 @@ macro_rules! filters {
 macro_rules! select_traces {
     ($rows:expr) => {
         concat!(
-            "SELECT ", trace_columns!(), ", number, (", filters!(), ") AS matches FROM ( \
+            "SELECT number, (", filters!(), ") AS matches, ", trace_columns!(), " FROM ( \
              SELECT *, row_number() OVER (ORDER BY start_unix_nano DESC, trace_id DESC) AS number \
              FROM (", $rows, ") AS looked) AS found \
              WHERE (", filters!(), ") OR number = $6 \
@@ -433,9 +433,9 @@ impl Looked {
     fn read(row: &Row) -> Result<Self, Error> {
         let mut columns = Columns::new(row);
         Ok(Self {
-            trace: TraceRow::read(&mut columns)?,
             number: columns.take()?,
             matches: columns.take()?,
+            trace: TraceRow::read(&mut columns)?,
         })
     }
 

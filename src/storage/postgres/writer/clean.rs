@@ -157,6 +157,7 @@ fn span_is_clean(row: &SpanRow<'_>) -> bool {
 
 fn genai_is_clean(genai: &GenAi<'_>) -> bool {
     let optional = [
+        &genai.dialect,
         &genai.response_id,
         &genai.finish_reason,
         &genai.agent_name,

@@ -1,0 +1,349 @@
+//! What the server does to answer, as it tells itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::postgres::reader::session::Session;
+use crate::storage::postgres::reader::{analytics, lists, spans, trace, traces};
+use crate::storage::query::{AnalyticsQuery, Dimension};
+use crate::storage::{
+    PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
+};
+
+const PROJECT: ProjectId = ProjectId::DEFAULT;
+
+fn page(limit: usize) -> PageRequest {
+    PageRequest { limit, after: None }
+}
+
+fn trace_id(number: u64) -> TraceId {
+    TraceId(u128::from(number).to_be_bytes())
+}
+
+/// A scan of a table in a plan.
+#[derive(Debug)]
+struct Scan {
+    node: String,
+    table: String,
+    index: String,
+    /// Rows looked at, whether they passed the filter or not.
+    rows: f64,
+}
+
+/// The scans that were really executed.
+fn scans(plans: &[Value]) -> Vec<Scan> {
+    let mut found = Vec::new();
+    for plan in plans {
+        collect(&plan[0]["Plan"], &mut found);
+    }
+    found
+}
+
+fn collect(node: &Value, found: &mut Vec<Scan>) {
+    let number = |key: &str| node[key].as_f64().unwrap_or(0.0);
+    let text = |key: &str| node[key].as_str().unwrap_or_default().to_owned();
+    let loops = number("Actual Loops");
+    if node["Relation Name"].is_string() && loops > 0.0 {
+        found.push(Scan {
+            node: text("Node Type"),
+            table: text("Relation Name"),
+            index: text("Index Name"),
+            rows: loops * (number("Actual Rows") + number("Rows Removed by Filter")),
+        });
+    }
+    for child in node["Plans"].as_array().into_iter().flatten() {
+        collect(child, found);
+    }
+}
+
+/// What a question touched.
+struct Touched {
+    scans: Vec<Scan>,
+    plans: String,
+}
+
+impl Touched {
+    fn of(session: &Session) -> Self {
+        let plans = session.take_plans();
+        let touched = Self {
+            scans: scans(&plans),
+            plans: serde_json::to_string_pretty(&plans).unwrap(),
+        };
+        // The list of partitions is small, and read whole.
+        let read_whole = |scan: &&Scan| scan.node == "Seq Scan" && scan.table != "span_partition";
+        let whole: Vec<_> = touched.scans.iter().filter(read_whole).collect();
+        assert!(whole.is_empty(), "{whole:?}\n{}", touched.plans);
+        touched
+    }
+
+    /// Rows looked at in tables whose names begin so.
+    fn rows(&self, table: &str) -> f64 {
+        let of_table = self
+            .scans
+            .iter()
+            .filter(|scan| scan.table.starts_with(table));
+        of_table.map(|scan| scan.rows).sum()
+    }
+
+    /// Partitions of a table that were looked into.
+    fn partitions(&self, table: &str) -> BTreeSet<&str> {
+        let of_table = self
+            .scans
+            .iter()
+            .filter(|scan| scan.table.starts_with(table));
+        of_table.map(|scan| scan.table.as_str()).collect()
+    }
+
+    fn assert_rows(&self, table: &str, most: u64) {
+        let rows = self.rows(table);
+        assert!(
+            rows <= most as f64,
+            "{rows} rows of {table}\n{}",
+            self.plans
+        );
+    }
+
+    fn assert_index(&self, table: &str, index: &str) {
+        let of_table = self
+            .scans
+            .iter()
+            .filter(|scan| scan.table.starts_with(table));
+        let others = of_table.filter(|scan| !scan.index.contains(index));
+        let others: Vec<_> = others.collect();
+        assert!(others.is_empty(), "{others:?}\n{}", self.plans);
+    }
+}
+
+fn range(from_day: u64, to_day: u64) -> TimeRange {
+    TimeRange {
+        start_unix_nano: Some(FIRST_DAY + from_day * DAY),
+        end_unix_nano: Some(FIRST_DAY + to_day * DAY),
+    }
+}
+
+async fn trace_lists(session: &Session) {
+    let list = async |filter: TraceFilter| {
+        let found = traces::list(session, PROJECT, &filter, &page(50))
+            .await
+            .unwrap();
+        (found, Touched::of(session))
+    };
+    let (found, touched) = list(TraceFilter::default()).await;
+    assert_eq!(found.items.len(), 50);
+    assert_eq!(found.items[0].trace_id, trace_id(TRACES));
+    touched.assert_rows("trace", 51);
+    touched.assert_index("trace", "trace_start");
+
+    let failed = TraceFilter {
+        status: Some(StatusFilter::Error),
+        ..TraceFilter::default()
+    };
+    let (found, touched) = list(failed).await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("trace", 51);
+    touched.assert_index("trace", "trace_failed");
+
+    let service = TraceFilter {
+        service: Some("rare".to_owned()),
+        ..TraceFilter::default()
+    };
+    let (found, touched) = list(service.clone()).await;
+    assert_eq!(found.items.len(), 50);
+    assert_eq!(found.items[0].service_name, "rare");
+    touched.assert_rows("trace_service", 51);
+    touched.assert_rows("trace", 2 * 51);
+
+    // Two filters: the server stops when the page is full.
+    let (found, touched) = list(TraceFilter {
+        status: Some(StatusFilter::Error),
+        ..service
+    })
+    .await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("trace_service", 51 * 25 + 25);
+
+    let session_traces = TRACES / 10;
+    let (found, touched) = list(TraceFilter {
+        session_id: Some("session-7".to_owned()),
+        ..TraceFilter::default()
+    })
+    .await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("session", session_traces + 1);
+    touched.assert_rows("trace", session_traces);
+    touched.assert_index("trace", "trace_pkey");
+
+    let (found, touched) = list(TraceFilter {
+        range: range(20, 21),
+        ..TraceFilter::default()
+    })
+    .await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("trace", 51);
+}
+
+async fn span_lists(session: &Session) {
+    let list = async |filter: SpanFilter| {
+        let found = spans::list(session, PROJECT, &filter, &page(50))
+            .await
+            .unwrap();
+        (found, Touched::of(session))
+    };
+    let newest = format!("span_d{}", DAYS - 1);
+    let (found, touched) = list(SpanFilter::default()).await;
+    assert_eq!(found.items.len(), 50);
+    assert_eq!(found.items[0].trace_id, trace_id(TRACES));
+    touched.assert_rows("span_d", 60);
+    // The newest one that has rows, those ahead, and the one for all other times.
+    let touched_ahead = touched.partitions("span_d");
+    assert!(touched_ahead.len() <= 5, "{touched_ahead:?}");
+    assert!(touched_ahead.contains(newest.as_str()));
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+
+    let (found, touched) = list(SpanFilter {
+        status: Some(StatusFilter::Error),
+        ..SpanFilter::default()
+    })
+    .await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("span_d", 80);
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+
+    let (found, touched) = list(SpanFilter {
+        range: range(20, 21),
+        ..SpanFilter::default()
+    })
+    .await;
+    assert_eq!(found.items.len(), 50);
+    assert_eq!(touched.partitions("span_d"), BTreeSet::from(["span_d20"]));
+    touched.assert_rows("span_d", 60);
+
+    let (found, touched) = list(SpanFilter {
+        trace_id: Some(trace_id(1000)),
+        ..SpanFilter::default()
+    })
+    .await;
+    assert_eq!(found.items.len() as u64, SPANS);
+    let day = 999 * BETWEEN / DAY;
+    assert_eq!(
+        touched.partitions("span_d"),
+        BTreeSet::from([&*format!("span_d{day}")])
+    );
+    touched.assert_rows("span_d", SPANS);
+    touched.assert_index("span_d", "pkey");
+    touched.assert_rows("trace", SPANS + 1);
+
+    // Nothing matches: the budget of one page is looked at, and no more.
+    let (found, touched) = list(SpanFilter {
+        name: Some("no such name".to_owned()),
+        ..SpanFilter::default()
+    })
+    .await;
+    assert!(found.items.is_empty() && found.next.is_some());
+    touched.assert_rows("span_d", 20_000 + 100);
+    assert!(touched.rows("span_d") >= 20_000.0);
+}
+
+async fn details(session: &Session) {
+    let found = trace::load(session, PROJECT, trace_id(1000), &page(100)).await;
+    let touched = Touched::of(session);
+    assert_eq!(found.unwrap().unwrap().spans.len() as u64, SPANS);
+    let day = 999 * BETWEEN / DAY;
+    let (span, block) = (format!("span_d{day}"), format!("content_block_d{day}"));
+    assert_eq!(touched.partitions("span_"), BTreeSet::from([span.as_str()]));
+    assert_eq!(
+        touched.partitions("content_block"),
+        BTreeSet::from([block.as_str()])
+    );
+    touched.assert_rows("span_", SPANS);
+    touched.assert_rows("content_block", 1);
+    touched.assert_rows("trace", 1);
+
+    let found = trace::load_span(
+        session,
+        PROJECT,
+        trace_id(1000),
+        SpanId(3_u64.to_be_bytes()),
+    );
+    assert!(found.await.unwrap().is_some());
+    let touched = Touched::of(session);
+    touched.assert_rows("span_", 1);
+    assert_eq!(touched.partitions("span_"), BTreeSet::from([span.as_str()]));
+}
+
+async fn sums_and_short_lists(session: &Session) {
+    let query = |from: u64, to: u64| AnalyticsQuery {
+        start_minute: ((FIRST_DAY + from) / 60_000_000_000) as i64,
+        end_minute: ((FIRST_DAY + to) / 60_000_000_000) as i64,
+        step_minutes: None,
+        group_by: vec![Dimension::Model],
+        filters: Vec::new(),
+        durations: true,
+        limit: 100,
+    };
+    let thirty_days = query(10 * DAY, 40 * DAY);
+    let answer = analytics::analytics(session, PROJECT, &thirty_days)
+        .await
+        .unwrap();
+    let counted: u64 = answer.rows.iter().map(|row| row.measures.span_count).sum();
+    assert_eq!((answer.rows.len(), counted), (5, 30 * DAY / BETWEEN));
+    let counted: u64 = answer
+        .rows
+        .iter()
+        .map(|row| row.measures.durations.count())
+        .sum();
+    assert!(counted > 0);
+    let touched = Touched::of(session);
+    // A row a day, service and model.
+    touched.assert_rows("rollup", 30 * 2 * 5);
+    touched.assert_index("rollup", "rollup_pkey");
+
+    // Days, with hours and minutes at both ends.
+    let uneven = query(10 * DAY - DAY / 3 - DAY / 1000, 40 * DAY + DAY / 3);
+    let answer = analytics::analytics(session, PROJECT, &uneven)
+        .await
+        .unwrap();
+    let counted: u64 = answer.rows.iter().map(|row| row.measures.span_count).sum();
+    let expected = (30 * DAY + 2 * DAY / 3) / BETWEEN;
+    assert!(counted.abs_diff(expected) <= 1, "{counted}, not {expected}");
+    Touched::of(session).assert_rows("rollup", 30 * 2 * 5 + 2 * 100 + 2);
+
+    let filter = SessionFilter::default();
+    lists::sessions(session, PROJECT, &filter, &page(50))
+        .await
+        .unwrap();
+    let touched = Touched::of(session);
+    touched.assert_rows("session", 51);
+    touched.assert_index("session", "session_end");
+    lists::services(session, PROJECT, &page(50)).await.unwrap();
+    lists::dead_letters(session, PROJECT, &page(50))
+        .await
+        .unwrap();
+    let touched = Touched::of(session);
+    touched.assert_index("service", "service_pkey");
+    touched.assert_index("dead_letter", "dead_letter_created");
+}
+
+// Scenario: a database of sixty partitions, before the server has looked at what is in them and
+// after; every list, detail and sum is asked for.
+// Guarantees: each touches the rows it answers and little more, in the partitions that hold them,
+// by the index that is made for it; none reads a table whole.
+#[tokio::test]
+async fn questions_touch_only_what_they_answer() {
+    let database = filled::database();
+    let reader = filled::reader(&database, Duration::from_secs(60));
+    for _ in 0..2 {
+        let mut session = reader.sessions.begin().await.unwrap();
+        session.note_plans();
+        trace_lists(&session).await;
+        span_lists(&session).await;
+        details(&session).await;
+        sums_and_short_lists(&session).await;
+        session.end();
+        database.execute("ANALYZE");
+    }
+}
