@@ -5,6 +5,7 @@
 //! usage is exit code 2.
 
 mod health;
+mod migrate;
 mod print_config;
 mod serve;
 mod validate;
@@ -67,6 +68,8 @@ enum Command {
     Validate(ConfigArgs),
     /// Print the effective configuration as YAML.
     PrintConfig(ConfigArgs),
+    /// Bring the schema of the configured database up to date.
+    Migrate(ConfigArgs),
     /// Ask a running daemon whether it is ready; for container probes.
     Health(health::Args),
     /// Look into the durable log. The daemon may be running.
@@ -97,6 +100,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Serve(inner) => serve::run(&outer.then(inner)),
         Command::Validate(inner) => validate::run(&outer.then(inner)),
         Command::PrintConfig(inner) => print_config::run(&outer.then(inner)),
+        Command::Migrate(inner) => migrate::run(&outer.then(inner)),
         Command::Health(args) => health::run(outer, args),
         Command::Wal(command) => wal::run(outer, command),
         Command::Bench(args) => bench(*args),

@@ -56,10 +56,10 @@ pub enum Error {
     #[error(transparent)]
     DataDir(#[from] lock::Error),
     /// The store can't be opened.
-    #[error("open the store {}", path.display())]
+    #[error("open the store {store}")]
     Store {
-        /// Its file.
-        path: PathBuf,
+        /// What it is called, without secrets.
+        store: String,
         /// Why.
         #[source]
         source: crate::storage::Error,

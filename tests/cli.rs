@@ -44,6 +44,7 @@ fn help_names_every_command_and_flag() {
         "serve",
         "validate",
         "print-config",
+        "migrate",
         "health",
         "wal",
         "bench",

@@ -225,17 +225,19 @@ fn the_nearest_source_wins() {
 }
 
 #[test]
-fn postgres_is_refused_rather_than_ignored() {
-    let mut command = command(&["validate"]);
-    let output = command
-        .env("DATABASE_URL", "postgres://user:hunter2@db/pulse")
-        .output()
-        .unwrap();
-    assert!(
-        stderr(&output).contains("PostgreSQL is not supported"),
-        "{}",
-        stderr(&output)
-    );
-    assert!(!stderr(&output).contains("hunter2"), "{}", stderr(&output));
+fn a_database_url_is_used_and_never_shown_whole() {
+    let run = |arguments: &[&str], url: &str| {
+        let mut command = command(arguments);
+        command.env("DATABASE_URL", url).output().unwrap()
+    };
+    let output = run(&["print-config"], "postgres://user:hunter2@db/pulse");
+    let printed = stdout(&output);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(printed.contains("postgres://user:***@db/pulse"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    let output = run(&["validate"], "redis://user:hunter2@db/pulse");
+    let complaint = stderr(&output);
+    assert!(complaint.contains("DATABASE_URL: storage.postgres.url"), "{complaint}");
+    assert!(!complaint.contains("hunter2"), "{complaint}");
     assert_eq!(output.status.code(), Some(1));
 }

@@ -46,7 +46,7 @@ pub struct Sources {
 /// # Errors
 /// Every problem found, in the order of the sources.
 pub fn load(sources: &Sources, check_files: CheckFiles) -> Result<Config, Problems> {
-    let mut problems = overlay::unsupported_variables(&sources.environment);
+    let mut problems = Vec::new();
     let mut refused = Vec::new();
 
     let mut root = documents(sources, &mut problems, &mut refused)?;

@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 /// What the banner tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +15,8 @@ pub struct Banner {
     pub gateway: (SocketAddr, bool),
     /// Metrics and probes, when they listen.
     pub metrics: Option<SocketAddr>,
-    /// The embedded store's file.
-    pub store: PathBuf,
+    /// The store, without secrets.
+    pub store: String,
     /// What an OK means, as configured.
     pub durability: &'static str,
 }
@@ -44,7 +43,7 @@ impl fmt::Display for Banner {
         if let Some(address) = self.metrics {
             writeln!(formatter, "  metrics    {}/metrics", url(address, false))?;
         }
-        writeln!(formatter, "  store      {} (sqlite)", self.store.display())?;
+        writeln!(formatter, "  store      {}", self.store)?;
         writeln!(formatter, "  durability {}", self.durability)?;
         writeln!(formatter, "  project    default")?;
         let Some((address, tls)) = self.http.or(self.grpc) else {
@@ -77,7 +76,7 @@ mod tests {
             http: Some((address(4318), false)),
             gateway: (address(3000), false),
             metrics: None,
-            store: PathBuf::from("/data/pulse.db"),
+            store: "/data/pulse.db (sqlite)".to_owned(),
             durability: "synced to disk before OK",
         };
         let text = banner.to_string();

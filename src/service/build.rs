@@ -21,9 +21,11 @@ use crate::net::listener::{self, Bound};
 use crate::pipeline::Ingest;
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::processors::memory_limiter::MemoryLimiter;
-use crate::queue::{self, Durability, Log, RecoveryReport};
+use crate::queue::{self, Durability, Log, Position, RecoveryReport};
 use crate::receivers::otlp::{Receiver, RequestObserver};
+use crate::storage::postgres::{self, PostgresStore};
 use crate::storage::sqlite::{SqliteReader, SqliteWriter};
+use crate::storage::{Kind, SpanReader, SpanWriter};
 use crate::telemetry::health::{self, Check, Readiness};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -92,8 +94,13 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     let lock = DataDirLock::acquire(&config.data_dir())?;
     let mut listeners = Listeners::bind(&config)?;
     let metrics = Metrics::new()?;
-    let (writer, reader) = open_store(&config, clock.as_ref())?;
-    let (log, log_reader) = open_log(&config, &writer, &metrics)?;
+    let Store {
+        writer,
+        reader,
+        checkpoint,
+        name,
+    } = open_store(&config, clock.as_ref()).await?;
+    let (log, log_reader) = open_log(&config, checkpoint, &metrics)?;
 
     let (tasks, panics) = Tasks::new();
     let readiness = Readiness::new();
@@ -104,7 +111,7 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
         partition: PARTITION,
         reader: log_reader,
         log: log.clone(),
-        writer: Box::new(writer),
+        writer,
         batch: config.processors.batch.clone(),
         limits: config.processors.limits.clone(),
         retention_interval: config.storage.retention.check_interval.0,
@@ -115,7 +122,7 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     };
     exporter.health.set(true, "");
     metrics.storage_up(true);
-    let banner = banner(&config, &listeners);
+    let banner = banner(&config, &listeners, name);
     let writer_end = spawn_writer(exporter)?;
     let ingest = Ingest::new(log.clone(), Arc::clone(&limiter), clock, metrics.clone());
     let sampled = Sampled {
@@ -149,13 +156,27 @@ pub(super) async fn start(config: Config) -> Result<Daemon, Error> {
     })
 }
 
-fn open_store(
-    config: &Config,
-    clock: &dyn Clock,
-) -> Result<(SqliteWriter, Arc<SqliteReader>), Error> {
+/// A store, open.
+struct Store {
+    writer: Box<dyn SpanWriter>,
+    reader: Arc<dyn SpanReader>,
+    /// First position of the log that is not stored.
+    checkpoint: Position,
+    /// What a person calls it.
+    name: String,
+}
+
+async fn open_store(config: &Config, clock: &dyn Clock) -> Result<Store, Error> {
+    match config.storage.kind {
+        Kind::Sqlite => open_sqlite(config, clock),
+        Kind::Postgres => open_postgres(config, clock).await,
+    }
+}
+
+fn open_sqlite(config: &Config, clock: &dyn Clock) -> Result<Store, Error> {
     let path = config.sqlite_path();
     let failed = |source| Error::Store {
-        path: path.clone(),
+        store: path.display().to_string(),
         source,
     };
     let storage = &config.storage;
@@ -164,20 +185,40 @@ fn open_store(
         .map_err(failed)?;
     let timeout = config.gateway.query_timeout.0;
     let reader = SqliteReader::open(&path, &storage.sqlite, timeout).map_err(failed)?;
-    Ok((writer, Arc::new(reader)))
+    Ok(Store {
+        checkpoint: writer.checkpoint(PARTITION).map_err(failed)?,
+        writer: Box::new(writer),
+        reader: Arc::new(reader),
+        name: format!("{} (sqlite)", path.display()),
+    })
+}
+
+async fn open_postgres(config: &Config, clock: &dyn Clock) -> Result<Store, Error> {
+    let storage = &config.storage;
+    let failed = |source| Error::Store {
+        store: storage.postgres.url.to_string(),
+        source,
+    };
+    let timeout = config.gateway.query_timeout.0;
+    let store = PostgresStore::open(&storage.postgres, storage.retention.clone(), timeout)
+        .map_err(failed)?;
+    let writer = store.writer(clock.unix_nano()).await.map_err(failed)?;
+    let reader = store.reader().map_err(failed)?;
+    reader.load_cursor_key().await.map_err(failed)?;
+    let checkpoint = writer.checkpoint(postgres::LOG_ID, PARTITION).await;
+    Ok(Store {
+        checkpoint: checkpoint.map_err(failed)?,
+        writer: Box::new(writer),
+        reader: Arc::new(reader),
+        name: store.describe(),
+    })
 }
 
 fn open_log(
     config: &Config,
-    writer: &SqliteWriter,
+    checkpoint: Position,
     metrics: &Metrics,
 ) -> Result<(Log, queue::Reader), Error> {
-    let checkpoint = writer
-        .checkpoint(PARTITION)
-        .map_err(|source| Error::Store {
-            path: config.sqlite_path(),
-            source,
-        })?;
     let directory = config.log_directory().join(format!("p{PARTITION}"));
     let observer = Arc::new(LogObserver {
         metrics: metrics.clone(),
@@ -235,7 +276,7 @@ fn spawn_writer(exporter: StorageExporter) -> Result<oneshot::Receiver<()>, Erro
 fn serve(
     listeners: Listeners,
     ingest: &Ingest,
-    reader: Arc<SqliteReader>,
+    reader: Arc<dyn SpanReader>,
     metrics: &Metrics,
     readiness: &Readiness,
     tasks: &Tasks,
@@ -268,7 +309,7 @@ fn serve_operations(
     Ok(tasks)
 }
 
-fn banner(config: &Config, listeners: &Listeners) -> Banner {
+fn banner(config: &Config, listeners: &Listeners, store: String) -> Banner {
     let protocols = &config.receivers.otlp.protocols;
     let grpc_tls = protocols
         .grpc
@@ -289,7 +330,7 @@ fn banner(config: &Config, listeners: &Listeners) -> Banner {
             .map(|address| (address, http_tls)),
         gateway: (listeners.gateway.address(), config.gateway.tls.is_some()),
         metrics: listeners.operations.as_ref().map(Bound::address),
-        store: config.sqlite_path(),
+        store,
         durability: match config.queue.durability {
             Durability::SyncBeforeAck => "synced to disk before OK",
             Durability::OsBuffered => "synced within a second of OK (os_buffered)",

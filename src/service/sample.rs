@@ -11,7 +11,6 @@ use crate::pipeline::Ingest;
 use crate::processors::memory_limiter::MemoryLimiter;
 use crate::queue::Log;
 use crate::storage::SpanReader;
-use crate::storage::sqlite::SqliteReader;
 use crate::telemetry::health::Check;
 use crate::telemetry::metrics::{Metrics, QueueSample};
 use crate::telemetry::process;
@@ -26,7 +25,7 @@ pub(super) struct Sampled {
     pub(super) ingest: Ingest,
     pub(super) log: Log,
     pub(super) limiter: Arc<MemoryLimiter>,
-    pub(super) reader: Arc<SqliteReader>,
+    pub(super) reader: Arc<dyn SpanReader>,
     pub(super) metrics: Metrics,
     pub(super) queue_check: Check,
     pub(super) memory_check: Check,

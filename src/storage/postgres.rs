@@ -23,16 +23,19 @@ mod partitions;
 mod reader;
 mod retention;
 mod target;
-#[cfg(test)]
-#[path = "../../tests/support/postgres.rs"]
-mod test_server;
 mod tls;
 mod transaction;
 mod writer;
 
-use crate::storage::Error;
-use crate::storage::summary::clamp_time;
+use std::time::Duration;
 
+use crate::queue::Position;
+use crate::storage::summary::clamp_time;
+use crate::storage::{Error, RetentionConfig};
+
+#[cfg(test)]
+#[path = "../../tests/support/fault_proxy.rs"]
+mod fault_proxy;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
 mod testing;
@@ -40,7 +43,7 @@ mod testing;
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;
 pub use reader::PostgresReader;
-pub use writer::PostgresWriter;
+pub use writer::{LOG_ID, PostgresWriter};
 
 /// Brings a database's schema to the newest version this program knows.
 ///
@@ -50,4 +53,67 @@ pub use writer::PostgresWriter;
 pub async fn migrate(config: &Config, now_unix_nano: u64) -> Result<Migrated, Error> {
     let pool = connect::pool(config, connect::Purpose::Write, 1)?;
     migrate::migrate(&pool, config, clamp_time(now_unix_nano)).await
+}
+
+/// A database that spans are stored in: gives out writers, one per partition of a log, and readers.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    config: Config,
+    retention: RetentionConfig,
+    query_timeout: Duration,
+}
+
+impl PostgresStore {
+    /// Prepares to connect. Connects to nothing yet, so that a daemon starts while its database
+    /// does not answer.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the settings can't be used: a wrong URL, a missing file.
+    pub fn open(
+        config: &Config,
+        retention: RetentionConfig,
+        query_timeout: Duration,
+    ) -> Result<Self, Error> {
+        let store = Self {
+            config: config.clone(),
+            retention,
+            query_timeout,
+        };
+        PostgresWriter::new(&store.config, store.retention.clone())?;
+        store.reader()?;
+        Ok(store)
+    }
+
+    /// What a person calls it, without secrets.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("{} (postgres)", self.config.url)
+    }
+
+    /// A writer, with the schema as it must be.
+    ///
+    /// # Errors
+    /// As [`PostgresWriter::prepare`].
+    pub async fn writer(&self, now_unix_nano: u64) -> Result<PostgresWriter, Error> {
+        let mut writer = PostgresWriter::new(&self.config, self.retention.clone())?;
+        writer.prepare(now_unix_nano).await?;
+        Ok(writer)
+    }
+
+    /// The first position of a log's partition that is not stored; 1 when nothing is known of it.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    pub async fn first_unstored(&self, log: [u8; 16], partition: u32) -> Result<Position, Error> {
+        let writer = PostgresWriter::new(&self.config, self.retention.clone())?;
+        writer.checkpoint(log, partition).await
+    }
+
+    /// A reader. Connects when it is asked something.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the settings can't be used.
+    pub fn reader(&self) -> Result<PostgresReader, Error> {
+        PostgresReader::open(&self.config, self.query_timeout)
+    }
 }

@@ -12,6 +12,7 @@ const LOG_LEVEL: &[&str] = &["service", "telemetry", "logs", "level"];
 const LOG_ENCODING: &[&str] = &["service", "telemetry", "logs", "encoding"];
 const DATA_DIR: &[&str] = &["service", "data_dir"];
 const GATEWAY_ENDPOINT: &[&str] = &["gateway", "endpoint"];
+const DATABASE_URL: &str = "DATABASE_URL";
 
 /// Variables whose text is a value of the configuration.
 const VARIABLES: &[(&str, &[&str])] = &[
@@ -44,17 +45,6 @@ fn variable<'a>(environment: &'a Environment, name: &str) -> Result<Option<&'a s
     }
 }
 
-/// Variables that ask for what this version can't do.
-pub(super) fn unsupported_variables(environment: &Environment) -> Vec<Problem> {
-    let message = "PostgreSQL is not supported by this version; unset DATABASE_URL to use the \
-                   embedded store, whose file DATABASE_PATH names";
-    // The value is not shown: it usually has a password in it.
-    match variable(environment, "DATABASE_URL") {
-        Ok(None) => Vec::new(),
-        Ok(Some(_)) | Err(_) => vec![Problem::of_source("DATABASE_URL", message)],
-    }
-}
-
 /// The variables of the Pulse family.
 pub(super) fn environment(root: &Node, environment: &Environment) -> Overlay {
     let mut overlay = Overlay::default();
@@ -64,6 +54,14 @@ pub(super) fn environment(root: &Node, environment: &Environment) -> Overlay {
             Ok(Some(text)) => overlay.text(name, keys, text),
             Err(problem) => overlay.problems.push(problem),
         }
+    }
+    match variable(environment, DATABASE_URL) {
+        Ok(None) => {}
+        Ok(Some(url)) => {
+            overlay.text(DATABASE_URL, &["storage", "kind"], "postgres");
+            overlay.text(DATABASE_URL, &["storage", "postgres", "url"], url);
+        }
+        Err(problem) => overlay.problems.push(problem),
     }
     match variable(environment, "PORT") {
         Ok(None) => {}

@@ -121,12 +121,29 @@ fn the_variables_of_the_family_are_understood() {
 }
 
 #[test]
-fn variables_that_cannot_be_followed_are_refused_without_showing_secrets() {
+fn a_database_url_chooses_the_store() {
     let url = ("DATABASE_URL", "postgres://user:hunter2@db/pulse");
+    let variables = [("HOME", "/root"), url];
+    let config = loaded(&with_environment(
+        sources(&["storage: {kind: sqlite, postgres: {url: postgres://other}}"]),
+        variables,
+    ));
+    assert_eq!(config.storage.kind, crate::storage::Kind::Postgres);
+    let shown = crate::config::to_yaml(&config).unwrap();
+    assert!(shown.contains("postgres://user:***@db/pulse"), "{shown}");
+    assert!(!format!("{shown}{config:?}").contains("hunter2"), "{shown}");
+    let set = with_set(sources(&[]), &["storage.kind=sqlite"]);
+    let config = loaded(&with_environment(set, variables));
+    assert_eq!(config.storage.kind, crate::storage::Kind::Sqlite);
+}
+
+#[test]
+fn variables_that_cannot_be_followed_are_refused_without_showing_secrets() {
+    let url = ("DATABASE_URL", "mysql://user:hunter2@db/pulse");
     let variables = [("HOME", "/root"), ("PORT", "80a"), url];
     let problems = problems(&with_environment(sources(&[]), variables));
     assert!(
-        problems.contains("DATABASE_URL: PostgreSQL is not supported"),
+        problems.contains("DATABASE_URL: storage.postgres.url: expected a URL"),
         "{problems}"
     );
     assert!(

@@ -3,6 +3,7 @@
 use super::Issue;
 use crate::config::{ByteSize, Config, Duration};
 use crate::receivers::otlp::{GrpcConfig, HttpConfig};
+use crate::storage::Kind;
 
 /// Smallest log segment; below it the log is mostly file headers and directory syncs.
 const SEGMENT_SIZE_MIN: ByteSize = ByteSize::kib(64);
@@ -199,6 +200,11 @@ fn check_storage(config: &Config, issues: &mut Vec<Issue>) {
     if sqlite.readers > READERS_MAX {
         let message = format!("must be at most {READERS_MAX}");
         issues.push(Issue::new("storage.sqlite.readers", message));
+    }
+    let in_use = config.storage.kind == Kind::Postgres;
+    for (key, message) in config.storage.postgres.problems(in_use) {
+        let issue = Issue::new(format!("storage.postgres.{key}"), message);
+        issues.push(issue.related_to("storage.kind"));
     }
 }
 

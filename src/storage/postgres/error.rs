@@ -16,13 +16,14 @@ pub(super) enum Class {
 }
 
 /// Judges a SQLSTATE. What is not known to be caused by the data may pass: a batch that is tried
-/// again costs time, one that is called poison costs spans.
-pub(super) fn classify(code: &str) -> Class {
+/// again costs time, one that is called poison costs spans. `constraint` says whether the server
+/// named a constraint.
+pub(super) fn classify(code: &str, constraint: bool) -> Class {
     match code {
         // query_canceled: statement_timeout, or somebody's pg_cancel_backend.
         "57014" => Class::Cancelled,
-        // check_violation is what a row without a partition is called; there are no checks.
-        "23514" => Class::Unavailable,
+        // check_violation without a check: there is no partition for the row, not even a default.
+        "23514" if !constraint => Class::Unavailable,
         _ => match code.get(..2) {
             // cardinality violation, data exception, integrity constraint, with check option,
             // program limit (an index row too large), raised by a trigger.
@@ -37,9 +38,9 @@ pub(super) fn classify(code: &str) -> Class {
 }
 
 fn class_of(error: &tokio_postgres::Error) -> Class {
-    error
-        .code()
-        .map_or(Class::Unavailable, |code| classify(code.code()))
+    error.as_db_error().map_or(Class::Unavailable, |error| {
+        classify(error.code().code(), error.constraint().is_some())
+    })
 }
 
 /// Turns an error while writing into a storage error.
@@ -103,18 +104,18 @@ mod tests {
             "57P02", "57P03", "57P05", "58000", "58030", "XX000", "XX001", "F0000", "HV000",
             "23514", "", "4",
         ] {
-            assert_eq!(classify(code), Class::Unavailable, "{code}");
+            assert_eq!(classify(code, false), Class::Unavailable, "{code}");
         }
-        assert_eq!(classify("57014"), Class::Cancelled);
+        assert_eq!(classify("57014", false), Class::Cancelled);
     }
 
     #[test]
     fn what_the_data_causes_is_poison() {
         for code in [
             "21000", "22000", "22001", "22003", "22008", "22021", "22030", "22P02", "22P03",
-            "22P05", "23502", "23503", "23505", "44000", "54000", "54001", "54011", "P0001",
+            "22P05", "23502", "23503", "23505", "23514", "44000", "54000", "54001", "54011", "P0001",
         ] {
-            assert_eq!(classify(code), Class::Poison, "{code}");
+            assert_eq!(classify(code, true), Class::Poison, "{code}");
         }
     }
 }

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
@@ -23,6 +24,9 @@ const SECONDS_PER_DAY: i64 = 86_400;
 
 /// Arrivals are noted in steps this long, so that a partition's note is written once a step.
 pub(super) const ARRIVAL_STEP_NS: i64 = 3600 * NS_PER_SECOND;
+
+/// How long a partition that could not be made is left alone.
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// Held, for the length of a transaction, by who makes or drops partitions.
 pub(super) const LOCK: i64 = 0x7075_6c73_655f_7074;
@@ -147,13 +151,24 @@ pub(super) struct Partitions {
     past_ns: i64,
     /// By first second.
     spans: BTreeMap<i64, Known>,
-    /// Slots that could not be made; not tried again until the next look at the database.
-    refused: BTreeSet<Slot>,
+    /// Slots that could not be made, and when.
+    refused: BTreeMap<Slot, Instant>,
 }
 
-/// Arrivals to note for partitions of `span`, by name.
+/// Arrivals to note for partitions of `span`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Arrivals(pub(super) BTreeMap<String, i64>);
+pub(super) struct Arrivals {
+    /// By name.
+    by_name: BTreeMap<String, i64>,
+    /// Where we know of no partition, by hour of the start: the smallest partition there is.
+    by_hour: BTreeMap<i64, i64>,
+}
+
+/// The arrival to note: the next step, never the arrival itself, so that everything in a partition
+/// arrived before what is noted.
+const fn step_after(received: i64) -> i64 {
+    (received / ARRIVAL_STEP_NS + 1).saturating_mul(ARRIVAL_STEP_NS)
+}
 
 impl Partitions {
     pub(super) fn new(config: &Config) -> Self {
@@ -166,7 +181,7 @@ impl Partitions {
             ahead_ns: ns(partitions.ahead),
             past_ns: ns(partitions.past),
             spans: BTreeMap::new(),
-            refused: BTreeSet::new(),
+            refused: BTreeMap::new(),
         }
     }
 
@@ -178,7 +193,9 @@ impl Partitions {
             return None;
         }
         let slot = Slot::of(start, self.interval);
-        (!self.refused.contains(&slot)).then_some(slot)
+        let refused = self.refused.get(&slot);
+        let is_left_alone = refused.is_some_and(|since| since.elapsed() < REFUSED_FOR);
+        (!is_left_alone).then_some(slot)
     }
 
     fn find(&self, start: i64) -> Option<&Known> {
@@ -190,23 +207,25 @@ impl Partitions {
     /// Notes what arrived for a start, unless the database has noted it already.
     pub(super) fn note(&self, arrivals: &mut Arrivals, start: i64, received: i64) {
         let Some(known) = self.find(start) else {
+            let hour = start.div_euclid(ARRIVAL_STEP_NS) * ARRIVAL_STEP_NS;
+            let noted = arrivals.by_hour.entry(hour).or_default();
+            *noted = step_after(received).max(*noted);
             return;
         };
         if received < known.noted {
             return;
         }
-        // The next step, never the arrival itself: everything arrived before what is noted.
-        let arrival = (received / ARRIVAL_STEP_NS + 1).saturating_mul(ARRIVAL_STEP_NS);
-        match arrivals.0.get_mut(&known.name) {
+        let arrival = step_after(received);
+        match arrivals.by_name.get_mut(&known.name) {
             Some(noted) => *noted = arrival.max(*noted),
-            None => drop(arrivals.0.insert(known.name.clone(), arrival)),
+            None => drop(arrivals.by_name.insert(known.name.clone(), arrival)),
         }
     }
 
     /// Remembers what a committed transaction noted.
     pub(super) fn noted(&mut self, arrivals: &Arrivals) {
         for known in self.spans.values_mut() {
-            if let Some(arrival) = arrivals.0.get(&known.name) {
+            if let Some(arrival) = arrivals.by_name.get(&known.name) {
                 known.noted = known.noted.max(*arrival);
             }
         }
@@ -233,9 +252,10 @@ impl Partitions {
                     partition = slot.name(Table::Span),
                     "can't make a partition now; its spans go to span_default"
                 );
-                self.refused.insert(slot);
+                self.refused.insert(slot, Instant::now());
             }
         }
+        self.refused.retain(|_, since| since.elapsed() < REFUSED_FOR);
         self.look(pool, config).await
     }
 
@@ -249,7 +269,6 @@ impl Partitions {
         config: &Config,
         now: i64,
     ) -> Result<(), Error> {
-        self.refused.clear();
         let last = Slot::of(now.saturating_add(self.ahead_ns), self.interval);
         let mut slot = Slot::of(now, self.interval);
         let mut failed = None;
@@ -294,6 +313,50 @@ impl Partitions {
                 Some((slot.start, known))
             })
             .collect();
+        Ok(())
+    }
+}
+
+impl Arrivals {
+    /// Notes the arrivals in the database.
+    ///
+    /// # Errors
+    /// As the store's.
+    pub(super) async fn save(&mut self, transaction: &Transaction) -> Result<(), Error> {
+        let context = "note arrivals";
+        if !self.by_hour.is_empty() {
+            // Partitions that another writer made since we looked. Nearly always there are none.
+            let hours: Vec<_> = self.by_hour.keys().copied().collect();
+            let arrivals: Vec<_> = self.by_hour.values().copied().collect();
+            let rows = transaction
+                .query(
+                    "SELECT p.name, max(k.arrival) FROM span_partition p
+                     JOIN unnest($1::bigint[], $2::bigint[]) AS k(hour, arrival)
+                        ON k.hour >= p.lower_unix_nano AND k.hour < p.upper_unix_nano
+                     GROUP BY p.name",
+                    &[
+                        (&hours, Type::INT8_ARRAY),
+                        (&arrivals, Type::INT8_ARRAY),
+                    ],
+                    context,
+                )
+                .await?;
+            for row in rows {
+                let noted = self.by_name.entry(row.get(0)).or_default();
+                *noted = row.get::<_, i64>(1).max(*noted);
+            }
+        }
+        // One by one, in the order of their names, so that writers wait for each other in order.
+        for (name, arrival) in &self.by_name {
+            transaction
+                .execute(
+                    "UPDATE span_partition
+                     SET received_unix_nano = greatest(received_unix_nano, $2) WHERE name = $1",
+                    &[(name, Type::TEXT), (arrival, Type::INT8)],
+                    context,
+                )
+                .await?;
+        }
         Ok(())
     }
 }
@@ -365,11 +428,13 @@ async fn create(pool: &Pool, config: &Config, table: Table, slot: Slot) -> Resul
     transaction.commit(context).await
 }
 
+/// Notes a new partition: what moved in from the default partition arrived at some time, and
+/// transactions under way, which don't know of it, may add what arrived until now.
 async fn note_made(transaction: &Transaction, name: &str, slot: Slot) -> Result<(), Error> {
-    // What moved in from the default partition arrived at some time; else nothing has.
     let sql = format!(
         "INSERT INTO span_partition
-         SELECT $1, $2, $3, coalesce(max(received_unix_nano) + 1, 0) FROM {name}
+         SELECT $1, $2, $3, greatest(max(received_unix_nano) + 1,
+            (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint) FROM {name}
          ON CONFLICT (name) DO UPDATE SET received_unix_nano =
              greatest(span_partition.received_unix_nano, excluded.received_unix_nano)"
     );
@@ -436,7 +501,7 @@ mod tests {
             assert_eq!(partitions.missing(start, NOW), None, "{start}");
         }
         let slot = partitions.missing(NOW, NOW).unwrap();
-        partitions.refused.insert(slot);
+        partitions.refused.insert(slot, Instant::now());
         assert_eq!(partitions.missing(NOW, NOW), None);
     }
 
@@ -456,14 +521,16 @@ mod tests {
         partitions.note(&mut arrivals, NOW, NOW);
         partitions.note(&mut arrivals, NOW, NOW - ARRIVAL_STEP_NS);
         partitions.note(&mut arrivals, NOW - 2 * 86_400 * NS_PER_SECOND, NOW);
-        let noted = *arrivals.0.get("today").unwrap();
-        assert!(noted > NOW && noted % ARRIVAL_STEP_NS == 0 && arrivals.0.len() == 1);
+        let noted = *arrivals.by_name.get("today").unwrap();
+        assert!(noted > NOW && noted % ARRIVAL_STEP_NS == 0 && arrivals.by_name.len() == 1);
+        let hour = NOW / ARRIVAL_STEP_NS * ARRIVAL_STEP_NS - 2 * 86_400 * NS_PER_SECOND;
+        assert_eq!(arrivals.by_hour, BTreeMap::from([(hour, noted)]));
         partitions.noted(&arrivals);
         let mut again = Arrivals::default();
         partitions.note(&mut again, NOW, NOW + 1);
         assert_eq!(again, Arrivals::default());
         partitions.note(&mut again, NOW, noted);
-        assert_eq!(again.0.len(), 1);
+        assert_eq!(again.by_name.len(), 1);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::config::{Config, DatabaseUrl, MASK, SslMode};
 
 /// Why a URL can't be used. Never repeats the URL, which may have a password in it.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// Neither form that libpq takes.
     #[error(
         "expected a URL such as postgres://user:password@host:5432/database, or host=… user=… pairs"

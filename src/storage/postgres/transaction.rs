@@ -18,8 +18,13 @@ use super::connect;
 use super::error::{gave_up, write_error};
 use crate::storage::Error;
 
-/// How much later than the server we give up ourselves.
+/// How much later than the server we give up ourselves, at most.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// How long to wait for the end of a statement that the server ends after this time.
+fn patience(statement_timeout: Duration) -> Duration {
+    statement_timeout.saturating_add(statement_timeout.min(GRACE))
+}
 
 /// A parameter and its type, given with every statement so that no round trip asks for it.
 pub(super) type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -65,7 +70,7 @@ impl Settings {
         Self {
             begin,
             prepared: config.prepared_statements,
-            patience: config.statement_timeout.0 + GRACE,
+            patience: patience(config.statement_timeout.0),
         }
     }
 
@@ -83,7 +88,7 @@ impl Settings {
         Self {
             begin,
             prepared: false,
-            patience: statement_timeout + GRACE,
+            patience: patience(statement_timeout),
         }
     }
 }

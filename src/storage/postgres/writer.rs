@@ -9,6 +9,8 @@ pub(super) mod params;
 mod span_row;
 mod spans;
 mod sums;
+#[cfg(test)]
+mod tests;
 mod trace_rows;
 mod traces;
 
@@ -36,8 +38,8 @@ use dimensions::Remembered;
 use params::Uuid;
 use traces::Group;
 
-/// Which log the checkpoints belong to.
-pub(super) const LOG_ID: Uuid = Uuid([0; 16]);
+/// Which log the checkpoints belong to, as long as a batch does not say.
+pub const LOG_ID: [u8; 16] = [0; 16];
 
 /// A writer writes, and now and then maintains partitions; one connection more lets it begin anew
 /// while a lost one is still being given up.
@@ -82,6 +84,7 @@ struct Ready<'b> {
     batch: &'b CleanBatch<'b>,
     ids: dimensions::Ids,
     received: i64,
+    log: [u8; 16],
     log_partition: u32,
     next: Position,
 }
@@ -130,13 +133,13 @@ impl PostgresWriter {
         self.maintain(now).await
     }
 
-    /// First log position of a partition that is not stored yet.
+    /// First position of a log's partition that is not stored yet; 1 when nothing is known of it.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn checkpoint(&self, partition: u32) -> Result<Position, Error> {
+    pub async fn checkpoint(&self, log: [u8; 16], partition: u32) -> Result<Position, Error> {
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let found = read_checkpoint(&transaction, partition).await?;
+        let found = read_checkpoint(&transaction, log, partition).await?;
         transaction.commit("read the log checkpoint").await?;
         Ok(found.unwrap_or(Position(1)))
     }
@@ -184,6 +187,7 @@ impl PostgresWriter {
             batch: &batch_clean,
             ids,
             received,
+            log: LOG_ID,
             log_partition: batch.partition,
             next: batch.next,
         };
@@ -253,7 +257,7 @@ impl PostgresWriter {
         let Ok(transaction) = Transaction::begin(&self.pool, &self.settings).await else {
             return false;
         };
-        let found = read_checkpoint(&transaction, ready.log_partition).await;
+        let found = read_checkpoint(&transaction, ready.log, ready.log_partition).await;
         found.is_ok_and(|found| found.is_some_and(|found| found >= ready.next))
     }
 
@@ -270,16 +274,7 @@ impl PostgresWriter {
             let received = clamp_time(span.received_unix_nano);
             self.partitions.note(&mut arrivals, start, received);
         }
-        for (name, received) in &arrivals.0 {
-            transaction
-                .execute(
-                    "UPDATE span_partition
-                     SET received_unix_nano = greatest(received_unix_nano, $2) WHERE name = $1",
-                    &[(name, Type::TEXT), (received, Type::INT8)],
-                    "note arrivals",
-                )
-                .await?;
-        }
+        arrivals.save(transaction).await?;
         Ok(arrivals)
     }
 
@@ -306,6 +301,8 @@ impl PostgresWriter {
 
     async fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
         self.maintain(clamp_time(now_unix_nano)).await?;
+        // Dimensions may be among what is deleted.
+        self.remembered.forget();
         retention::enforce(&self.pool, &self.config, &self.retention, now_unix_nano).await
     }
 }
@@ -329,13 +326,14 @@ async fn save_sums(
 
 async fn read_checkpoint(
     transaction: &Transaction,
+    log: [u8; 16],
     partition: u32,
 ) -> Result<Option<Position>, Error> {
     let rows = transaction
         .query(
             "SELECT next_position FROM log_checkpoint WHERE log_id = $1 AND partition = $2",
             &[
-                (&LOG_ID, Type::UUID),
+                (&Uuid(log), Type::UUID),
                 (&partition.cast_signed(), Type::INT4),
             ],
             "read the log checkpoint",
@@ -358,7 +356,7 @@ async fn save_checkpoint(transaction: &Transaction, ready: &Ready<'_>) -> Result
                 updated_unix_nano =
                     greatest(log_checkpoint.updated_unix_nano, excluded.updated_unix_nano)",
             &[
-                (&LOG_ID, Type::UUID),
+                (&Uuid(ready.log), Type::UUID),
                 (&ready.log_partition.cast_signed(), Type::INT4),
                 (&clamp_time(ready.next.0), Type::INT8),
                 (&ready.received, Type::INT8),

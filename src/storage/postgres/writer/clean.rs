@@ -157,6 +157,7 @@ fn span_is_clean(row: &SpanRow<'_>) -> bool {
 
 fn genai_is_clean(genai: &GenAi<'_>) -> bool {
     let optional = [
+        &genai.dialect,
         &genai.response_id,
         &genai.finish_reason,
         &genai.agent_name,
@@ -248,7 +249,7 @@ fn clean_genai<'b>(genai: &'b GenAi<'b>) -> GenAi<'b> {
         .price_version
         .map(|version| Cow::Owned(clean_text(&version).into_owned()));
     GenAi {
-        dialect: genai.dialect,
+        dialect: optional(&genai.dialect),
         response_id: optional(&genai.response_id),
         finish_reason: optional(&genai.finish_reason),
         streaming: genai.streaming,

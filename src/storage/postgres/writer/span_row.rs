@@ -189,7 +189,7 @@ fn write_genai(rows: &mut Rows, genai: &GenAi<'_>) {
     }
     rows.boolean(genai.is_model_call);
     rows.optional_boolean(genai.streaming);
-    rows.optional_text(genai.dialect);
+    rows.optional_text(genai.dialect.as_deref());
     for text in [
         &genai.response_id,
         &genai.finish_reason,

@@ -1,0 +1,142 @@
+//! Many collectors, one database.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
+
+use super::{NOW, PROJECT, PostgresWriter, Store, conformance, request, span, wait, write};
+use crate::exporters::storage::assemble::Assembler;
+use crate::processors::limits;
+use crate::queue::{PayloadKind, Position, Record};
+use crate::storage::{RetentionConfig, SpanWriter as _};
+
+const WRITERS: u64 = 16;
+
+/// Some traces, of which each batch has a part; resends within and between batches.
+fn batches() -> Vec<Vec<Record>> {
+    (0..12_u64)
+        .map(|batch| {
+            let spans = |odd: u8| {
+                (1..=20_u8)
+                    .filter(|trace| trace % 2 == odd)
+                    .flat_map(|trace| {
+                        let first = 1 + (batch * 3 + u64::from(trace)) % 17;
+                        (first..first + 6).map(move |number| span(trace, number))
+                    })
+                    .collect()
+            };
+            let record = |position, request: &[u8]| Record {
+                position: Position(position),
+                project: PROJECT,
+                received_unix_nano: NOW,
+                kind: PayloadKind::OtlpTraces,
+                payload: Bytes::copy_from_slice(request),
+            };
+            let even = request("even", spans(0)).encode_to_vec();
+            let odd = request("odd", spans(1)).encode_to_vec();
+            vec![
+                record(1 + 2 * batch, &even),
+                record(2 + 2 * batch, &odd),
+            ]
+        })
+        .collect()
+}
+
+async fn deliver(writer: &mut PostgresWriter, batches: &[Vec<Record>], partition: u32, from: usize) {
+    let limits = limits::Config::default();
+    let turned = batches.iter().cycle().skip(from).take(batches.len());
+    for records in turned {
+        let (batch, _) = Assembler::new(partition, &limits).assemble(records);
+        writer.write(&batch).await.unwrap();
+    }
+}
+
+fn sums(store: &Store) -> Vec<Vec<Option<String>>> {
+    store.database.rows(
+        "SELECT 'rollup', level::text, minute::text, service_name, operation, span_count::text,
+            error_count::text, duration_sum_ns::text, duration_hist::text FROM rollup
+         UNION ALL
+         SELECT 'session', session_id, '', '', '', span_count::text, error_count::text,
+            trace_count::text, '' FROM session
+         UNION ALL
+         SELECT 'join', session_id, encode(trace_id, 'hex'), '', '', '', '', '', ''
+            FROM session_trace
+         UNION ALL
+         SELECT 'service', service_name, encode(trace_id, 'hex'), start_unix_nano::text, '', '',
+            '', '', '' FROM trace_service
+         ORDER BY 1, 2, 3, 4, 5",
+    )
+}
+
+// Scenario: sixteen collectors write the same batches at once, each beginning with another.
+// Guarantees: rows, summaries, sessions, services and rollups are as if it had been one; nothing
+// fails, not even with a deadlock that would have to be tried again.
+#[test]
+fn the_same_batches_from_many_collectors_count_once() {
+    let batches = Arc::new(batches());
+    let mut alone = Store::open();
+    wait(deliver(&mut alone.writer, &batches, 0, 0));
+    let store = Store::open();
+    wait(async {
+        let barrier = Arc::new(Barrier::new(usize::try_from(WRITERS).unwrap()));
+        let mut writers = JoinSet::new();
+        for number in 0..WRITERS {
+            let (batches, barrier) = (Arc::clone(&batches), Arc::clone(&barrier));
+            let config = store.config.clone();
+            writers.spawn(async move {
+                let retention = RetentionConfig::default();
+                let mut writer = PostgresWriter::new(&config, retention).unwrap();
+                writer.prepare(NOW).await.unwrap();
+                barrier.wait().await;
+                let number = u32::try_from(number).unwrap();
+                deliver(&mut writer, &batches, number, number as usize).await;
+            });
+        }
+        while let Some(written) = writers.join_next().await {
+            written.unwrap();
+        }
+    });
+    assert_eq!(
+        conformance::everything(&store, PROJECT),
+        conformance::everything(&alone, PROJECT)
+    );
+    assert_eq!(sums(&store), sums(&alone));
+    assert_eq!(store.count("span"), alone.count("span"));
+    let twice = "SELECT count(*) FROM (SELECT FROM span GROUP BY project_id, trace_id, span_id
+        HAVING count(*) > 1) AS twice";
+    assert_eq!(store.database.value(twice), "0");
+    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
+    assert_eq!(store.database.value(deadlocks), "0");
+    assert_eq!(store.count("log_checkpoint"), i64::try_from(WRITERS).unwrap());
+}
+
+// Scenario: a batch is larger than a block and holds two projects.
+// Guarantees: no block is shared, every span is found in its block.
+#[test]
+fn blocks_hold_one_project_each() {
+    let mut store = Store::open();
+    let other = crate::model::ProjectId(7);
+    for project in [PROJECT, other] {
+        let spans = (1..=40).map(|number| {
+            let mut span = span(1, number);
+            let noise: String = (0..3000_u64)
+                .map(|n| char::from(b'a' + ((n * n * number * 31 + n) % 26) as u8))
+                .collect();
+            span.status = Some(opentelemetry_proto::tonic::trace::v1::Status {
+                code: 1,
+                message: noise + &"x".repeat(3000),
+            });
+            span
+        });
+        write(&mut store, project, 1, &[request("api", spans.collect())]);
+    }
+    assert!(store.count("content_block WHERE project_id = 1") > 1);
+    let misplaced = "SELECT count(*) FROM span s WHERE NOT EXISTS (
+        SELECT FROM content_block b WHERE (b.project_id, b.block_id) = (s.project_id, s.block_id))";
+    assert_eq!(store.database.value(misplaced), "0");
+    conformance::everything(&store, PROJECT);
+    conformance::everything(&store, other);
+}
