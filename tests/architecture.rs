@@ -15,7 +15,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("semconv", &["model"]),
     ("otlp", &["model"]),
     ("queue", &["config", "model"]),
-    ("storage", &["config", "model", "otlp", "queue"]),
+    ("storage", &["config", "model", "otlp", "queue", "telemetry"]),
     ("processors", &["config", "otlp"]),
     (
         "pipeline",

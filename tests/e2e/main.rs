@@ -33,10 +33,13 @@ mod raw_grpc;
 #[path = "../support/sdk.rs"]
 mod sdk;
 
+mod attributes;
 mod bad_input;
 mod duplicates;
 mod durability;
 mod full_disk;
+mod full_log;
+mod leniency;
 mod metrics;
 mod readme;
 mod round_trip;
@@ -45,4 +48,5 @@ mod sdk_python;
 mod sdk_rust;
 mod shutdown;
 mod startup;
+mod systemd;
 mod tls;

@@ -15,8 +15,8 @@ const ACCEPTED: &str = "pulse_receiver_accepted_spans_total";
 const REJECTED: &str = "pulse_receiver_rejected_spans_total";
 const REFUSED: &str = "pulse_receiver_refused_spans_total";
 
-// Scenario: good spans, bad spans, spans that don't fit into a small log, and bodies that are no
-// request, over gRPC, protobuf over HTTP and JSON over HTTP.
+// Scenario: good spans, bad spans, spans that don't fit into a small log (which is known of some by
+// their length alone, so that they never arrive), and bodies that are no request, over gRPC, protobuf over HTTP and JSON over HTTP.
 // Guarantees: received = accepted + rejected + refused, each as large as what was sent, and what
 // was accepted is what the store then holds.
 #[test]
@@ -53,8 +53,13 @@ fn outcomes_add_up_to_what_was_sent() {
     large
         .attributes
         .push(key_value("bytes", Value::BytesValue(vec![7; 600 << 10])));
-    let answer = post(addresses.http, &request("a", vec![large.clone(), large]));
-    assert_ne!(answer.status, 200, "it does not fit into the log");
+    let large = request("a", vec![large.clone(), large]);
+    let unread = post(addresses.http, &large);
+    assert_eq!(unread.status, 413, "it does not fit into the log");
+    // The length of JSON says nothing, so that this one is read and counted.
+    let json = otlp_json::encode(&large).to_string();
+    let read = http::post(addresses.http, "/v1/traces", &[JSON], json.as_bytes()).unwrap();
+    assert_eq!(read.status, 413, "nor does this one");
 
     assert_eq!(daemon.metric(ACCEPTED), 25.0);
     assert_eq!(daemon.metric(REJECTED), 3.0);
