@@ -38,7 +38,7 @@ use crate::storage::{Error, RetentionConfig};
 mod fault_proxy;
 #[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
-mod testing;
+pub(crate) mod testing;
 
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;
