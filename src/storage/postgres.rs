@@ -37,6 +37,9 @@ use crate::storage::{Error, RetentionConfig};
 #[path = "../../tests/support/fault_proxy.rs"]
 mod fault_proxy;
 #[cfg(test)]
+#[path = "../../tests/support/pgbouncer.rs"]
+pub(crate) mod pgbouncer;
+#[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
 pub(crate) mod testing;
 

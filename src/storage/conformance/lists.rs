@@ -37,6 +37,33 @@ pub(super) fn trace_pages_join_to_the_whole_list(backend: &mut impl Backend) {
     }
 }
 
+// Scenario: spans of several traces with one start and one span id.
+// Guarantees: pages of any size join to all of them.
+pub(super) fn spans_that_differ_by_trace_only_are_all_listed(backend: &mut impl Backend) {
+    let spans: Vec<_> = (1..=7).map(|trace| span(trace, 1, 100)).collect();
+    write_spans(backend, &spans);
+    let reader = backend.reader();
+    for limit in 1..=8 {
+        let found = runtime().block_on(async {
+            let mut request = page(limit);
+            let mut found = Vec::new();
+            loop {
+                let answer = reader
+                    .list_spans(PROJECT, &SpanFilter::default(), &request)
+                    .await;
+                let answer = answer.unwrap();
+                found.extend(answer.items.into_iter().map(|span| span.trace_id));
+                match answer.next {
+                    Some(next) => request.after = Some(next),
+                    None => return found,
+                }
+            }
+        });
+        let distinct: HashSet<_> = found.iter().collect();
+        assert_eq!((found.len(), distinct.len()), (7, 7), "limit {limit}");
+    }
+}
+
 /// Five traces of different services, names, sessions and attributes.
 fn varied() -> Vec<TestSpan> {
     vec![

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Backend, NOW, lists, runtime, sums};
 use crate::queue::Position;
+use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
 use crate::storage::postgres::{self, PostgresReader, PostgresWriter};
 use crate::storage::sqlite::{self, SqliteReader, SqliteWriter};
@@ -50,6 +51,7 @@ struct Postgres {
     writer: PostgresWriter,
     reader: PostgresReader,
     _database: Database,
+    _bouncer: Option<Bouncer>,
 }
 
 impl Postgres {
@@ -59,15 +61,32 @@ impl Postgres {
             url: database.url().into(),
             ..postgres::Config::default()
         };
+        Self::with(&config, database, None)
+    }
+
+    /// Through a pooler that gives each transaction whichever of three connections is free.
+    fn pooled() -> Self {
+        let database = Database::create();
+        let bouncer = Bouncer::start(database.address(), 3);
+        let config = postgres::Config {
+            url: database.url_through(bouncer.address()).as_str().into(),
+            prepared_statements: false,
+            ..postgres::Config::default()
+        };
+        Self::with(&config, database, Some(bouncer))
+    }
+
+    fn with(config: &postgres::Config, database: Database, bouncer: Option<Bouncer>) -> Self {
         let writer = runtime().block_on(async {
-            let mut writer = PostgresWriter::new(&config, RetentionConfig::default()).unwrap();
+            let mut writer = PostgresWriter::new(config, RetentionConfig::default()).unwrap();
             writer.prepare(NOW).await.unwrap();
             writer
         });
         Self {
             writer,
-            reader: PostgresReader::open(&config, Duration::from_secs(30)).unwrap(),
+            reader: PostgresReader::open(config, Duration::from_secs(30)).unwrap(),
             _database: database,
+            _bouncer: bouncer,
         }
     }
 }
@@ -107,6 +126,7 @@ macro_rules! cases {
 
 cases! {
     lists::trace_pages_join_to_the_whole_list,
+    lists::spans_that_differ_by_trace_only_are_all_listed,
     lists::each_trace_filter_answers_exactly_its_traces,
     lists::each_span_filter_answers_exactly_its_spans,
     lists::a_trace_in_many_batches_is_answered_in_order,
@@ -137,4 +157,15 @@ fn sums_are_what_the_spans_add_up_to_on_sqlite() {
 #[test]
 fn sums_are_what_the_spans_add_up_to_on_postgres() {
     sums::sums_are_what_the_spans_add_up_to(Postgres::open, 8);
+}
+
+// Scenario: a pooler in transaction mode stands between us and the server.
+// Guarantees: writing and reading are as without it.
+#[test]
+fn a_pooler_in_transaction_mode_changes_nothing() {
+    let mut pooled = Postgres::pooled();
+    lists::each_span_filter_answers_exactly_its_spans(&mut pooled);
+    super::a_resend_changes_nothing(&mut Postgres::pooled());
+    sums::sums_keep_to_their_project_range_and_limit(&mut Postgres::pooled());
+    super::lists_page_through_what_matches(&mut Postgres::pooled());
 }
