@@ -109,16 +109,21 @@ struct Shared {
     reader: Arc<dyn SpanReader>,
     config: Config,
     metrics: Metrics,
-    cursors: Cursors,
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
     trace_permits: Semaphore,
 }
 
+impl Shared {
+    /// The store's key is asked for each time: it is not known before the store is reached.
+    fn cursors(&self) -> Cursors {
+        Cursors::new(self.reader.cursor_key())
+    }
+}
+
 /// Builds the API. Listening, TLS, cross-origin rules and connection limits are the caller's.
 pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
-        cursors: Cursors::new(state.reader.cursor_key()),
         reader: state.reader,
         config: state.config,
         metrics: state.metrics,
@@ -162,7 +167,7 @@ where
     J: From<T> + Serialize,
 {
     let next = page.next.as_ref();
-    let next_cursor = next.map(|cursor| shared.cursors.seal(binding, cursor));
+    let next_cursor = next.map(|cursor| shared.cursors().seal(binding, cursor));
     let items = page.items.into_iter().map(J::from).collect();
     Json(render::List::<J> { items, next_cursor }).into_response()
 }

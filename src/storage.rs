@@ -57,6 +57,24 @@ pub enum Kind {
     Sqlite,
 }
 
+impl Kind {
+    /// Partitions of the log where none are configured.
+    #[must_use]
+    pub fn log_partitions(self) -> u32 {
+        match self {
+            Self::Sqlite => 1,
+        }
+    }
+
+    /// Whether several processes can write to it.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+        }
+    }
+}
+
 /// `storage.retention`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -223,6 +241,12 @@ pub trait SpanReader: Send + Sync {
         project: ProjectId,
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<query::DeadLetter>, Error>>;
+
+    /// Whether the store has been reached since the start. Until then the key for cursors is not
+    /// known, and every query answers [`Error::Unavailable`].
+    fn is_connected(&self) -> bool {
+        true
+    }
 
     /// Key that signs page cursors; the same for the life of the store.
     fn cursor_key(&self) -> [u8; 32];

@@ -254,7 +254,12 @@ impl Params {
         let after = match cursor {
             None => None,
             Some(text) => {
-                let opened = shared.cursors.open(&binding, &text);
+                if !shared.reader.is_connected() {
+                    // Nobody can tell now whether the cursor is good.
+                    let detail = "the store can't answer now";
+                    return Err(Problem::new(Code::StorageUnavailable, detail));
+                }
+                let opened = shared.cursors().open(&binding, &text);
                 Some(opened.ok_or_else(invalid_cursor)?)
             }
         };

@@ -71,7 +71,7 @@ pub(super) async fn detail(
     let found = shared.reader.trace(caller.project, trace_id, &page).await?;
     let trace = found.ok_or_else(|| Problem::new(Code::NotFound, "no such trace"))?;
     let next = trace.next.as_ref();
-    let next_cursor = next.map(|cursor| shared.cursors.seal(&binding, cursor));
+    let next_cursor = next.map(|cursor| shared.cursors().seal(&binding, cursor));
     let next_header = match (&next_cursor, format) {
         (Some(cursor), Format::Otlp) => HeaderValue::try_from(cursor).ok(),
         _ => None,
