@@ -97,12 +97,13 @@ pub struct Config {
     pub partitions: u32,
     /// What a client's OK means.
     pub durability: Durability,
-    /// Bytes of log on disk beyond which requests are refused (retryable).
+    /// Bytes of log on disk beyond which requests are refused (retryable); shared evenly by the
+    /// partitions.
     pub max_size: ByteSize,
     /// Size of one log segment; a larger record gets a segment of its own.
     pub segment_size: ByteSize,
-    /// Bytes of acknowledged records kept in memory for the writer; beyond it the writer reads
-    /// the log back from disk.
+    /// Bytes of acknowledged records kept in memory for the writers, shared evenly by the
+    /// partitions; beyond it they are read back from disk.
     pub memory_size: ByteSize,
     /// Longest time the first request of a sync waits for neighbours; zero syncs at once and
     /// groups whatever arrived during the previous sync.
@@ -135,8 +136,9 @@ impl Default for Config {
     }
 }
 
-/// Sequence number of a record in one partition of the log. The first record is 1; numbers are
-/// never used twice, and a gap means lost records.
+/// Sequence number of a record in one partition of the log. The first record is 1; numbers go on
+/// when the log is opened again and are never used twice under one [`LogId`]. A gap means lost
+/// records.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

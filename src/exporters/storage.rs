@@ -40,7 +40,7 @@ const IDLE_WAIT: Duration = Duration::from_millis(500);
 /// Everything a writer thread needs.
 pub struct StorageExporter {
     /// Which life of the log is read.
-    pub log: LogId,
+    pub log_id: LogId,
     /// Log partition.
     pub partition: u32,
     /// Where records come from.
@@ -187,7 +187,7 @@ impl StorageExporter {
     fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Halt> {
         let limits = self.limits.clone();
         let rows_max = usize::try_from(self.batch.send_batch_max_size).unwrap_or(usize::MAX);
-        let assembler = Assembler::new(self.partition, &limits).of_log(self.log);
+        let assembler = Assembler::new(self.partition, &limits).of_log(self.log_id);
         assembler.slices(records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
             self.write(runtime, &slice)

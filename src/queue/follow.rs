@@ -165,12 +165,22 @@ impl Follower {
         if self.segments.is_empty() {
             self.list()?;
         }
+        let found = self.look_for(next);
+        if matches!(found, Source::Disk(_)) {
+            return Ok(found);
+        }
+        // Nothing is taken for missing that a second look finds.
+        self.list()?;
+        Ok(self.look_for(next))
+    }
+
+    fn look_for(&self, next: u64) -> Source {
         let index = self.segments.partition_point(|live| live.end <= next);
-        Ok(match self.segments.get(index) {
+        match self.segments.get(index) {
             Some(live) if live.segment.identity.first <= next => Source::Disk(live.clone()),
             Some(live) => Source::Missing(live.segment.identity.first),
             None => Source::Missing(self.appended.end),
-        })
+        }
     }
 
     /// Finds the segments, as recovery does: each holds the positions below those of the ones that

@@ -1,6 +1,7 @@
 //! Who stores a partition: one holder at a time, and what it tells the log.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,12 +38,40 @@ pub struct Release {
     /// The log, when it is in this process.
     log: Option<Log>,
     /// What other processes and later starts read.
-    note: Option<Box<dyn SegmentFile>>,
+    note: Option<Note>,
     /// What was said last.
     said: Position,
-    /// Whether the note could be written the last time.
-    noted: bool,
     _lock: Option<File>,
+}
+
+/// The note of what is stored.
+#[derive(Debug)]
+struct Note {
+    disk: Arc<dyn Disk>,
+    /// Opened once: should the directory be replaced, its numbers are not ours.
+    file: Option<Box<dyn SegmentFile>>,
+    /// The last failure has been logged.
+    complained: bool,
+}
+
+impl Note {
+    fn write(&mut self, next: Position) {
+        let written = self.try_write(next);
+        if let (Err(error), false) = (&written, self.complained) {
+            tracing::error!(%error, "can't note beside the log what is stored");
+        }
+        self.complained = written.is_err();
+    }
+
+    fn try_write(&mut self, next: Position) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => note::open_stored(&*self.disk)?,
+        };
+        let written = note::write_stored(&*file, next.0);
+        self.file = Some(file);
+        written
+    }
 }
 
 impl Release {
@@ -51,17 +80,18 @@ impl Release {
             log,
             note: None,
             said: Position(0),
-            noted: true,
             _lock: lock,
         }
     }
 
     /// Writes the note beside the segments, too.
     pub(super) fn with_note(mut self, disk: &Arc<dyn Disk>) -> Self {
-        match note::open_stored(&**disk) {
-            Ok(note) => self.note = Some(note),
-            Err(error) => tracing::warn!(%error, "can't note beside the log what is stored"),
-        }
+        self.note = Some(Note {
+            disk: Arc::clone(disk),
+            // What can't be opened now is tried again when there is something to note.
+            file: note::open_stored(&**disk).ok(),
+            complained: false,
+        });
         self
     }
 
@@ -71,12 +101,8 @@ impl Release {
             return;
         }
         self.said = next;
-        if let Some(note) = &self.note {
-            let written = note::write_stored(&**note, next.0);
-            if let (Err(error), true) = (&written, self.noted) {
-                tracing::warn!(%error, "can't note beside the log what is stored");
-            }
-            self.noted = written.is_ok();
+        if let Some(note) = &mut self.note {
+            note.write(next);
         }
         if let Some(log) = &self.log {
             log.release(next);

@@ -189,7 +189,7 @@ impl Base {
                 let (log, opened) = log::open(&self.config, &*self.store, &self.metrics)?;
                 for (partition, opened) in opened {
                     writers.spawn(Work {
-                        log: opened.id,
+                        log_id: opened.id,
                         partition,
                         reader: opened.reader,
                         release: opened.release,

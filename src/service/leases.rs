@@ -145,7 +145,7 @@ impl Leases {
         tracing::info!(partition, log = %id, "storing a partition of the log");
         let stop = CancellationToken::new();
         let ended = self.writers.spawn(Work {
-            log: id,
+            log_id: id,
             partition,
             reader,
             release,

@@ -31,7 +31,7 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
     /// of it.
     fn first_unstored(
         &self,
-        log: LogId,
+        log_id: LogId,
         partition: u32,
     ) -> BoxFuture<'_, Result<Position, storage::Error>>;
 
@@ -99,7 +99,7 @@ impl Store for Sqlite {
 
     fn first_unstored(
         &self,
-        _log: LogId,
+        _log_id: LogId,
         _partition: u32,
     ) -> BoxFuture<'_, Result<Position, storage::Error>> {
         ready(Ok(self.checkpoint)).boxed()

@@ -43,7 +43,7 @@ pub(super) struct Writers {
 /// What a thread has to do.
 #[derive(Debug)]
 pub(super) struct Work {
-    pub(super) log: LogId,
+    pub(super) log_id: LogId,
     pub(super) partition: u32,
     pub(super) reader: Reader,
     pub(super) release: Release,
@@ -98,8 +98,6 @@ impl Writers {
             _ended: ended,
             _thread: self.threads.token(),
         };
-        let reason = "the store has not been reached since the start".to_owned();
-        self.health.fails(partition, reason);
         std::thread::Builder::new()
             .name(format!("pulse-writer-{partition}"))
             .spawn(move || {
@@ -133,7 +131,7 @@ impl Writers {
 
     fn run(&self, work: Work) -> Result<(), Ended> {
         let Work {
-            log,
+            log_id,
             partition,
             mut reader,
             mut release,
@@ -144,7 +142,7 @@ impl Writers {
         let Some(writer) = self.reach(partition, &stop, connect)? else {
             return Ok(());
         };
-        let ask = || self.store.first_unstored(log, partition);
+        let ask = || self.store.first_unstored(log_id, partition);
         let Some(first_unstored) = self.reach(partition, &stop, ask)? else {
             return Ok(());
         };
@@ -152,7 +150,7 @@ impl Writers {
         release.upto(reader.skip_stored(first_unstored));
         self.health.works(partition);
         let exporter = StorageExporter {
-            log,
+            log_id,
             partition,
             reader,
             release,

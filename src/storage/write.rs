@@ -10,7 +10,7 @@ use crate::queue::{LogId, Position};
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     /// Which life of the log the position is of; a checkpoint says nothing about another one.
-    pub log: LogId,
+    pub log_id: LogId,
     /// Log partition the batch was read from.
     pub partition: u32,
     /// Position of the first record that is *not* in this batch; becomes the checkpoint.

@@ -205,7 +205,7 @@ impl<'a, E> Building<'a, '_, E> {
     /// Gives what has been built to the sink and begins anew.
     fn hand_on(&mut self) -> Result<(), E> {
         let mut batch = std::mem::take(&mut self.batch);
-        batch.log = self.log;
+        batch.log_id = self.log;
         batch.partition = self.partition;
         let unfinished = self.records.get(self.finished);
         let after_last = || self.records.last().map(|last| last.position.0 + 1);

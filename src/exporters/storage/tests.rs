@@ -59,7 +59,7 @@ impl SpanWriter for Memory {
         kept.writes += 1;
         kept.largest_batch = kept.largest_batch.max(batch.spans.len());
         kept.checkpoint = kept.checkpoint.max(batch.next);
-        let checkpoint = kept.checkpoints.entry((batch.log, batch.partition));
+        let checkpoint = kept.checkpoints.entry((batch.log_id, batch.partition));
         let checkpoint = checkpoint.or_default();
         *checkpoint = (*checkpoint).max(batch.next);
         let mut report = WriteReport::default();
@@ -127,7 +127,7 @@ impl Thread {
     fn start(
         store: &Memory,
         runtime: &Handle,
-        log: LogId,
+        log_id: LogId,
         reader: Reader,
         release: Release,
     ) -> Self {
@@ -135,7 +135,7 @@ impl Thread {
         let stop = CancellationToken::new();
         let abandon = CancellationToken::new();
         let exporter = StorageExporter {
-            log,
+            log_id,
             partition: 0,
             reader,
             release,

@@ -95,6 +95,62 @@ fn another_process_stores_what_one_appends() {
     assert!(follow(&partition).unwrap().is_none());
 }
 
+// Scenario: on real files, a process appends without a pause while another reads the segments that
+// are being written, as fast as it can.
+// Guarantees: it reads every record whole, once and in order, whatever is in whose cache.
+#[test]
+fn a_segment_can_be_read_while_it_is_written() {
+    const GROUPS: u64 = 150;
+    const GROUP: u64 = 16;
+    let directory = tempfile::tempdir().unwrap();
+    let partition = directory.path().join("p0");
+    let config = Config {
+        max_size: ByteSize::mib(4),
+        segment_size: ByteSize::kib(256),
+        ..small()
+    };
+    let (log, _) = open_for_append(&config, &partition, Arc::new(())).unwrap();
+    let length = |id: u64| usize::try_from(id * 7919 % 3000).unwrap();
+    let appender = log.clone();
+    let appending = std::thread::spawn(move || {
+        for group in 0..GROUPS {
+            let ids = (1..=GROUP).map(|id| group * GROUP + id);
+            let appends = ids.map(|id| {
+                let appender = appender.clone();
+                async move {
+                    loop {
+                        match appender.append(entry(id, length(id))).await {
+                            Ok(position) => return position.0,
+                            Err(Error::Full { .. }) => std::thread::yield_now(),
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+            });
+            block_on(join_all(appends));
+        }
+    });
+    let mut followed = follow(&partition).unwrap().expect("nobody has it");
+    let mut seen = BTreeSet::new();
+    let mut next = 1;
+    eventually("all records", || {
+        while let Some(record) = take(&mut followed.reader) {
+            let id = record.received_unix_nano;
+            assert_record(&record, next, id, length(id));
+            assert!(seen.insert(id), "{id} twice");
+            next += 1;
+            if next % 50 == 0 {
+                followed.release.upto(Position(next));
+            }
+        }
+        followed.release.upto(Position(next));
+        next > GROUPS * GROUP
+    });
+    appending.join().unwrap();
+    assert_eq!(followed.damage.lost_records(), 0);
+    end(&log);
+}
+
 // Scenario: a process follows the log of one that ends and starts again.
 // Guarantees: it reads all of the first life, then hears of the end, and the next life goes on
 // with the numbers under another name.

@@ -116,9 +116,13 @@ impl Store for Client {
         Start::Noted
     }
 
-    fn first_unstored(&self, log: LogId, partition: u32) -> BoxFuture<'_, Result<Position, Error>> {
+    fn first_unstored(
+        &self,
+        log_id: LogId,
+        partition: u32,
+    ) -> BoxFuture<'_, Result<Position, Error>> {
         let position = self.database.connect().map(|state| {
-            let checkpoint = state.checkpoints.get(&(log, partition));
+            let checkpoint = state.checkpoints.get(&(log_id, partition));
             checkpoint.copied().unwrap_or(Position(1))
         });
         ready(position).boxed()
@@ -140,7 +144,7 @@ impl Store for Client {
 impl SpanWriter for Client {
     fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>> {
         let report = self.database.connect().map(|mut state| {
-            let checkpoint = state.checkpoints.entry((batch.log, batch.partition));
+            let checkpoint = state.checkpoints.entry((batch.log_id, batch.partition));
             let checkpoint = checkpoint.or_default();
             *checkpoint = (*checkpoint).max(batch.next);
             let mut report = WriteReport::default();
