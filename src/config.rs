@@ -62,6 +62,15 @@ impl Config {
         }
     }
 
+    /// How many partitions of the log are appended to.
+    #[must_use]
+    pub fn log_partitions(&self) -> u32 {
+        match self.queue.partitions {
+            0 => self.storage.kind.log_partitions(),
+            partitions => partitions,
+        }
+    }
+
     /// The file of the embedded store.
     #[must_use]
     pub fn sqlite_path(&self) -> PathBuf {

@@ -18,7 +18,7 @@ use crate::model::ProjectId;
 use crate::otlp::compression::{self, Encoding};
 use crate::otlp::{Failure, json, protobuf};
 use crate::processors::limits;
-use crate::queue::{self, Next, PayloadKind, Position, Record, inspect};
+use crate::queue::{self, Next, PayloadKind, Position, Record, Start, inspect};
 
 #[cfg(test)]
 mod tests;
@@ -153,12 +153,12 @@ pub fn log(data: &[u8]) {
         segment_size: ByteSize::kib(64),
         ..queue::Config::default()
     };
-    let (log, mut reader, report) =
-        match queue::open(&config, &partition, Position(1), Arc::new(())) {
-            Ok(opened) => opened,
-            Err(queue::Error::NewerFormat { .. } | queue::Error::NewerRecord { .. }) => return,
-            Err(error) => panic!("the log does not open: {error}"),
-        };
+    let start = Start::At(Position(1));
+    let (log, mut reader, report) = match queue::open(&config, &partition, start, Arc::new(())) {
+        Ok(opened) => (opened.log, opened.reader, opened.report),
+        Err(queue::Error::NewerFormat { .. } | queue::Error::NewerRecord { .. }) => return,
+        Err(error) => panic!("the log does not open: {error}"),
+    };
     log.close();
     let mut records = 0;
     loop {

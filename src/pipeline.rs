@@ -19,7 +19,7 @@ use crate::model::ProjectId;
 use crate::otlp::Failure;
 use crate::otlp::protobuf::{self, Checked};
 use crate::processors::memory_limiter::{MemoryLimiter, Reservation};
-use crate::queue::{self, Entry, Log, PayloadKind};
+use crate::queue::{self, Entry, Partitions, PayloadKind};
 use crate::telemetry::metrics::{Metrics, SpanOutcomes};
 
 use clock::Clock;
@@ -52,7 +52,7 @@ pub struct Ingest {
 
 #[derive(Debug)]
 struct Shared {
-    log: Log,
+    log: Partitions,
     limiter: Arc<MemoryLimiter>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
@@ -89,7 +89,7 @@ impl Ingest {
     /// Makes the way into a log.
     #[must_use]
     pub fn new(
-        log: Log,
+        log: impl Into<Partitions>,
         limiter: Arc<MemoryLimiter>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
@@ -97,7 +97,7 @@ impl Ingest {
         let in_flight = AtomicU64::new(0);
         Self {
             shared: Arc::new(Shared {
-                log,
+                log: log.into(),
                 limiter,
                 clock,
                 metrics,

@@ -34,6 +34,9 @@
 //! # Read
 //!
 //! The reader takes records from memory as long as it keeps up, and reads the files otherwise.
+//! Another process may read instead (`follow`): it finds the segments by their names, is told
+//! through a small file how far they go, and tells through another what is stored (`note`). A lock
+//! on the partition says who appends, and another who stores.
 //!
 //! # Recover
 //!
@@ -46,9 +49,15 @@
 mod buffer;
 mod error;
 mod file;
+mod follow;
 mod gaps;
+mod id;
 pub mod inspect;
+mod lease;
 mod log;
+mod note;
+mod open;
+mod partitions;
 mod reader;
 mod record;
 mod recovery;
@@ -61,7 +70,12 @@ mod writer;
 mod tests;
 
 pub use error::Error;
-pub use log::{Log, open};
+pub use follow::{Damage, Followed, follow};
+pub use id::LogId;
+pub use lease::Release;
+pub use log::Log;
+pub use open::{Opened, Start, open, open_for_append};
+pub use partitions::{Partitions, directory_of, former, holds_unstored, shared};
 pub use reader::{Next, Reader};
 
 use std::fmt;
@@ -79,14 +93,17 @@ use crate::model::ProjectId;
 pub struct Config {
     /// Directory of the log; empty means `wal` in the data directory.
     pub directory: PathBuf,
+    /// Parts of the log, each with a writer of its own; zero means as the store likes it.
+    pub partitions: u32,
     /// What a client's OK means.
     pub durability: Durability,
-    /// Bytes of log on disk beyond which requests are refused (retryable).
+    /// Bytes of log on disk beyond which requests are refused (retryable); shared evenly by the
+    /// partitions.
     pub max_size: ByteSize,
     /// Size of one log segment; a larger record gets a segment of its own.
     pub segment_size: ByteSize,
-    /// Bytes of acknowledged records kept in memory for the writer; beyond it the writer reads
-    /// the log back from disk.
+    /// Bytes of acknowledged records kept in memory for the writers, shared evenly by the
+    /// partitions; beyond it they are read back from disk.
     pub memory_size: ByteSize,
     /// Longest time the first request of a sync waits for neighbours; zero syncs at once and
     /// groups whatever arrived during the previous sync.
@@ -109,6 +126,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             directory: PathBuf::new(),
+            partitions: 0,
             durability: Durability::SyncBeforeAck,
             max_size: ByteSize::gib(4),
             segment_size: ByteSize::mib(16),
@@ -118,8 +136,9 @@ impl Default for Config {
     }
 }
 
-/// Sequence number of a record in one partition of the log. The first record is 1; numbers are
-/// never used twice, and a gap means lost records.
+/// Sequence number of a record in one partition of the log. The first record is 1; numbers go on
+/// when the log is opened again and are never used twice under one [`LogId`]. A gap means lost
+/// records.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]

@@ -1,17 +1,30 @@
 //! Builds everything from the configuration and owns start, health and drain order.
 //!
-//! Start: lock the data directory, open store and log, bind every listener, and only then serve,
+//! Start: lock the data directory, bind every listener, open store and log, and only then serve,
 //! so that a start that fails leaves nothing open. Stop: not ready, no new connections, answer
-//! what is in flight, close the log, let the writer drain it, exit.
+//! what is in flight, close the log, let the writers drain it, exit.
+//!
+//! Taking requests and storing them may be two kinds of process over one data directory
+//! ([`Mode`]). What they need of each other goes through the log's directory (`queue`): each works
+//! on while the other is away.
 
 pub mod banner;
 mod build;
+mod late_reader;
+mod leases;
 pub mod lock;
+mod log;
 mod sample;
 mod signals;
+mod slots;
+mod store;
 mod systemd;
 pub mod tasks;
+#[cfg(test)]
+mod tests;
+mod writers;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration as StdDuration;
 
@@ -26,6 +39,8 @@ use signals::StopSignals;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
+    /// What this process does.
+    pub mode: Mode,
     /// Where the daemon keeps its files; empty means `$PULSE_HOME`, else `~/.pulse`.
     pub data_dir: PathBuf,
     /// Longest time a graceful stop may take.
@@ -37,11 +52,26 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            mode: Mode::All,
             data_dir: PathBuf::new(),
             drain_timeout: Duration::seconds(30),
             telemetry: crate::telemetry::Config::default(),
         }
     }
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Takes requests, stores them and answers queries.
+    #[default]
+    All,
+    /// Takes requests into the log and answers queries. Listeners on the same data directory store
+    /// what is in the log.
+    Api,
+    /// Stores what is in the log of a process with mode `api`. Several share its partitions.
+    Listener,
 }
 
 /// Why the daemon could not start, or had to end.
@@ -73,6 +103,17 @@ pub enum Error {
         /// Why.
         #[source]
         source: crate::queue::Error,
+    },
+    /// The log has more partitions than the store can be written from.
+    #[error(
+        "the log {} has requests that are not stored, and {store} takes one partition: \
+         start with the store that it was written for until it is empty", path.display()
+    )]
+    FormerPartitions {
+        /// Directory of the partition.
+        path: PathBuf,
+        /// What the store is called.
+        store: String,
     },
     /// A listener can't be opened.
     #[error(transparent)]
@@ -109,6 +150,7 @@ pub async fn run(config: crate::config::Config) -> Result<(), Error> {
     })?;
     let drain_timeout = config.service.drain_timeout.0;
     let mut daemon = Box::pin(build::start(config)).await?;
+    announce(&daemon.banner);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     systemd::ready();
     let failed = tokio::select! {
@@ -129,6 +171,14 @@ pub async fn run(config: crate::config::Config) -> Result<(), Error> {
     }
 }
 
+/// Prints the banner; nobody reading it is no reason to stop.
+fn announce(banner: &banner::Banner) {
+    std::io::stdout()
+        .lock()
+        .write_all(banner.to_string().as_bytes())
+        .ok();
+}
+
 async fn drain(daemon: &mut Daemon, timeout: StdDuration) {
     let deadline = Instant::now() + timeout;
     daemon.not_ready();
@@ -139,13 +189,13 @@ async fn drain(daemon: &mut Daemon, timeout: StdDuration) {
     {
         tracing::warn!("requests are still open at the drain deadline");
     }
-    daemon.log.close();
-    if tokio::time::timeout_at(deadline, daemon.writer_ended())
+    daemon.close_log();
+    if tokio::time::timeout_at(deadline, daemon.drained())
         .await
         .is_err()
     {
         tracing::warn!("the store is behind at the drain deadline; the log keeps the rest");
-        daemon.abandon.cancel();
+        daemon.abandon();
     }
     tracing::info!("stopped");
 }

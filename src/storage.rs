@@ -66,6 +66,26 @@ pub enum Kind {
     Postgres,
 }
 
+impl Kind {
+    /// Partitions of the log where none are configured.
+    #[must_use]
+    pub fn log_partitions(self) -> u32 {
+        match self {
+            Self::Sqlite => 1,
+            Self::Postgres => 4,
+        }
+    }
+
+    /// Whether several processes can write to it.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
+        }
+    }
+}
+
 /// `storage.retention`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

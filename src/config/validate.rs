@@ -9,6 +9,7 @@ mod listeners;
 use super::Config;
 use super::problem::Problem;
 use super::tree::{Node, Path};
+use crate::service::Mode;
 
 /// Whether the files a configuration names are looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,7 @@ pub(crate) fn validate(config: &Config, check_files: CheckFiles) -> Vec<Issue> {
     listeners::check(config, check_files, &mut issues);
     log_level(config, &mut issues);
     paths(config, &mut issues);
+    processes(config, &mut issues);
     issues
 }
 
@@ -96,6 +98,27 @@ fn log_level(config: &Config, issues: &mut Vec<Issue>) {
             PATH,
             format!("\"{level}\" is not a log filter: {error}"),
         ));
+    }
+}
+
+/// What several processes, or several writers in one, need of the store.
+fn processes(config: &Config, issues: &mut Vec<Issue>) {
+    if config.storage.kind.is_shared() {
+        return;
+    }
+    if config.service.mode != Mode::All {
+        let message = "the embedded store is written by one process, which takes the requests, \
+                       too: use all, or a storage.kind that several processes can write to";
+        let issue = Issue::new("service.mode", message);
+        issues.push(issue.related_to("storage.kind"));
+    }
+    if config.log_partitions() > 1 {
+        let message = format!(
+            "the embedded store has one writer, so the log has one partition, not {}",
+            config.queue.partitions
+        );
+        let issue = Issue::new("queue.partitions", message);
+        issues.push(issue.related_to("storage.kind"));
     }
 }
 

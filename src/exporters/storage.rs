@@ -1,11 +1,12 @@
 //! Writes the log to the store: one thread per partition reads records in order, maps and batches
-//! them, and commits rows and checkpoint together.
+//! them, and commits rows and checkpoint together. The log is this process's or another's.
 //!
 //! What can't be written now is tried again until it can be; meanwhile the log is the queue. What
 //! can never be written is narrowed down to single spans, which are quarantined with the reason.
 
 pub mod assemble;
 mod bisect;
+mod health;
 #[cfg(test)]
 mod tests;
 
@@ -17,13 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::clock::Clock;
 use crate::processors::{batch, limits};
-use crate::queue::{Log, Next, Reader, Record};
+use crate::queue::{LogId, Next, Reader, Record, Release};
 use crate::storage::{self, SpanWriter, WriteReport};
-use crate::telemetry::health::Check;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 
 use assemble::{Assembler, Slice};
+
+pub use health::StoreHealth;
 
 /// First and longest pause between two tries of one batch.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -37,12 +39,14 @@ const IDLE_WAIT: Duration = Duration::from_millis(500);
 
 /// Everything a writer thread needs.
 pub struct StorageExporter {
+    /// Which life of the log is read.
+    pub log_id: LogId,
     /// Log partition.
     pub partition: u32,
     /// Where records come from.
     pub reader: Reader,
     /// Told what has been stored.
-    pub log: Log,
+    pub release: Release,
     /// The store.
     pub writer: Box<dyn SpanWriter>,
     /// How spans are grouped.
@@ -56,7 +60,9 @@ pub struct StorageExporter {
     /// Our own metrics.
     pub metrics: Metrics,
     /// Readiness of the store.
-    pub health: Check,
+    pub health: StoreHealth,
+    /// Cancelled when somebody else is to go on: end after the batch at hand.
+    pub stop: CancellationToken,
     /// Cancelled when the drain deadline has passed: give up, the log keeps the rest.
     pub abandon: CancellationToken,
 }
@@ -69,6 +75,13 @@ pub enum Error {
     Abandoned,
 }
 
+/// Why a thread ends in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Halt {
+    Stopped,
+    Abandoned,
+}
+
 /// Records that will be one transaction.
 struct Pending {
     records: Vec<Record>,
@@ -76,11 +89,23 @@ struct Pending {
 }
 
 impl StorageExporter {
-    /// Runs until the log is closed and drained. Blocks; call it on a thread of its own.
+    /// Runs until the log is closed and drained, or until told to stop. Blocks; call it on a thread
+    /// of its own.
     ///
     /// # Errors
     /// [`Error::Abandoned`].
     pub fn run(mut self, runtime: &Handle) -> Result<(), Error> {
+        let ended = self.work(runtime);
+        self.health.works(self.partition);
+        match ended {
+            Ok(()) | Err(Halt::Stopped) => Ok(()),
+            Err(Halt::Abandoned) => Err(Error::Abandoned),
+        }
+    }
+
+    fn work(&mut self, runtime: &Handle) -> Result<(), Halt> {
+        // One is enough for all partitions, and there is always a first.
+        let keeps_retention = self.partition == 0;
         let mut retention_due = Instant::now();
         loop {
             let started = Instant::now();
@@ -90,10 +115,12 @@ impl StorageExporter {
                 self.store(runtime, &pending.records)?;
                 tracing::trace!(?positions, "stored records");
             }
-            if pending.closed {
+            // Also past what was found to be gone, which no record will speak of.
+            self.release.upto(self.reader.position());
+            if pending.closed || self.stop.is_cancelled() {
                 return Ok(());
             }
-            if Instant::now() >= retention_due {
+            if keeps_retention && Instant::now() >= retention_due {
                 // A backlog gets as much time as writing took, so that deleting keeps up with it.
                 let until = Instant::now() + started.elapsed().max(RETENTION_SHARE_MIN);
                 let mut more = self.enforce_retention(runtime);
@@ -112,7 +139,7 @@ impl StorageExporter {
 
     /// Reads records until a batch is full by rows or bytes, or old enough, or the log is quiet.
     /// A log that can't be read now is tried again.
-    fn collect(&mut self, runtime: &Handle) -> Result<Pending, Error> {
+    fn collect(&mut self, runtime: &Handle) -> Result<Pending, Halt> {
         let mut pending = Pending {
             records: Vec::new(),
             closed: false,
@@ -129,7 +156,8 @@ impl StorageExporter {
                 Err(_) if !pending.records.is_empty() => return Ok(pending),
                 Err(error) => {
                     tracing::error!(error = %chain(&error), "can't read the log, will try again");
-                    self.health.set(false, "the log can't be read");
+                    let reason = "the log can't be read".to_owned();
+                    self.health.fails(self.partition, reason);
                     self.pause(runtime, RETRY_PAUSE_MAX)?;
                     continue;
                 }
@@ -156,10 +184,10 @@ impl StorageExporter {
     }
 
     /// Writes the records, a bounded number of rows at a time.
-    fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Error> {
+    fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Halt> {
         let limits = self.limits.clone();
         let rows_max = usize::try_from(self.batch.send_batch_max_size).unwrap_or(usize::MAX);
-        let assembler = Assembler::new(self.partition, &limits);
+        let assembler = Assembler::new(self.partition, &limits).of_log(self.log_id);
         assembler.slices(records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
             self.write(runtime, &slice)
@@ -167,7 +195,7 @@ impl StorageExporter {
     }
 
     /// Writes one slice, however often that takes.
-    fn write(&mut self, runtime: &Handle, slice: &Slice<'_>) -> Result<(), Error> {
+    fn write(&mut self, runtime: &Handle, slice: &Slice<'_>) -> Result<(), Halt> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let started = Instant::now();
@@ -186,14 +214,13 @@ impl StorageExporter {
         }
     }
 
-    fn committed(&self, outcome: &bisect::Outcome, slice: &Slice<'_>, took: Duration) {
+    fn committed(&mut self, outcome: &bisect::Outcome, slice: &Slice<'_>, took: Duration) {
         let WriteReport {
             spans_stored,
             spans_duplicate,
         } = outcome.report;
-        self.log.release(slice.batch.next);
-        self.health.set(true, "");
-        self.metrics.storage_up(true);
+        self.release.upto(slice.batch.next);
+        self.health.works(self.partition);
         self.metrics
             .writer_batch(spans_stored, spans_duplicate, took);
         if outcome.quarantined > 0 {
@@ -213,16 +240,16 @@ impl StorageExporter {
     fn failed(&self, error: &storage::Error) {
         let reason = chain(error);
         tracing::error!(error = %reason, "can't write to the store, will try again");
-        self.health.set(false, &reason);
-        self.metrics.storage_up(false);
+        self.health.fails(self.partition, reason);
         self.metrics.writer_retry();
     }
 
-    fn pause(&self, runtime: &Handle, pause: Duration) -> Result<(), Error> {
+    fn pause(&self, runtime: &Handle, pause: Duration) -> Result<(), Halt> {
         runtime.block_on(async {
             tokio::select! {
                 () = tokio::time::sleep(pause) => Ok(()),
-                () = self.abandon.cancelled() => Err(Error::Abandoned),
+                () = self.stop.cancelled() => Err(Halt::Stopped),
+                () = self.abandon.cancelled() => Err(Halt::Abandoned),
             }
         })
     }

@@ -177,8 +177,9 @@ fn sample_segment(payload: &[u8]) -> (u64, Vec<u8>) {
         segment_size: ByteSize::kib(64),
         ..queue::Config::default()
     };
-    let opened = queue::open(&config, directory.path(), Position(1), Arc::new(()));
-    let (log, _reader, _) = opened.unwrap();
+    let start = Start::At(Position(1));
+    let opened = queue::open(&config, directory.path(), start, Arc::new(())).unwrap();
+    let log = &opened.log;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();

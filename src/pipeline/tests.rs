@@ -12,7 +12,7 @@ use super::clock::SystemClock;
 use super::*;
 use crate::config::ByteSize;
 use crate::processors::memory_limiter;
-use crate::queue::{Next, Position, Reader};
+use crate::queue::{Log, Next, Position, Reader};
 
 struct Pipeline {
     ingest: Ingest,
@@ -31,8 +31,9 @@ fn pipeline() -> Pipeline {
         ..queue::Config::default()
     };
     let observer = Arc::new(());
-    let opened = queue::open(&config, directory.path(), Position(1), observer);
-    let (log, reader, _) = opened.unwrap();
+    let start = queue::Start::At(Position(1));
+    let opened = queue::open(&config, directory.path(), start, observer).unwrap();
+    let (log, reader) = (opened.log, opened.reader);
     let limiter = MemoryLimiter::new(&memory_limiter::Config::default());
     let metrics = Metrics::new().unwrap();
     let clock = Arc::new(SystemClock);

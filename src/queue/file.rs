@@ -32,6 +32,8 @@ pub(super) trait Disk: Send + Sync + fmt::Debug {
     fn open_write(&self, name: &str, direct: bool) -> io::Result<Box<dyn SegmentFile>>;
     /// Opens an existing file for reading.
     fn open_read(&self, name: &str) -> io::Result<Box<dyn SegmentFile>>;
+    /// Opens a small file for reading and overwriting at any offset, making it if there is none.
+    fn open_note(&self, name: &str) -> io::Result<Box<dyn SegmentFile>>;
     /// Renames a file, replacing what has the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Gives a file a second name.
@@ -44,7 +46,8 @@ pub(super) trait Disk: Send + Sync + fmt::Debug {
 
 /// An open file.
 pub(super) trait SegmentFile: Send + fmt::Debug {
-    /// Writes all bytes at the offset. Both are multiples of [`BLOCK`], and so is the address.
+    /// Writes all bytes at the offset. Both are multiples of [`BLOCK`], and so is the address, but
+    /// in a note.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads at the offset until the buffer is full or the file ends; returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
@@ -123,6 +126,12 @@ impl Disk for Directory {
     fn open_read(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
         let file = self.open(OpenOptions::new().read(true), name, false)?;
         Ok(Box::new(file))
+    }
+
+    fn open_note(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        Ok(Box::new(self.open(&options, name, false)?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

@@ -10,9 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::file::Disk;
-use super::recovery::set_aside;
+use super::follow::{Damage, Follower};
+use super::gaps::Gaps;
+use super::recovery::{check_known, set_aside};
 use super::scan::{Found, Scanner};
-use super::segment::Segment;
+use super::segment::{DecodedPreamble, FORMAT_VERSION, Identity, Preamble, Segment};
 use super::tail::{Live, Shared, Source};
 use super::{Error, PayloadKind, Position, Record};
 use crate::model::ProjectId;
@@ -24,21 +26,41 @@ pub enum Next {
     Record(Record),
     /// Nothing was appended in the time waited.
     Idle,
-    /// The log was closed and everything in it has been read.
+    /// The log was closed and everything in it has been read; or another process that appended to
+    /// it has begun a new life of it.
     Closed,
 }
 
 /// Reads the log in order. There is one for each log, for one thread.
 #[derive(Debug)]
 pub struct Reader {
-    shared: Arc<Shared>,
+    feed: Feed,
     disk: Arc<dyn Disk>,
     /// Position of the next record.
     next: u64,
     /// Where on disk the last record came from.
     cursor: Option<Cursor>,
-    /// Missing positions that recovery has accounted for.
-    missing: VecDeque<Range<u64>>,
+}
+
+/// Who appends, and how missing positions are accounted for.
+#[derive(Debug)]
+enum Feed {
+    /// This process. All it appends is acknowledged, so what is missing is lost.
+    Here {
+        shared: Arc<Shared>,
+        /// Missing positions that recovery has accounted for.
+        missing: VecDeque<Range<u64>>,
+    },
+    /// Another one, whose recovery is not known: the records tell what was durable.
+    Elsewhere {
+        follower: Follower,
+        gaps: Gaps,
+        /// Lost records that have been reported.
+        reported: u64,
+        /// Where something is missing.
+        suspect: Option<Arc<Segment>>,
+        damage: Damage,
+    },
 }
 
 #[derive(Debug)]
@@ -55,11 +77,53 @@ impl Reader {
         missing: VecDeque<Range<u64>>,
     ) -> Self {
         Self {
-            shared,
+            feed: Feed::Here { shared, missing },
             disk,
             next: first_unstored,
             cursor: None,
-            missing,
+        }
+    }
+
+    pub(super) fn following(
+        follower: Follower,
+        disk: Arc<dyn Disk>,
+        first_unstored: u64,
+        damage: Damage,
+    ) -> Self {
+        let feed = Feed::Elsewhere {
+            follower,
+            gaps: Gaps::new(first_unstored),
+            reported: 0,
+            suspect: None,
+            damage,
+        };
+        Self {
+            feed,
+            disk,
+            next: first_unstored,
+            cursor: None,
+        }
+    }
+
+    /// Where the log that is followed ends, as far as is known.
+    pub(super) fn followed_end(&self) -> Option<u64> {
+        match &self.feed {
+            Feed::Here { .. } => None,
+            Feed::Elsewhere { follower, .. } => Some(follower.end()),
+        }
+    }
+
+    /// Position of the next record: all before have been read or are gone.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position(self.next)
+    }
+
+    /// Goes on at a later position, before anything has been read.
+    pub(super) fn start_at(&mut self, next: u64) {
+        self.next = self.next.max(next);
+        if let Feed::Elsewhere { gaps, .. } = &mut self.feed {
+            *gaps = Gaps::new(self.next);
         }
     }
 
@@ -67,17 +131,23 @@ impl Reader {
     ///
     /// # Errors
     /// [`Error::Io`] when the disk can't be read; the same record is tried again the next time.
+    /// [`Error::NewerFormat`] and [`Error::NewerRecord`] when a newer release appends.
     pub fn next(&mut self, wait: Duration) -> Result<Next, Error> {
         loop {
-            match self.shared.locate(self.next, wait) {
+            let source = match &mut self.feed {
+                Feed::Here { shared, .. } => shared.locate(self.next, wait),
+                Feed::Elsewhere { follower, .. } => follower
+                    .locate(self.next, wait)
+                    .map_err(|error| Error::io("read", error))?,
+            };
+            match source {
                 Source::Memory(record) => {
                     self.cursor = None;
                     self.next = record.position.0 + 1;
                     return Ok(Next::Record(record));
                 }
                 Source::Disk(live) => {
-                    let read = self.read(&live);
-                    if let Some(record) = read.map_err(|error| Error::io("read", error))? {
+                    if let Some(record) = self.read(&live)? {
                         self.next = record.position.0 + 1;
                         return Ok(Next::Record(record));
                     }
@@ -90,38 +160,54 @@ impl Reader {
     }
 
     /// Reads the next record from its segment; `None` when the segment has no more.
-    fn read(&mut self, live: &Live) -> io::Result<Option<Record>> {
+    fn read(&mut self, live: &Live) -> Result<Option<Record>, Error> {
         let segment = &live.segment;
-        let same = |cursor: &Cursor| Arc::ptr_eq(&cursor.segment, segment);
+        let same = |cursor: &Cursor| cursor.segment.identity == segment.identity;
+        let mut opened = false;
         let mut cursor = match self.cursor.take().filter(same) {
             Some(cursor) => cursor,
-            None => match self.disk.open_read(&segment.name) {
-                Ok(file) => {
-                    let identity = segment.identity;
-                    Cursor {
-                        segment: Arc::clone(segment),
-                        scanner: Scanner::new(file, identity.epoch, identity.first, live.written),
-                    }
+            None => match self.open(live) {
+                Ok(cursor) => {
+                    opened = true;
+                    cursor
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.skip(live.end, Some(segment));
+                    match &mut self.feed {
+                        Feed::Here { .. } => self.skip(live.end, Some(segment)),
+                        Feed::Elsewhere { follower, .. } => follower.forget(),
+                    }
                     return Ok(None);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(Error::io("read", error)),
             },
         };
         cursor.scanner.extend(live.written);
+        if opened && let Feed::Elsewhere { gaps, .. } = &mut self.feed {
+            precede(gaps, &mut cursor)?;
+            self.report();
+        }
         let record = self.scan(&mut cursor.scanner, live)?;
         self.cursor = Some(cursor);
         Ok(record)
     }
 
-    fn scan(&mut self, scanner: &mut Scanner, live: &Live) -> io::Result<Option<Record>> {
+    fn open(&self, live: &Live) -> io::Result<Cursor> {
+        let file = self.disk.open_read(&live.segment.name)?;
+        let Identity { epoch, first, .. } = live.segment.identity;
+        Ok(Cursor {
+            segment: Arc::clone(&live.segment),
+            scanner: Scanner::new(file, epoch, first, live.written),
+        })
+    }
+
+    fn scan(&mut self, scanner: &mut Scanner, live: &Live) -> Result<Option<Record>, Error> {
+        let failed = |error| Error::io("read", error);
+        let segment = &live.segment;
         loop {
-            let header = match scanner.next()? {
+            let header = match scanner.next().map_err(failed)? {
                 Found::Header(header) if header.position < live.end => header,
                 Found::Header(_) | Found::End { .. } => {
-                    self.skip(live.end, Some(&live.segment));
+                    self.skip(live.end, Some(segment));
                     return Ok(None);
                 }
             };
@@ -129,9 +215,16 @@ impl Reader {
                 scanner.skip(&header);
                 continue;
             }
-            self.skip(header.position, Some(&live.segment));
+            if let Feed::Elsewhere { gaps, .. } = &mut self.feed {
+                check_known(segment, &header)?;
+                gaps.prove(header.durable_before);
+            }
+            self.skip(header.position, Some(segment));
             let kind = PayloadKind::from_byte(header.kind);
-            if let (Some(payload), Some(kind)) = (scanner.payload(&header)?, kind) {
+            if let (Some(payload), Some(kind)) = (scanner.payload(&header).map_err(failed)?, kind) {
+                if let Feed::Elsewhere { gaps, .. } = &mut self.feed {
+                    gaps.found(header.position, header.durable_before);
+                }
                 return Ok(Some(Record {
                     position: Position(header.position),
                     project: ProjectId(header.project),
@@ -140,48 +233,102 @@ impl Reader {
                     payload,
                 }));
             }
-            self.skip(header.position + 1, Some(&live.segment));
+            self.skip(header.position + 1, Some(segment));
             if self.next >= live.end {
                 return Ok(None);
             }
         }
     }
 
-    /// Goes on at a later position, counting what is left out unless recovery has.
-    fn skip(&mut self, until: u64, segment: Option<&Segment>) {
+    /// Goes on at a later position and accounts for what is left out.
+    fn skip(&mut self, until: u64, segment: Option<&Arc<Segment>>) {
         let gap = self.next..until;
-        if gap.is_empty() {
+        self.next = self.next.max(until);
+        match &mut self.feed {
+            Feed::Here { .. } if gap.is_empty() => {}
+            Feed::Here { missing, .. } => {
+                let lost = take_unknown(missing, &gap);
+                if lost > 0 {
+                    self.lost(gap.start, lost, segment);
+                }
+            }
+            Feed::Elsewhere { gaps, suspect, .. } => {
+                if gaps.missing_until(until).is_some() {
+                    *suspect = segment.map(Arc::clone).or(suspect.take());
+                }
+                self.report();
+            }
+        }
+    }
+
+    /// Reports what has turned out to be lost of another process's log.
+    fn report(&mut self) {
+        let next = self.next;
+        let Feed::Elsewhere {
+            gaps,
+            reported,
+            suspect,
+            ..
+        } = &mut self.feed
+        else {
             return;
+        };
+        let lost = gaps.lost - *reported;
+        if lost > 0 {
+            *reported = gaps.lost;
+            let suspect = suspect.take();
+            self.lost(next, lost, suspect.as_ref());
         }
-        self.next = gap.end;
-        let mut lost = gap.end - gap.start;
-        for known in self
-            .missing
-            .iter()
-            .take_while(|known| known.start < gap.end)
-        {
-            let overlap = known
-                .end
-                .min(gap.end)
-                .saturating_sub(known.start.max(gap.start));
-            lost = lost.saturating_sub(overlap);
-        }
-        while self
-            .missing
-            .pop_front_if(|known| known.end <= gap.end)
-            .is_some()
-        {}
-        if lost == 0 {
-            return;
-        }
+    }
+
+    fn lost(&self, near: u64, lost: u64, segment: Option<&Arc<Segment>>) {
         let newly_damaged = segment.is_some_and(|segment| !segment.is_damaged());
         if let Some(segment) = segment.filter(|_| newly_damaged) {
             let kept = set_aside(&*self.disk, segment);
             tracing::error!(name = %segment.name, kept, "segment of the log is damaged");
         }
-        tracing::error!(first = gap.start, lost, "records of the log are lost");
-        let mut tail = self.shared.lock();
-        tail.lost_records += lost;
-        tail.damaged_segments += u64::from(newly_damaged);
+        tracing::error!(near, lost, "records of the log are lost");
+        match &self.feed {
+            Feed::Here { shared, .. } => {
+                let mut tail = shared.lock();
+                tail.lost_records += lost;
+                tail.damaged_segments += u64::from(newly_damaged);
+            }
+            Feed::Elsewhere { damage, .. } => damage.add(lost, u64::from(newly_damaged)),
+        }
     }
+}
+
+/// Takes a gap out of the known missing positions; answers how many of its positions are not known.
+fn take_unknown(missing: &mut VecDeque<Range<u64>>, gap: &Range<u64>) -> u64 {
+    let mut lost = gap.end.saturating_sub(gap.start);
+    for known in missing.iter().take_while(|known| known.start < gap.end) {
+        let end = known.end.min(gap.end);
+        lost = lost.saturating_sub(end.saturating_sub(known.start.max(gap.start)));
+    }
+    while missing.pop_front_if(|known| known.end <= gap.end).is_some() {}
+    lost
+}
+
+/// Accounts for what lies before a segment of another process's log: its first block says what was
+/// durable when it was begun.
+fn precede(gaps: &mut Gaps, cursor: &mut Cursor) -> Result<(), Error> {
+    let identity = cursor.segment.identity;
+    let block = cursor.scanner.first_block();
+    match Preamble::decode(block.map_err(|error| Error::io("read", error))?) {
+        DecodedPreamble::Newer(version) => {
+            return Err(Error::NewerFormat {
+                segment: cursor.segment.name.clone(),
+                version,
+                supported: FORMAT_VERSION,
+            });
+        }
+        DecodedPreamble::Valid(preamble) if preamble.identity == identity => {
+            gaps.prove(preamble.durable_before.min(identity.first));
+        }
+        DecodedPreamble::Valid(_) | DecodedPreamble::Unreadable => {}
+    }
+    gaps.missing_until(identity.first);
+    gaps.settle();
+    Ok(())
 }

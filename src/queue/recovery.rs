@@ -22,7 +22,7 @@ use super::segment::{
     DAMAGED_SUFFIX, DecodedPreamble, FORMAT_VERSION, Identity, Preamble, SPARE, SUFFIX, Segment,
 };
 use super::tail::Live;
-use super::{Error, PayloadKind, Position, RecoveryReport, record};
+use super::{Error, PayloadKind, Position, RecoveryReport, Start, note, record};
 
 /// Damaged segments kept for inspection; the oldest go first.
 const SET_ASIDE_MAX: usize = 16;
@@ -33,6 +33,8 @@ pub(super) struct Recovered {
     pub(super) segments: VecDeque<Live>,
     /// Positions that the reader will not find, and that are accounted for.
     pub(super) missing: VecDeque<Range<u64>>,
+    /// Everything below is stored.
+    pub(super) first_unstored: u64,
     pub(super) next_position: u64,
     /// Every position below was durable.
     pub(super) durable_before: u64,
@@ -52,10 +54,19 @@ struct Candidate {
     bound: u64,
 }
 
-/// Reads the log in a directory.
-pub(super) fn recover(disk: &dyn Disk, first_unstored: u64) -> Result<Recovered, Error> {
-    let mut scan = Scan::new(first_unstored);
+/// Reads the log in a directory, from where the start says.
+pub(super) fn recover(disk: &dyn Disk, start: Start) -> Result<Recovered, Error> {
+    let mut scan = Scan::new();
     let names = scan.tidy(disk)?;
+    scan.begin(match start {
+        Start::At(first_unstored) => first_unstored.0.max(1),
+        Start::Noted => {
+            let noted = note::read_stored(disk).map_err(|error| Error::io("read", error))?;
+            // What lies below the oldest segment was released, though the note may be older.
+            let oldest = names.first().map(|(identity, _)| identity.first);
+            noted.max(oldest).unwrap_or(1).max(1)
+        }
+    });
     let candidates = scan.open(disk, names)?;
     let mut candidates = bound(disk, candidates).into_iter().peekable();
     while let Some(candidate) = candidates.next() {
@@ -122,15 +133,21 @@ struct Scan {
 }
 
 impl Scan {
-    fn new(first_unstored: u64) -> Self {
+    fn new() -> Self {
         Self {
-            first_unstored,
-            gaps: Gaps::new(first_unstored),
+            first_unstored: 1,
+            gaps: Gaps::new(1),
             segments: VecDeque::new(),
             missing: VecDeque::new(),
             next_sequence: 1,
             report: RecoveryReport::default(),
         }
+    }
+
+    /// Says that everything below the position is stored.
+    fn begin(&mut self, first_unstored: u64) {
+        self.first_unstored = first_unstored;
+        self.gaps = Gaps::new(first_unstored);
     }
 
     /// Lists segments in order of creation and clears away what is none.
@@ -288,6 +305,7 @@ impl Scan {
             durable_before: self.gaps.durable_before.min(next_position),
             segments: self.segments,
             missing: self.missing,
+            first_unstored: self.first_unstored,
             next_position,
             next_sequence: self.next_sequence,
             report: self.report,
@@ -296,7 +314,7 @@ impl Scan {
 }
 
 /// Refuses records that only a newer release can read.
-fn check_known(segment: &Segment, header: &Header) -> Result<(), Error> {
+pub(super) fn check_known(segment: &Segment, header: &Header) -> Result<(), Error> {
     if header.version > record::VERSION || PayloadKind::from_byte(header.kind).is_none() {
         return Err(Error::NewerRecord {
             segment: segment.name.clone(),

@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::file::BLOCK;
 use super::record::{MAX_PAYLOAD_BYTES, record_bytes};
 use super::segment::Segment;
@@ -79,6 +81,7 @@ pub(super) struct Tail {
 pub(super) struct Shared {
     tail: Mutex<Tail>,
     arrived: Condvar,
+    ended: watch::Sender<bool>,
 }
 
 impl Shared {
@@ -86,6 +89,7 @@ impl Shared {
         Self {
             tail: Mutex::new(tail),
             arrived: Condvar::new(),
+            ended: watch::Sender::new(false),
         }
     }
 
@@ -120,6 +124,27 @@ impl Shared {
         tail.ended = true;
         drop(tail);
         self.arrived.notify_all();
+        self.ended.send_replace(true);
+    }
+
+    /// Waits until nothing more will come.
+    pub(super) async fn ended(&self) {
+        // Fails only when the sender is gone, which we hold.
+        self.ended.subscribe().wait_for(|ended| *ended).await.ok();
+    }
+
+    /// Takes note that everything before `next` is stored; answers whether the log thread must be
+    /// told that a segment can go.
+    pub(super) fn release(&self, next: u64) -> bool {
+        let mut tail = self.lock();
+        let next = next.min(tail.end);
+        if next <= tail.released {
+            return false;
+        }
+        tail.released = next;
+        let tell = tail.has_released_segment() && !tail.reclaim_sent;
+        tail.reclaim_sent |= tell;
+        tell
     }
 
     /// Tells where the record at `next` is, waiting for it if it isn't there yet.

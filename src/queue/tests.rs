@@ -1,6 +1,8 @@
 //! The log on real files and on a disk that misbehaves.
 
 mod disk;
+mod follow;
+mod follow_model;
 mod model;
 mod sweep;
 
@@ -14,7 +16,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 
 use self::disk::SimDisk;
-use super::log::{Host, open_on};
+use super::open::{Host, open_on};
 use super::segment::{Identity, Preamble};
 use super::*;
 
@@ -57,12 +59,16 @@ fn host() -> Host {
         thread: "pulse-log-test".to_owned(),
         lock: None,
         retry_every: Duration::from_millis(2),
+        share_every: Duration::from_millis(2),
+        stored_elsewhere: false,
     }
 }
 
 fn open_sim(disk: &SimDisk, config: &Config, first: u64) -> (Log, Reader, RecoveryReport) {
-    let disk = Arc::new(disk.clone());
-    open_on(disk, config, Position(first), Arc::new(()), host()).unwrap()
+    let disk: Arc<dyn file::Disk> = Arc::new(disk.clone());
+    let start = Start::At(Position(first));
+    let opened = open_on(&disk, config, start, Arc::new(()), host()).unwrap();
+    (opened.log, opened.reader, opened.report)
 }
 
 fn append(log: &Log, id: u64, length: usize) -> Result<u64, Error> {
@@ -137,7 +143,9 @@ impl Observer for Counts {
 }
 
 fn open_real(directory: &Path, first: u64) -> (Log, Reader, RecoveryReport) {
-    open(&small(), directory, Position(first), Arc::new(())).unwrap()
+    let start = Start::At(Position(first));
+    let opened = open(&small(), directory, start, Arc::new(())).unwrap();
+    (opened.log, opened.reader, opened.report)
 }
 
 // Scenario: records of all sizes, one far larger than a segment, on real files; close and reopen.
@@ -189,8 +197,10 @@ fn one_sync_serves_many_concurrent_appends() {
         group_commit_delay: crate::config::Duration::millis(50),
         ..Config::default()
     };
-    let (log, mut reader, _) =
-        open(&config, &directory.path().join("p0"), Position(1), observer).unwrap();
+    let partition = directory.path().join("p0");
+    let Opened {
+        log, mut reader, ..
+    } = open(&config, &partition, Start::Noted, observer).unwrap();
     let appends = (0..64).map(|id| log.append(entry(id, 1000)));
     let positions: BTreeSet<u64> = block_on(join_all(appends))
         .into_iter()
@@ -486,8 +496,9 @@ fn a_newer_format_is_refused_and_left_alone() {
     };
     contents[..4096].copy_from_slice(&preamble.encode_newer());
     disk.overwrite(&name, contents.clone());
-    let shared = Arc::new(disk.clone());
-    let refused = open_on(shared, &small(), Position(2), Arc::new(()), host());
+    let shared: Arc<dyn file::Disk> = Arc::new(disk.clone());
+    let start = Start::At(Position(2));
+    let refused = open_on(&shared, &small(), start, Arc::new(()), host());
     let error = refused.unwrap_err();
     assert!(matches!(error, Error::NewerFormat { .. }), "{error}");
     assert!(error.to_string().contains(&name));
@@ -503,7 +514,7 @@ fn a_newer_format_is_refused_and_left_alone() {
 fn a_partition_has_one_owner_at_a_time() {
     let directory = tempfile::tempdir().unwrap();
     let (log, mut reader, _) = open_real(directory.path(), 1);
-    let second = open(&small(), directory.path(), Position(1), Arc::new(()));
+    let second = open(&small(), directory.path(), Start::Noted, Arc::new(()));
     assert!(matches!(second, Err(Error::InUse { .. })));
     close(&log, &mut reader);
     let (log, ..) = open_real(directory.path(), 1);

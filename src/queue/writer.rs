@@ -8,6 +8,7 @@
 //! after a crash, like any request whose answer was lost; storing is idempotent.
 
 mod rollover;
+mod share;
 
 use std::collections::VecDeque;
 use std::io;
@@ -23,6 +24,7 @@ use super::record::{self, ALIGNMENT, Header, record_bytes};
 use super::segment::{Preamble, Segment};
 use super::tail::Shared;
 use super::{Durability, Entry, Error, Observer, Position, Record};
+use share::Sharing;
 
 /// Payload bytes after which a group is closed: bounds how long the first request of a group
 /// waits for the last.
@@ -70,6 +72,8 @@ pub(super) struct Settings {
     pub(super) group_delay: Duration,
     /// How long a disk that failed is left alone.
     pub(super) retry_every: Duration,
+    /// How often it is looked up what another process has stored.
+    pub(super) share_every: Duration,
 }
 
 /// The segment that is being written.
@@ -105,6 +109,8 @@ pub(super) struct Writer {
     failure: Option<Failure>,
     /// When the oldest acknowledged byte that is not synced was written.
     unsynced_since: Option<Instant>,
+    /// Another process stores.
+    sharing: Option<Sharing>,
 }
 
 impl Writer {
@@ -127,6 +133,7 @@ impl Writer {
             durable_before: 0,
             failure: None,
             unsynced_since: None,
+            sharing: None,
         }
     }
 
@@ -161,6 +168,7 @@ impl Writer {
                 return;
             }
             self.probe_if_due();
+            self.share_if_due();
         }
     }
 
@@ -169,7 +177,8 @@ impl Writer {
         let now = Instant::now();
         let sync = self.unsynced_since.map(|since| since + SYNC_EVERY);
         let retry = self.failure.as_ref().map(|failure| failure.retry_at);
-        let due = sync.into_iter().chain(retry).min()?;
+        let sharing = self.sharing_due();
+        let due = sync.into_iter().chain(retry).chain(sharing).min()?;
         Some(due.saturating_duration_since(now))
     }
 
@@ -284,6 +293,7 @@ impl Writer {
             let records = usize::try_from(count).unwrap_or(usize::MAX);
             self.observer.group(records, bytes);
         }
+        self.tell();
     }
 
     /// Writes one group at the end of the current segment and syncs it where that is promised.

@@ -4,15 +4,19 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::Mode;
+
 /// What the banner tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Banner {
+    /// What the process does.
+    pub mode: Mode,
     /// OTLP/gRPC, when it listens; whether with TLS.
     pub grpc: Option<(SocketAddr, bool)>,
     /// OTLP/HTTP, when it listens; whether with TLS.
     pub http: Option<(SocketAddr, bool)>,
-    /// The query API; whether with TLS.
-    pub gateway: (SocketAddr, bool),
+    /// The query API, when it listens; whether with TLS.
+    pub gateway: Option<(SocketAddr, bool)>,
     /// Metrics and probes, when they listen.
     pub metrics: Option<SocketAddr>,
     /// The store, without secrets.
@@ -29,23 +33,28 @@ fn url(address: SocketAddr, tls: bool) -> String {
 impl fmt::Display for Banner {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(formatter, "pulse-collector {}", env!("CARGO_PKG_VERSION"))?;
+        match self.mode {
+            Mode::All => {}
+            Mode::Api => writeln!(formatter, "  mode       api: listeners store what it takes")?,
+            Mode::Listener => writeln!(formatter, "  mode       listener: takes no requests")?,
+        }
         if let Some((address, tls)) = self.grpc {
             writeln!(formatter, "  OTLP/gRPC  {}", url(address, tls))?;
         }
         if let Some((address, tls)) = self.http {
             writeln!(formatter, "  OTLP/HTTP  {}", url(address, tls))?;
         }
-        writeln!(
-            formatter,
-            "  API        {}",
-            url(self.gateway.0, self.gateway.1)
-        )?;
+        if let Some((address, tls)) = self.gateway {
+            writeln!(formatter, "  API        {}", url(address, tls))?;
+        }
         if let Some(address) = self.metrics {
             writeln!(formatter, "  metrics    {}/metrics", url(address, false))?;
         }
         writeln!(formatter, "  store      {}", self.store)?;
-        writeln!(formatter, "  durability {}", self.durability)?;
-        writeln!(formatter, "  project    default")?;
+        if self.mode != Mode::Listener {
+            writeln!(formatter, "  durability {}", self.durability)?;
+            writeln!(formatter, "  project    default")?;
+        }
         let Some((address, tls)) = self.http.or(self.grpc) else {
             return Ok(());
         };
@@ -72,9 +81,10 @@ mod tests {
     fn the_banner_has_a_line_to_paste() {
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let banner = Banner {
+            mode: Mode::All,
             grpc: Some((address(4317), true)),
             http: Some((address(4318), false)),
-            gateway: (address(3000), false),
+            gateway: Some((address(3000), false)),
             metrics: None,
             store: "/data/pulse.db (sqlite)".to_owned(),
             durability: "synced to disk before OK",

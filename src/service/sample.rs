@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::late_reader::QUERIES;
 use super::tasks::Tasks;
+use crate::exporters::storage::StoreHealth;
 use crate::pipeline::Ingest;
 use crate::processors::memory_limiter::MemoryLimiter;
-use crate::queue::Log;
+use crate::queue::Partitions;
 use crate::storage::SpanReader;
 use crate::telemetry::health::Check;
+use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, QueueSample};
 use crate::telemetry::process;
 
@@ -23,9 +26,8 @@ const STORE_INTERVAL: Duration = Duration::from_secs(10);
 /// What is looked at, and who is told.
 pub(super) struct Sampled {
     pub(super) ingest: Ingest,
-    pub(super) log: Log,
+    pub(super) log: Partitions,
     pub(super) limiter: Arc<MemoryLimiter>,
-    pub(super) reader: Arc<dyn SpanReader>,
     pub(super) metrics: Metrics,
     pub(super) queue_check: Check,
     pub(super) memory_check: Check,
@@ -35,7 +37,6 @@ pub(super) struct Sampled {
 pub(super) fn spawn(sampled: Sampled, tasks: &Tasks) {
     sampled.queue();
     sampled.memory();
-    spawn_store_sampler(&sampled, tasks);
     let shutdown = tasks.shutdown_token();
     tasks.spawn("sampler", async move {
         let mut memory = interval(sampled.memory_interval);
@@ -54,9 +55,14 @@ pub(super) fn spawn(sampled: Sampled, tasks: &Tasks) {
 }
 
 /// On its own, because the store may be slow to answer, and the memory limiter must not wait for it.
-fn spawn_store_sampler(sampled: &Sampled, tasks: &Tasks) {
-    let reader = Arc::clone(&sampled.reader);
-    let metrics = sampled.metrics.clone();
+///
+/// Tells `health` whether the store answers, where nothing else does.
+pub(super) fn spawn_store_sampler(
+    reader: Arc<dyn SpanReader>,
+    metrics: Metrics,
+    health: Option<StoreHealth>,
+    tasks: &Tasks,
+) {
     let shutdown = tasks.shutdown_token();
     tasks.spawn("store-sampler", async move {
         let mut timer = interval(STORE_INTERVAL);
@@ -65,8 +71,15 @@ fn spawn_store_sampler(sampled: &Sampled, tasks: &Tasks) {
             loop {
                 timer.tick().await;
                 match reader.usage().await {
-                    Ok(usage) => metrics.storage_bytes(usage.bytes),
-                    Err(error) => tracing::debug!(%error, "cannot measure the store"),
+                    Ok(usage) => {
+                        metrics.storage_bytes(usage.bytes);
+                        health.iter().for_each(|health| health.works(QUERIES));
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot measure the store");
+                        let fails = |health: &StoreHealth| health.fails(QUERIES, chain(&error));
+                        health.iter().for_each(fails);
+                    }
                 }
             }
         };

@@ -46,7 +46,7 @@ pub(crate) mod testing;
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;
 pub use reader::PostgresReader;
-pub use writer::{LOG_ID, PostgresWriter};
+pub use writer::PostgresWriter;
 
 /// Brings a database's schema to the newest version this program knows.
 ///

@@ -4,11 +4,13 @@ use std::borrow::Cow;
 
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::queue::Position;
+use crate::queue::{LogId, Position};
 
 /// One transaction's worth of spans, borrowed from the log records they came in.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
+    /// Which life of the log the position is of; a checkpoint says nothing about another one.
+    pub log_id: LogId,
     /// Log partition the batch was read from.
     pub partition: u32,
     /// Position of the first record that is *not* in this batch; becomes the checkpoint.

@@ -18,9 +18,13 @@ const DATABASE_URL: &str = "DATABASE_URL";
 const VARIABLES: &[(&str, &[&str])] = &[
     ("PULSE_DATA_DIR", DATA_DIR),
     ("DATABASE_PATH", &["storage", "sqlite", "path"]),
+    ("PULSE_RUNTIME_MODE", &["service", "mode"]),
     ("PULSE_LOG_LEVEL", LOG_LEVEL),
     ("PULSE_LOG_FORMAT", LOG_ENCODING),
 ];
+
+/// Variables whose text is a number of the configuration.
+const NUMBERS: &[(&str, &[&str])] = &[("SPAN_WAL_PARTITIONS", &["queue", "partitions"])];
 
 /// Trees to lay over the configuration, in order, and what was wrong with others.
 #[derive(Default)]
@@ -32,7 +36,11 @@ pub(super) struct Overlay {
 
 impl Overlay {
     fn text(&mut self, source: &str, keys: &[&str], text: &str) {
-        let leaf = Node::new(Value::Scalar(Scalar::text(text)), Origin::new(source));
+        self.value(source, keys, Value::Scalar(Scalar::text(text)));
+    }
+
+    fn value(&mut self, source: &str, keys: &[&str], value: Value) {
+        let leaf = Node::new(value, Origin::new(source));
         self.nodes.push(Node::nested(keys, leaf));
     }
 }
@@ -62,6 +70,13 @@ pub(super) fn environment(root: &Node, environment: &Environment) -> Overlay {
             overlay.text(DATABASE_URL, &["storage", "postgres", "url"], url);
         }
         Err(problem) => overlay.problems.push(problem),
+    }
+    for (name, keys) in NUMBERS {
+        match variable(environment, name) {
+            Ok(None) => {}
+            Ok(Some(text)) => overlay.value(name, keys, Value::from_plain(text)),
+            Err(problem) => overlay.problems.push(problem),
+        }
     }
     match variable(environment, "PORT") {
         Ok(None) => {}

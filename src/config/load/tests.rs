@@ -107,6 +107,8 @@ fn the_variables_of_the_family_are_understood() {
         ("PORT", "8080"),
         ("DATABASE_PATH", "/data/x.db"),
         ("PULSE_LOG_FORMAT", "json"),
+        ("PULSE_RUNTIME_MODE", "all"),
+        ("SPAN_WAL_PARTITIONS", "1"),
         ("DATABASE_URL", ""),
     ];
     let config = loaded(&with_environment(
@@ -116,8 +118,27 @@ fn the_variables_of_the_family_are_understood() {
     assert_eq!(config.gateway.endpoint, "[::1]:8080");
     assert_eq!(config.sqlite_path().to_str(), Some("/data/x.db"));
     assert_eq!(config.service.telemetry.logs.encoding, LogEncoding::Json);
+    assert_eq!(config.queue.partitions, 1);
     let config = loaded(&with_environment(sources(&[]), variables));
     assert_eq!(config.gateway.endpoint, "127.0.0.1:8080");
+}
+
+#[test]
+fn a_variable_with_a_wrong_value_is_named() {
+    let variables = [
+        ("HOME", "/root"),
+        ("PULSE_RUNTIME_MODE", "reader"),
+        ("SPAN_WAL_PARTITIONS", "few"),
+    ];
+    let problems = problems(&with_environment(sources(&[]), variables));
+    let (mode, partitions) = problems.split_once('\n').unwrap();
+    assert!(
+        mode.starts_with("PULSE_RUNTIME_MODE: service.mode: "),
+        "{mode}"
+    );
+    assert!(mode.contains("listener"), "{mode}");
+    let start = "SPAN_WAL_PARTITIONS: queue.partitions: expected a whole number";
+    assert!(partitions.starts_with(start), "{partitions}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ use crate::storage::Kind;
 
 /// Smallest log segment; below it the log is mostly file headers and directory syncs.
 const SEGMENT_SIZE_MIN: ByteSize = ByteSize::kib(64);
+/// Most partitions of the log; each has threads and files of its own.
+const PARTITIONS_MAX: u32 = 64;
 /// Longest wait for neighbours before a sync; beyond it clients time out for nothing.
 const GROUP_COMMIT_DELAY_MAX: Duration = Duration::seconds(1);
 /// Most connections that answer queries; each has a thread and a page cache.
@@ -176,6 +178,7 @@ fn check_in_flight(config: &Config, issues: &mut Vec<Issue>) {
 
 fn check_queue(config: &Config, issues: &mut Vec<Issue>) {
     let queue = &config.queue;
+    let partitions = config.log_partitions();
     let prefix = "queue";
     NotZero { prefix, issues }.check("memory_size", &queue.memory_size);
     if queue.segment_size < SEGMENT_SIZE_MIN {
@@ -184,12 +187,21 @@ fn check_queue(config: &Config, issues: &mut Vec<Issue>) {
             queue.segment_size
         );
         issues.push(Issue::new("queue.segment_size", message));
-    } else if queue.max_size.0 / 2 < queue.segment_size.0 {
+    } else if queue.max_size.0 / 2 / u64::from(partitions.max(1)) < queue.segment_size.0 {
+        let each = if partitions > 1 {
+            format!(" in each of {partitions} partitions")
+        } else {
+            String::new()
+        };
         let message = format!(
-            "{} must hold at least two segments of {} (queue.segment_size)",
+            "{} must hold at least two segments of {} (queue.segment_size){each}",
             queue.max_size, queue.segment_size
         );
         issues.push(Issue::new("queue.max_size", message).related_to("queue.segment_size"));
+    }
+    if partitions > PARTITIONS_MAX {
+        let message = format!("must be at most {PARTITIONS_MAX}");
+        issues.push(Issue::new("queue.partitions", message));
     }
     if queue.group_commit_delay > GROUP_COMMIT_DELAY_MAX {
         let message = format!("must be at most {GROUP_COMMIT_DELAY_MAX}");

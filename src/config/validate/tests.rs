@@ -29,6 +29,14 @@ const BROKEN: &[(&str, &str)] = &[
         "queue.max_size: 31MiB must hold at least two segments",
     ),
     (
+        "queue: {partitions: 4}",
+        "queue.partitions: the embedded store has one writer, so the log has one partition, not 4",
+    ),
+    (
+        "service: {mode: listener}",
+        "service.mode: the embedded store is written by one process",
+    ),
+    (
         "queue: {memory_size: 0}",
         "queue.memory_size: must be more than zero",
     ),

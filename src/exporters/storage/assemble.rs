@@ -12,7 +12,7 @@ use std::convert::Infallible;
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::otlp::protobuf::{AnyValue, KeyValue, Request, ResourceSpans, ScopeSpans, Span};
 use crate::processors::limits;
-use crate::queue::{PayloadKind, Position, Record};
+use crate::queue::{LogId, PayloadKind, Position, Record};
 use crate::semconv::{self, Value};
 use crate::storage::{Batch, SpanRow};
 
@@ -30,6 +30,7 @@ pub fn count_spans(request: &[u8]) -> u64 {
 /// Builds batches.
 #[derive(Debug, Clone, Copy)]
 pub struct Assembler<'l> {
+    log: LogId,
     partition: u32,
     limits: &'l limits::Config,
 }
@@ -54,6 +55,7 @@ type Sink<'s, 'a, E> = &'s mut dyn FnMut(Slice<'a>) -> Result<(), E>;
 /// A batch in the making.
 struct Building<'a, 's, E> {
     batch: Batch<'a>,
+    log: LogId,
     partition: u32,
     limits: &'s limits::Config,
     rows_max: usize,
@@ -85,7 +87,18 @@ impl<'l> Assembler<'l> {
     /// Makes an assembler for one log partition.
     #[must_use]
     pub fn new(partition: u32, limits: &'l limits::Config) -> Self {
-        Self { partition, limits }
+        Self {
+            log: LogId::default(),
+            partition,
+            limits,
+        }
+    }
+
+    /// Says which life of the log the records are of.
+    #[must_use]
+    pub fn of_log(mut self, log: LogId) -> Self {
+        self.log = log;
+        self
     }
 
     /// Builds one batch of some consecutive records, however many spans they have; also answers
@@ -116,6 +129,7 @@ impl<'l> Assembler<'l> {
     ) -> Result<(), E> {
         let mut building = Building {
             batch: Batch::default(),
+            log: self.log,
             partition: self.partition,
             limits: self.limits,
             rows_max: rows_max.max(1),
@@ -191,6 +205,7 @@ impl<'a, E> Building<'a, '_, E> {
     /// Gives what has been built to the sink and begins anew.
     fn hand_on(&mut self) -> Result<(), E> {
         let mut batch = std::mem::take(&mut self.batch);
+        batch.log_id = self.log;
         batch.partition = self.partition;
         let unfinished = self.records.get(self.finished);
         let after_last = || self.records.last().map(|last| last.position.0 + 1);

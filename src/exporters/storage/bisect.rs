@@ -78,6 +78,7 @@ fn part_of<'a>(batch: &Batch<'a>, spans: &[SpanRow<'a>]) -> Batch<'a> {
         ..span.clone()
     });
     Batch {
+        log_id: batch.log_id,
         partition: batch.partition,
         next: Position(0),
         spans: spans.collect(),

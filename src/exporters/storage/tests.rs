@@ -14,7 +14,7 @@ use prost::Message as _;
 use super::*;
 use crate::model::{ProjectId, SpanId};
 use crate::pipeline::clock::SystemClock;
-use crate::queue::{self, Entry, PayloadKind, Position};
+use crate::queue::{self, Entry, Followed, Log, Opened, PayloadKind, Position, Start};
 use crate::storage::{Batch, RetentionReport, SpanRow};
 use crate::telemetry::health::Readiness;
 
@@ -24,6 +24,9 @@ struct Kept {
     /// How often each span was taken as new.
     spans: BTreeMap<SpanId, u32>,
     duplicates: u64,
+    /// By life of the log and partition.
+    checkpoints: BTreeMap<(LogId, u32), Position>,
+    /// The highest of them.
     checkpoint: Position,
     largest_batch: usize,
     writes: usize,
@@ -56,6 +59,9 @@ impl SpanWriter for Memory {
         kept.writes += 1;
         kept.largest_batch = kept.largest_batch.max(batch.spans.len());
         kept.checkpoint = kept.checkpoint.max(batch.next);
+        let checkpoint = kept.checkpoints.entry((batch.log_id, batch.partition));
+        let checkpoint = checkpoint.or_default();
+        *checkpoint = (*checkpoint).max(batch.next);
         let mut report = WriteReport::default();
         for span in &batch.spans {
             let known = kept.spans.contains_key(&span.span_id);
@@ -110,56 +116,90 @@ fn request(first: u64, spans: u64) -> Entry {
     }
 }
 
-/// A daemon's log and writer thread, from start to end.
-struct Life {
-    log: Log,
+/// A writer thread.
+struct Thread {
+    stop: CancellationToken,
     abandon: CancellationToken,
     thread: std::thread::JoinHandle<Result<(), Error>>,
 }
 
-impl Life {
-    fn start(directory: &Path, store: &Memory, runtime: &Handle) -> Self {
-        let config = queue::Config::default();
-        let checkpoint = store.kept().checkpoint;
-        let (log, reader, _) = queue::open(&config, directory, checkpoint, Arc::new(())).unwrap();
+impl Thread {
+    fn start(
+        store: &Memory,
+        runtime: &Handle,
+        log_id: LogId,
+        reader: Reader,
+        release: Release,
+    ) -> Self {
+        let metrics = Metrics::new().unwrap();
+        let stop = CancellationToken::new();
         let abandon = CancellationToken::new();
         let exporter = StorageExporter {
+            log_id,
             partition: 0,
             reader,
-            log: log.clone(),
+            release,
             writer: Box::new(store.clone()),
             batch: batch::Config {
                 send_batch_size: 100,
                 send_batch_max_size: 100,
+                timeout: crate::config::Duration::millis(20),
                 ..batch::Config::default()
             },
             limits: limits::Config::default(),
             retention_interval: Duration::from_secs(60),
             clock: Arc::new(SystemClock),
-            metrics: Metrics::new().unwrap(),
-            health: Readiness::new().register("store"),
+            health: StoreHealth::new(Readiness::new().register("store"), metrics.clone()),
+            metrics,
+            stop: stop.clone(),
             abandon: abandon.clone(),
         };
         let runtime = runtime.clone();
         let thread = std::thread::spawn(move || exporter.run(&runtime));
         Self {
-            log,
+            stop,
             abandon,
             thread,
         }
     }
+}
+
+/// A daemon's log and writer thread, from start to end.
+struct Life {
+    log: Log,
+    writer: Thread,
+}
+
+impl Life {
+    fn start(directory: &Path, store: &Memory, runtime: &Handle) -> Self {
+        let config = queue::Config::default();
+        let start = Start::At(store.kept().checkpoint);
+        let opened = queue::open(&config, directory, start, Arc::new(())).unwrap();
+        let Opened {
+            id,
+            log,
+            reader,
+            release,
+            ..
+        } = opened;
+        Self {
+            log,
+            writer: Thread::start(store, runtime, id, reader, release),
+        }
+    }
 
     /// Ends as a crash does: what is not stored stays in the log.
-    fn crash(self) {
-        self.abandon.cancel();
+    fn crash(self, runtime: &Handle) {
+        self.writer.abandon.cancel();
         self.log.close();
-        assert!(self.thread.join().unwrap().is_err());
+        runtime.block_on(self.log.ended());
+        assert!(self.writer.thread.join().unwrap().is_err());
     }
 
     /// Ends when everything is stored.
     fn drain(self) {
         self.log.close();
-        self.thread.join().unwrap().unwrap();
+        self.writer.thread.join().unwrap().unwrap();
     }
 }
 
@@ -208,7 +248,7 @@ fn a_large_request_is_stored_in_slices_exactly_once_whenever_it_is_cut_short() {
             _ => 4,
         };
         assert!(checkpoint <= Position(whole), "{checkpoint:?} at {stored}");
-        life.crash();
+        life.crash(runtime.handle());
         store.kept().writes_max = None;
         let life = Life::start(&partition, &store, runtime.handle());
         life.drain();
@@ -220,4 +260,88 @@ fn a_large_request_is_stored_in_slices_exactly_once_whenever_it_is_cut_short() {
         // What was written of a record before the end, and no more, came again.
         assert!(kept.duplicates < 1000, "{}", kept.duplicates);
     }
+}
+
+/// Takes the partition as a listener does, and stores it on a thread.
+fn listen(partition: &Path, store: &Memory, runtime: &Handle) -> Thread {
+    let mut found = None;
+    eventually("the partition to be free", || {
+        found = queue::follow(partition).unwrap();
+        found.is_some()
+    });
+    let Followed {
+        id,
+        mut reader,
+        mut release,
+        ..
+    } = found.unwrap();
+    let known = store.kept().checkpoints.get(&(id, 0)).copied();
+    release.upto(reader.skip_stored(known.unwrap_or_default()));
+    Thread::start(store, runtime, id, reader, release)
+}
+
+// Scenario: a process appends, and listeners store: one after the other ends, because it gives up
+// on a store that fails, or because it is told to leave, or because the appending process has begun
+// anew.
+// Guarantees: every span is stored, once; a listener that is told to leave loses nothing, one that
+// gives up leaves the rest to the next, and hardly anything is sent to the store twice.
+#[test]
+fn listeners_store_what_another_process_takes_whoever_ends_when() {
+    let runtime = runtime();
+    let directory = tempfile::tempdir().unwrap();
+    let partition = directory.path().join("p0");
+    let store = Memory::default();
+    let config = queue::Config::default();
+    let mut next = 1;
+    let append = |log: &Log, requests: u64, next: &mut u64| {
+        for _ in 0..requests {
+            runtime.block_on(log.append(request(*next, 30))).unwrap();
+            *next += 30;
+        }
+    };
+    let open = || {
+        queue::open_for_append(&config, &partition, Arc::new(()))
+            .unwrap()
+            .0
+    };
+    let end = |log: &Log| {
+        log.close();
+        runtime.block_on(log.ended());
+    };
+    let mut log = open();
+    for round in 0..6 {
+        append(&log, 10, &mut next);
+        let listener = listen(&partition, &store, runtime.handle());
+        append(&log, 10, &mut next);
+        match round % 3 {
+            0 => {
+                let writes = store.kept().writes;
+                store.kept().writes_max = Some(writes + 2);
+                append(&log, 20, &mut next);
+                eventually("the store to fail", || store.kept().writes == writes + 2);
+                listener.abandon.cancel();
+                assert!(listener.thread.join().unwrap().is_err());
+                store.kept().writes_max = None;
+            }
+            1 => {
+                listener.stop.cancel();
+                listener.thread.join().unwrap().unwrap();
+            }
+            _ => {
+                end(&log);
+                log = open();
+                listener.thread.join().unwrap().unwrap();
+            }
+        }
+    }
+    let listener = listen(&partition, &store, runtime.handle());
+    eventually("all stored", || store.kept().spans.len() as u64 == next - 1);
+    eventually("all released", || log.stats().unstored_records == 0);
+    listener.stop.cancel();
+    listener.thread.join().unwrap().unwrap();
+    end(&log);
+    let kept = store.kept();
+    assert!(kept.spans.values().all(|times| *times == 1));
+    // Of the one request that was cut short by each of the two that gave up.
+    assert!(kept.duplicates < 2 * 30, "{}", kept.duplicates);
 }

@@ -152,7 +152,15 @@ impl SimDisk {
         Ok(Box::new(SimFile {
             disk: self.clone(),
             inode,
+            note: false,
         }))
+    }
+
+    /// Whether these files hold durably what they hold now, but for the notes.
+    pub(super) fn is_durable(&self, name: &str, bytes: std::ops::Range<usize>) -> bool {
+        let state = self.lock();
+        let inode = &state.inodes[&state.names[name]];
+        inode.durable.get(bytes.clone()) == inode.current.get(bytes)
     }
 
     fn change_names(&self, change: impl FnOnce(&mut BTreeMap<String, u64>)) {
@@ -216,6 +224,19 @@ impl Disk for SimDisk {
         self.open(name)
     }
 
+    fn open_note(&self, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+        let known = self.lock().names.contains_key(name);
+        if !known {
+            self.create(name, 0, false)?;
+        }
+        let inode = *self.lock().names.get(name).ok_or_else(gone)?;
+        Ok(Box::new(SimFile {
+            disk: self.clone(),
+            inode,
+            note: true,
+        }))
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.alive()?;
         let inode = *self.lock().names.get(from).ok_or_else(gone)?;
@@ -267,17 +288,24 @@ impl Disk for SimDisk {
 struct SimFile {
     disk: SimDisk,
     inode: u64,
+    note: bool,
 }
 
 impl SegmentFile for SimFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.disk.alive()?;
         let offset = usize::try_from(offset).unwrap();
-        assert!(offset.is_multiple_of(BLOCK) && bytes.len().is_multiple_of(BLOCK));
-        assert_eq!(bytes.as_ptr().align_offset(BLOCK), 0, "unaligned buffer");
         let mut state = self.disk.lock();
-        let fails = state.failing_writes > 0;
-        state.failing_writes = state.failing_writes.saturating_sub(1);
+        let fails = state.failing_writes > 0 && !self.note;
+        if self.note {
+            let inode = state.inodes.get_mut(&self.inode).ok_or_else(gone)?;
+            let length = inode.current.len().max(offset + bytes.len());
+            inode.current.resize(length, 0);
+        } else {
+            assert!(offset.is_multiple_of(BLOCK) && bytes.len().is_multiple_of(BLOCK));
+            assert_eq!(bytes.as_ptr().align_offset(BLOCK), 0, "unaligned buffer");
+            state.failing_writes = state.failing_writes.saturating_sub(1);
+        }
         let inode = state.inodes.get_mut(&self.inode).ok_or_else(gone)?;
         let arrives = if fails { bytes.len() / 2 } else { bytes.len() };
         inode.current[offset..offset + arrives].copy_from_slice(&bytes[..arrives]);

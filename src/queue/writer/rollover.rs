@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::{Active, Failure, SYNC_EVERY, Writer};
 use crate::queue::file::BLOCK;
-use crate::queue::segment::{Identity, SPARE, Segment};
+use crate::queue::segment::{DAMAGED_SUFFIX, Identity, SPARE, Segment};
 use crate::queue::tail::Live;
 use crate::queue::{Durability, Error};
 
@@ -21,6 +21,7 @@ impl Writer {
                 max: self.settings.bytes_max.saturating_sub(block),
             });
         }
+        self.hear();
         self.reclaim();
         let tail = self.shared.lock();
         // The current segment goes too when all that is in it is stored.
@@ -158,6 +159,18 @@ impl Writer {
         }
     }
 
+    /// Whether the file must stay as it is, under its second name.
+    fn is_kept(&self, segment: &Segment) -> bool {
+        let aside = || {
+            self.sharing.is_some()
+                && self
+                    .disk
+                    .open_read(&format!("{}{DAMAGED_SUFFIX}", segment.name))
+                    .is_ok()
+        };
+        segment.is_damaged() || aside()
+    }
+
     /// Reuses or removes the segments that are no longer needed.
     pub(super) fn reclaim(&mut self) {
         let mut tail = self.shared.lock();
@@ -172,7 +185,7 @@ impl Writer {
             return;
         }
         for Live { segment, .. } in released {
-            let usual = segment.bytes == self.settings.segment_bytes && !segment.is_damaged();
+            let usual = segment.bytes == self.settings.segment_bytes && !self.is_kept(&segment);
             let fits = kept + segment.bytes <= self.settings.bytes_max;
             let outcome = if usual && fits && !self.spare {
                 let renamed = self.disk.rename(&segment.name, SPARE);

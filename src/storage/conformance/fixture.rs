@@ -12,7 +12,7 @@ use super::{Backend, NOW, PROJECT, runtime};
 use crate::model::genai::{GenAi, Usage};
 use crate::model::span::{Basics, Kind, Operation, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::queue::Position;
+use crate::queue::{LogId, Position};
 use crate::storage::query::AttributeEquals;
 use crate::storage::write::{Batch, ResourceRow, ScopeRow, SpanRow, WriteReport};
 use crate::storage::{PageRequest, SpanFilter, TraceFilter};
@@ -188,6 +188,7 @@ pub(super) fn batch(spans: &[TestSpan]) -> Batch<'static> {
         version: "".into(),
     };
     Batch {
+        log_id: LogId::default(),
         partition: 0,
         next: Position(1),
         resources: spans.iter().map(TestSpan::resource).collect(),

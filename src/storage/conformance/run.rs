@@ -101,7 +101,7 @@ impl Backend for Postgres {
     }
 
     fn checkpoint(&self) -> Position {
-        let checkpoint = self.writer.checkpoint(postgres::LOG_ID, 0);
+        let checkpoint = self.writer.checkpoint([0; 16], 0);
         runtime().block_on(checkpoint).unwrap()
     }
 }

@@ -126,7 +126,8 @@ impl Slot {
             (Some(from), Some(to), None) => Some((from.parse().ok()?, to.parse().ok()?)),
             _ => None,
         };
-        let (from, to): (i64, i64) = hours.filter(|(from, to)| (0..*to).contains(from) && *to <= 24)?;
+        let (from, to): (i64, i64) =
+            hours.filter(|(from, to)| (0..*to).contains(from) && *to <= 24)?;
         Some(Self {
             start: midnight + from * SECONDS_PER_HOUR,
             end: midnight + to * SECONDS_PER_HOUR,
@@ -255,7 +256,8 @@ impl Partitions {
                 self.refused.insert(slot, Instant::now());
             }
         }
-        self.refused.retain(|_, since| since.elapsed() < REFUSED_FOR);
+        self.refused
+            .retain(|_, since| since.elapsed() < REFUSED_FOR);
         self.look(pool, config).await
     }
 
@@ -334,10 +336,7 @@ impl Arrivals {
                      JOIN unnest($1::bigint[], $2::bigint[]) AS k(hour, arrival)
                         ON k.hour >= p.lower_unix_nano AND k.hour < p.upper_unix_nano
                      GROUP BY p.name",
-                    &[
-                        (&hours, Type::INT8_ARRAY),
-                        (&arrivals, Type::INT8_ARRAY),
-                    ],
+                    &[(&hours, Type::INT8_ARRAY), (&arrivals, Type::INT8_ARRAY)],
                     context,
                 )
                 .await?;
@@ -472,7 +471,10 @@ mod tests {
             assert_eq!(Slot::parse(Table::Span, name), Some(slot));
         }
         let last = Slot::of(NOW + 16 * HOUR * NS_PER_SECOND, HOUR);
-        assert_eq!(last.name(Table::ContentBlock), "content_block_p20261121_23_24");
+        assert_eq!(
+            last.name(Table::ContentBlock),
+            "content_block_p20261121_23_24"
+        );
         assert_eq!(
             Slot::parse(Table::ContentBlock, "content_block_p20261121_23_24"),
             Some(last)

@@ -101,7 +101,8 @@ fn cutoff(retention: &RetentionConfig, now: i64) -> Option<i64> {
 }
 
 /// Bytes of all tables of the store, with indexes.
-pub(super) const BYTES_IN_USE: &str = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+pub(super) const BYTES_IN_USE: &str =
+    "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
     FROM pg_class c
     WHERE c.oid IN (
         SELECT to_regclass(name) FROM unnest(ARRAY['project', 'log_checkpoint', 'setting',

@@ -218,7 +218,9 @@ impl Transaction {
     }
 
     fn client(&self) -> Result<&Client, Error> {
-        self.client.as_ref().ok_or_else(|| gave_up("use a transaction that has ended"))
+        self.client
+            .as_ref()
+            .ok_or_else(|| gave_up("use a transaction that has ended"))
     }
 }
 

@@ -38,9 +38,6 @@ use dimensions::Remembered;
 use params::Uuid;
 use traces::Group;
 
-/// Which log the checkpoints belong to, as long as a batch does not say.
-pub const LOG_ID: [u8; 16] = [0; 16];
-
 /// A writer writes, and now and then maintains partitions; one connection more lets it begin anew
 /// while a lost one is still being given up.
 const CONNECTIONS: usize = 2;
@@ -187,7 +184,7 @@ impl PostgresWriter {
             batch: &batch_clean,
             ids,
             received,
-            log: LOG_ID,
+            log: batch.log_id.0,
             log_partition: batch.partition,
             next: batch.next,
         };
@@ -299,7 +296,10 @@ impl PostgresWriter {
         transaction.commit("quarantine a span").await
     }
 
-    async fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
+    async fn enforce_retention_now(
+        &mut self,
+        now_unix_nano: u64,
+    ) -> Result<RetentionReport, Error> {
         self.maintain(clamp_time(now_unix_nano)).await?;
         // Dimensions may be among what is deleted.
         self.remembered.forget();

@@ -34,8 +34,9 @@ fn start() -> WithLog {
         segment_size: ByteSize::kib(64),
         ..queue::Config::default()
     };
-    let opened = queue::open(&log_config, directory.path(), Position(1), Arc::new(()));
-    let (log, reader, _) = opened.unwrap();
+    let start = queue::Start::At(Position(1));
+    let opened = queue::open(&log_config, directory.path(), start, Arc::new(())).unwrap();
+    let (log, reader) = (opened.log, opened.reader);
     let limiter = MemoryLimiter::new(&MemoryConfig::default());
     let metrics = Metrics::new().unwrap();
     let ingest = Ingest::new(log.clone(), limiter, Arc::new(SystemClock), metrics);

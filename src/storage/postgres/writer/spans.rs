@@ -42,7 +42,11 @@ pub(super) async fn save(
     if groups.is_empty() {
         return Ok(());
     }
-    let spans: Vec<_> = groups.iter().flat_map(|group| &group.spans).copied().collect();
+    let spans: Vec<_> = groups
+        .iter()
+        .flat_map(|group| &group.spans)
+        .copied()
+        .collect();
     let columns = Columns::of(&spans, source.attributes);
     let statement = columns.copy_statement();
     let mut copy = Copy::begin(transaction, &statement, "store spans").await?;
@@ -50,9 +54,8 @@ pub(super) async fn save(
     let mut blocks = Blocks::default();
     let mut open: Option<Open> = None;
     for span in spans {
-        let fits = |open: &Open| {
-            open.project == span.project && !packer.is_full_for(span.message.len())
-        };
+        let fits =
+            |open: &Open| open.project == span.project && !packer.is_full_for(span.message.len());
         let block = match open.take_if(|open| fits(open)) {
             Some(block) => block,
             None => {
@@ -108,7 +111,8 @@ impl Blocks {
         self.rows.row(4);
         self.rows.i64(i64::from(block.project.0));
         self.rows.i64(block.id);
-        self.rows.i16(i16::try_from(packed.codec).unwrap_or(i16::MAX));
+        self.rows
+            .i16(i16::try_from(packed.codec).unwrap_or(i16::MAX));
         self.rows.bytes(packed.content);
         self.count += 1;
         Ok(())

@@ -158,7 +158,8 @@ impl<'a> TraceRows<'a> {
         self.error_starts.push(error.map(|error| error.start));
         self.error_span_ids
             .push(error.map(|error| error.span_id.0.as_slice()));
-        self.error_names.push(error.map(|error| error.name.as_ref()));
+        self.error_names
+            .push(error.map(|error| error.name.as_ref()));
         self.error_types
             .push(error.and_then(|error| error.error_type.as_deref()));
         self.error_messages

@@ -9,7 +9,7 @@ use crate::model::{SpanId, TraceId};
 use crate::queue::Position;
 use crate::storage::query::SpanFilter;
 use crate::storage::{
-    Batch, PageRequest, RetentionConfig, ResourceRow, ScopeRow, SpanReader as _, SpanRow,
+    Batch, PageRequest, ResourceRow, RetentionConfig, ScopeRow, SpanReader as _, SpanRow,
     SpanWriter as _,
 };
 

@@ -70,6 +70,7 @@ impl Store {
                 .enumerate()
                 .map(|(index, span)| span.row(index))
                 .collect(),
+            ..Batch::default()
         };
         self.writer.write(&batch).now_or_never().unwrap().unwrap();
     }

@@ -1,0 +1,163 @@
+//! Which partitions of another process's log this listener stores.
+//!
+//! A partition is held through a lock in its directory, so that one process stores it at a time.
+//! Each listener counts the others and takes or leaves partitions until it has its share. It takes
+//! what is free within a second, also what a listener leaves behind that was killed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use super::slots::Slot;
+use super::tasks::Tasks;
+use super::writers::{Work, Writers};
+use crate::queue::{self, Damage, Followed};
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::{Metrics, QueueSample};
+
+/// How often a listener looks for partitions.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// The partitions of one listener.
+#[derive(Debug)]
+pub(super) struct Leases {
+    log: PathBuf,
+    slot: Slot,
+    writers: Arc<Writers>,
+    metrics: Metrics,
+    held: BTreeMap<u32, Lease>,
+    /// Damage found under leases that have ended.
+    damaged_segments: u64,
+}
+
+/// A partition that is held by a writer thread.
+#[derive(Debug)]
+struct Lease {
+    stop: CancellationToken,
+    ended: oneshot::Receiver<()>,
+    damage: Damage,
+}
+
+impl Lease {
+    fn has_ended(&mut self) -> bool {
+        self.ended.try_recv() != Err(TryRecvError::Empty)
+    }
+}
+
+impl Leases {
+    pub(super) fn new(log: PathBuf, slot: Slot, writers: Arc<Writers>, metrics: Metrics) -> Self {
+        Self {
+            log,
+            slot,
+            writers,
+            metrics,
+            held: BTreeMap::new(),
+            damaged_segments: 0,
+        }
+    }
+
+    /// Takes and leaves partitions until the daemon drains, then leaves all.
+    pub(super) fn spawn(mut self, tasks: &Tasks) {
+        let shutdown = tasks.shutdown_token();
+        tasks.spawn("leases", async move {
+            let mut timer = interval(EVERY);
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = timer.tick() => self.balance(),
+                    () = shutdown.cancelled() => break,
+                }
+            }
+            self.held.values().for_each(|lease| lease.stop.cancel());
+        });
+    }
+
+    fn balance(&mut self) {
+        let ended: Vec<u32> = self
+            .held
+            .iter_mut()
+            .filter_map(|(partition, lease)| lease.has_ended().then_some(*partition))
+            .collect();
+        for lease in ended.iter().filter_map(|number| self.held.remove(number)) {
+            self.damaged_segments += lease.damage.segments();
+        }
+        if let Err(error) = self.take_and_leave() {
+            tracing::error!(error = %chain(&*error), "can't look for partitions of the log");
+        }
+        let held = self.held.values().map(|lease| lease.damage.segments());
+        self.metrics.queue(QueueSample {
+            damaged_segments: self.damaged_segments + held.sum::<u64>(),
+            ..QueueSample::default()
+        });
+    }
+
+    fn take_and_leave(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let partitions = queue::shared(&self.log)?;
+        let rank = self.slot.rank()?;
+        let share = rank.share_of(partitions.len());
+        let kept = |lease: &&Lease| !lease.stop.is_cancelled();
+        let count = self.held.values().filter(kept).count();
+        let surplus = count.saturating_sub(share);
+        for (partition, lease) in self
+            .held
+            .iter()
+            .rev()
+            .filter(|(_, lease)| kept(lease))
+            .take(surplus)
+        {
+            tracing::info!(
+                partition,
+                "leaving a partition of the log to another listener"
+            );
+            lease.stop.cancel();
+        }
+        let mut wanted = share.saturating_sub(count);
+        // Listeners begin at different places, so that they do not try for the same.
+        let start = rank.before * partitions.len() / rank.all.max(1);
+        let order = partitions.iter().cycle().skip(start).take(partitions.len());
+        for partition in order {
+            if wanted == 0 {
+                break;
+            }
+            if !self.held.contains_key(partition) {
+                let directory = queue::directory_of(&self.log, *partition);
+                if let Some(followed) = queue::follow(&directory)? {
+                    self.hold(*partition, followed)?;
+                    wanted -= 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, partition: u32, followed: Followed) -> Result<(), super::Error> {
+        let Followed {
+            id,
+            reader,
+            release,
+            damage,
+        } = followed;
+        tracing::info!(partition, log = %id, "storing a partition of the log");
+        let stop = CancellationToken::new();
+        let ended = self.writers.spawn(Work {
+            log_id: id,
+            partition,
+            reader,
+            release,
+            stop: stop.clone(),
+            may_end: true,
+        })?;
+        let lease = Lease {
+            stop,
+            ended,
+            damage,
+        };
+        self.held.insert(partition, lease);
+        Ok(())
+    }
+}

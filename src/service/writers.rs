@@ -1,0 +1,223 @@
+//! The writer threads: each stores one partition of the log, of this process or of another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::Error;
+use super::store::Store;
+use crate::config::Config;
+use crate::exporters::storage::{StorageExporter, StoreHealth};
+use crate::pipeline::clock::Clock;
+use crate::queue::{LogId, Reader, Release};
+use crate::storage;
+use crate::telemetry::logs::chain;
+use crate::telemetry::metrics::Metrics;
+
+/// Pause between two tries to reach the store.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Hears when a writer thread ended that must not.
+pub(super) type Failures = mpsc::UnboundedReceiver<()>;
+
+/// Starts writer threads.
+#[derive(Debug)]
+pub(super) struct Writers {
+    config: Config,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    metrics: Metrics,
+    health: StoreHealth,
+    abandon: CancellationToken,
+    runtime: Handle,
+    threads: TaskTracker,
+    failed: mpsc::UnboundedSender<()>,
+}
+
+/// What a thread has to do.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) log_id: LogId,
+    pub(super) partition: u32,
+    pub(super) reader: Reader,
+    pub(super) release: Release,
+    /// Cancelled when the partition is to be left to others.
+    pub(super) stop: CancellationToken,
+    /// Whether it may end before the daemon does, by itself.
+    pub(super) may_end: bool,
+}
+
+/// Why a thread ended in the middle.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Exporter(#[from] crate::exporters::storage::Error),
+    #[error("the store can't be used")]
+    Store(#[source] storage::Error),
+    #[error("gave up at the drain deadline; the log keeps what is not stored")]
+    Abandoned,
+}
+
+impl Writers {
+    /// Makes the starter, and what hears of failures. Must be called within a Tokio runtime.
+    pub(super) fn new(
+        config: &Config,
+        store: &Arc<dyn Store>,
+        clock: &Arc<dyn Clock>,
+        metrics: &Metrics,
+        health: &StoreHealth,
+    ) -> (Arc<Self>, Failures) {
+        let (failed, failures) = mpsc::unbounded_channel();
+        let writers = Self {
+            config: config.clone(),
+            store: Arc::clone(store),
+            clock: Arc::clone(clock),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            abandon: CancellationToken::new(),
+            runtime: Handle::current(),
+            threads: TaskTracker::new(),
+            failed,
+        };
+        (Arc::new(writers), failures)
+    }
+
+    /// Starts a thread; the answer resolves when it has ended.
+    pub(super) fn spawn(self: &Arc<Self>, work: Work) -> Result<oneshot::Receiver<()>, Error> {
+        let (ended, end) = oneshot::channel();
+        let partition = work.partition;
+        let watch = Watch {
+            writers: Arc::clone(self),
+            may_end: false,
+            _ended: ended,
+            _thread: self.threads.token(),
+        };
+        std::thread::Builder::new()
+            .name(format!("pulse-writer-{partition}"))
+            .spawn(move || {
+                let mut watch = watch;
+                let may_end = work.may_end;
+                match watch.writers.run(work) {
+                    Ok(()) => watch.may_end = may_end,
+                    Err(error) => {
+                        tracing::error!(partition, error = %chain(&error), "the writer ended");
+                    }
+                }
+                watch.writers.health.works(partition);
+            })
+            .map_err(|source| Error::System {
+                what: "start the writer thread",
+                source,
+            })?;
+        Ok(end)
+    }
+
+    /// Lets the threads give up: the log keeps what is not stored.
+    pub(super) fn abandon(&self) {
+        self.abandon.cancel();
+    }
+
+    /// Waits until all threads have ended.
+    pub(super) async fn ended(&self) {
+        self.threads.close();
+        self.threads.wait().await;
+    }
+
+    fn run(&self, work: Work) -> Result<(), Ended> {
+        let Work {
+            log_id,
+            partition,
+            mut reader,
+            mut release,
+            stop,
+            ..
+        } = work;
+        let connect = || self.store.writer(partition);
+        let Some(writer) = self.reach(partition, &stop, connect)? else {
+            return Ok(());
+        };
+        let ask = || self.store.first_unstored(log_id, partition);
+        let Some(first_unstored) = self.reach(partition, &stop, ask)? else {
+            return Ok(());
+        };
+        // Whoever stored it may have died before it could say so.
+        release.upto(reader.skip_stored(first_unstored));
+        self.health.works(partition);
+        let exporter = StorageExporter {
+            log_id,
+            partition,
+            reader,
+            release,
+            writer,
+            batch: self.config.processors.batch.clone(),
+            limits: self.config.processors.limits.clone(),
+            retention_interval: self.config.storage.retention.check_interval.0,
+            clock: Arc::clone(&self.clock),
+            metrics: self.metrics.clone(),
+            health: self.health.clone(),
+            stop,
+            abandon: self.abandon.clone(),
+        };
+        Ok(exporter.run(&self.runtime)?)
+    }
+
+    /// Asks the store until it answers; `None` when the thread is to stop.
+    fn reach<'a, T>(
+        &'a self,
+        partition: u32,
+        stop: &CancellationToken,
+        ask: impl Fn() -> BoxFuture<'a, Result<T, storage::Error>>,
+    ) -> Result<Option<T>, Ended> {
+        let mut complained = false;
+        let answered = async {
+            loop {
+                match ask().await {
+                    Ok(answer) => return Ok(Some(answer)),
+                    Err(error @ storage::Error::Unavailable { .. }) => {
+                        let reason = chain(&error);
+                        if !std::mem::replace(&mut complained, true) {
+                            tracing::error!(
+                                partition, error = %reason,
+                                "can't reach the store, will try again; the log keeps everything"
+                            );
+                        }
+                        self.health.fails(partition, reason);
+                    }
+                    Err(error) => return Err(Ended::Store(error)),
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        self.runtime.block_on(async {
+            tokio::select! {
+                answer = answered => answer,
+                () = stop.cancelled() => Ok(None),
+                () = self.abandon.cancelled() => Err(Ended::Abandoned),
+            }
+        })
+    }
+}
+
+/// Tells of the end of a thread, also when it panicked.
+struct Watch {
+    writers: Arc<Writers>,
+    may_end: bool,
+    /// Dropped with the rest.
+    _ended: oneshot::Sender<()>,
+    _thread: TaskTrackerToken,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.may_end {
+            // Nobody listens when the daemon is ending anyway.
+            self.writers.failed.send(()).ok();
+        }
+    }
+}
