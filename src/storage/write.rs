@@ -13,7 +13,9 @@ pub struct Batch<'a> {
     pub log_id: LogId,
     /// Log partition the batch was read from.
     pub partition: u32,
-    /// Position of the first record that is *not* in this batch; becomes the checkpoint.
+    /// Position of the first record that is *not* in this batch; becomes the checkpoint. Zero
+    /// leaves the checkpoint where it is: more of the same record follows. No other batch of this
+    /// log and partition has the same position, so a checkpoint tells whether a batch is stored.
     pub next: Position,
     /// Resources that [`SpanRow::resource`] indexes.
     pub resources: Vec<ResourceRow<'a>>,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::daemon::{Daemon, Process, eventually};
+use crate::daemon::{Daemon, Process, Store, eventually, on_both_stores};
 use crate::load::Load;
 use crate::otlp::{post_accepted, request, span};
 use crate::random::Random;
@@ -38,10 +38,9 @@ fn assert_clean_start(process: &Process) {
 // while the daemon is killed with SIGKILL at random moments, some of them during recovery.
 // Guarantees: what was acknowledged is stored exactly once and as sent, in spans, trace summaries,
 // services and sessions; every start is clean.
-#[test]
-fn nothing_acknowledged_is_lost_or_doubled_over_kills() {
+fn nothing_acknowledged_is_lost_or_doubled_over_kills(store: Store) {
     let mut random = Random::from_environment("durability");
-    let mut daemon = Daemon::spawn(BUSY);
+    let mut daemon = Daemon::spawn_on(store, BUSY);
     let load = Load::start(daemon.addresses().grpc, 4, random.next());
     let kills = kills();
     for _ in 0..kills {
@@ -101,4 +100,8 @@ fn a_request_larger_than_a_transaction_is_stored_whole_and_once() {
     let largest = daemon.metric("pulse_writer_batch_rows_bucket{le=\"1024\"}");
     let all = daemon.metric("pulse_writer_batch_rows_bucket{le=\"+Inf\"}");
     assert_eq!(largest, all, "transactions of at most 1024 spans");
+}
+
+on_both_stores! {
+    nothing_acknowledged_is_lost_or_doubled_over_kills,
 }

@@ -33,6 +33,7 @@ mod raw_grpc;
 #[path = "../support/sdk.rs"]
 mod sdk;
 
+mod analytics;
 mod attributes;
 mod bad_input;
 mod duplicates;
@@ -41,6 +42,7 @@ mod full_disk;
 mod full_log;
 mod leniency;
 mod metrics;
+mod postgres_faults;
 mod readme;
 mod round_trip;
 mod sdk_node;

@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use pulse_collector::telemetry::metrics::ALL;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Store, on_both_stores};
 use crate::http;
 use crate::otlp::{
     JSON, PROTOBUF, grpc_client, key_value, partial_success, post, request, runtime, span,
@@ -19,13 +19,15 @@ const REFUSED: &str = "pulse_receiver_refused_spans_total";
 // their length alone, so that they never arrive), and bodies that are no request, over gRPC, protobuf over HTTP and JSON over HTTP.
 // Guarantees: received = accepted + rejected + refused, each as large as what was sent, and what
 // was accepted is what the store then holds.
-#[test]
-fn outcomes_add_up_to_what_was_sent() {
-    let daemon = Daemon::spawn(&[
-        ("queue.segment_size", "64KiB"),
-        ("queue.max_size", "256KiB"),
-        ("processors.batch.timeout", "20ms"),
-    ]);
+fn outcomes_add_up_to_what_was_sent(store: Store) {
+    let daemon = Daemon::spawn_on(
+        store,
+        &[
+            ("queue.segment_size", "64KiB"),
+            ("queue.max_size", "256KiB"),
+            ("processors.batch.timeout", "20ms"),
+        ],
+    );
     let addresses = daemon.addresses();
     let good = |trace: u8, count: u8| {
         (1..=count)
@@ -108,4 +110,8 @@ fn every_documented_metric_is_exposed_and_no_other() {
         missing.is_empty(),
         "documented and not exposed: {missing:?}"
     );
+}
+
+on_both_stores! {
+    outcomes_add_up_to_what_was_sent,
 }

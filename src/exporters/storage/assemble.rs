@@ -37,8 +37,10 @@ pub struct Assembler<'l> {
 
 /// Some of the rows of the records, as a batch.
 ///
-/// The batch's `next` is the first record that is not wholly in this slice and those before it: a
-/// crash between two slices of a record replays that record, whose stored spans are recognised.
+/// The batch's `next` is the first record that is not wholly in this slice and those before it, or
+/// zero when no record ends in this slice: the checkpoint then stays where it is. A crash between
+/// two slices of a record replays that record, whose stored spans are recognised. No two slices have
+/// the same `next` but zero, so that a checkpoint tells which of them a store has.
 #[derive(Debug)]
 pub struct Slice<'a> {
     /// What is written in one transaction.
@@ -207,18 +209,17 @@ impl<'a, E> Building<'a, '_, E> {
         let mut batch = std::mem::take(&mut self.batch);
         batch.log_id = self.log;
         batch.partition = self.partition;
-        let unfinished = self.records.get(self.finished);
-        let after_last = || self.records.last().map(|last| last.position.0 + 1);
-        let next = unfinished
-            .map(|record| record.position.0)
-            .or_else(after_last);
-        batch.next = Position(next.unwrap_or(0));
-        let completed = self.completed..self.finished;
+        let completed = self.records.get(self.completed..self.finished);
+        let completed = completed.unwrap_or_default();
         self.completed = self.finished;
+        if let Some(last) = completed.last() {
+            let unfinished = self.records.get(self.finished);
+            batch.next = unfinished.map_or(Position(last.position.0 + 1), |next| next.position);
+        }
         (self.sink)(Slice {
             batch,
             truncated: std::mem::take(&mut self.truncated),
-            completed: self.records.get(completed).unwrap_or_default(),
+            completed,
         })
     }
 
