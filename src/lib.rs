@@ -18,6 +18,8 @@ pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod exporters;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gateway;
 pub mod model;
 pub mod net;

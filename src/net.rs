@@ -4,6 +4,7 @@
 //! listener before it starts one. [`listener::serve`] then runs any HTTP service on it under the
 //! limits that keep one peer from hurting the others.
 
+pub mod compress;
 pub mod cors;
 pub mod listener;
 pub mod tls;
@@ -11,4 +12,6 @@ pub mod tls;
 mod activity;
 mod connection;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod guard;

@@ -13,6 +13,6 @@ pub mod protobuf;
 pub mod status;
 
 #[cfg(test)]
-mod generate;
+pub(crate) mod generate;
 
 pub use status::Failure;

@@ -6,6 +6,8 @@
 //! client's retry is then recognised span by span.
 
 pub mod clock;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
@@ -75,6 +77,8 @@ struct Counted(Arc<Shared>);
 /// be a client's to write.
 static STRING_TABLE_WARNING: Once = Once::new();
 
+/// What a request needs of the log at least: less room than this is as good as none.
+const REQUEST_BYTES_MIN: usize = 1 << 10;
 /// When to come back to a full or failing log: it empties at the pace of the store.
 const LOG_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Clients that were refused at once come back spread over this long; the clock's nanoseconds are
@@ -102,12 +106,20 @@ impl Ingest {
         }
     }
 
-    /// Lets a request in, before its body is read.
+    /// Lets a request in, before its body is read. `announced_bytes` is what is known of the size
+    /// of its payload, at least; zero when nothing is.
     ///
     /// # Errors
-    /// [`Failure::Overloaded`] under memory pressure.
-    pub fn admit(&self, transport: Transport) -> Result<Admission, Failure> {
+    /// [`Failure::Overloaded`] under memory pressure, and when the log has no room for the request
+    /// or can't be written; [`Failure::ShuttingDown`].
+    pub fn admit(&self, transport: Transport, announced_bytes: u64) -> Result<Admission, Failure> {
         let reservation = self.shared.limiter.admit()?;
+        let payload_bytes = usize::try_from(announced_bytes).unwrap_or(usize::MAX);
+        let room = self
+            .shared
+            .log
+            .check_room(payload_bytes.max(REQUEST_BYTES_MIN));
+        room.map_err(|error| failure_of(&error, self.shared.clock.unix_nano()))?;
         let shared = Arc::clone(&self.shared);
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         shared.sample_in_flight();
@@ -143,7 +155,10 @@ impl Ingest {
         let mut outcome =
             Outcome::refused(&self.shared.metrics, admission.transport, checked.spans);
         if checked.rejected < checked.spans {
+            let payload = named_only(admission, &checked, payload)?;
             self.append(project, payload).await?;
+            let metrics = &self.shared.metrics;
+            metrics.receiver_unnamed_attributes(admission.transport, checked.empty_keys);
         }
         outcome.spans = SpanOutcomes {
             accepted: checked.spans - checked.rejected,
@@ -201,6 +216,21 @@ impl Drop for Outcome<'_> {
     fn drop(&mut self) {
         self.metrics.receiver_spans(self.transport, self.spans);
     }
+}
+
+/// The request without attributes that have no key (OpenTelemetry specification, "Attribute": keys
+/// are non-empty). Nearly every request stays as it came.
+fn named_only(
+    admission: &mut Admission,
+    checked: &Checked,
+    payload: Bytes,
+) -> Result<Bytes, Failure> {
+    if checked.empty_keys == 0 {
+        return Ok(payload);
+    }
+    admission.reserve(payload.len().saturating_mul(2))?;
+    let rewritten = protobuf::without_empty_keys(&payload)?;
+    Ok(rewritten.map_or(payload, Bytes::from))
 }
 
 fn accepted(checked: &Checked) -> TracesAccepted {

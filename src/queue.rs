@@ -190,8 +190,10 @@ pub struct Stats {
     pub unstored_records: u64,
     /// Bytes of payload not released, estimated from the averages of partly released segments.
     pub unstored_bytes: u64,
-    /// Whether an append would be tried: false after the disk failed or the log was full, until
-    /// that has changed, and once the log is closed.
+    /// Bytes left for one record, with its header, as long as the disk takes it.
+    pub bytes_left: u64,
+    /// Whether a record of a few KiB would be taken now: not while the disk fails, the log is full
+    /// or closed.
     pub writable: bool,
 }
 

@@ -9,6 +9,7 @@ mod build;
 pub mod lock;
 mod sample;
 mod signals;
+mod systemd;
 pub mod tasks;
 
 use std::path::PathBuf;
@@ -109,6 +110,7 @@ pub async fn run(config: crate::config::Config) -> Result<(), Error> {
     let drain_timeout = config.service.drain_timeout.0;
     let mut daemon = Box::pin(build::start(config)).await?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
+    systemd::ready();
     let failed = tokio::select! {
         signal = stop.next() => {
             tracing::info!(signal, "stopping; a second signal ends at once");
@@ -116,6 +118,7 @@ pub async fn run(config: crate::config::Config) -> Result<(), Error> {
         }
         part = daemon.part_failed() => Some(part),
     };
+    systemd::stopping();
     tokio::select! {
         () = drain(&mut daemon, drain_timeout) => {}
         signal = stop.next() => return Err(Error::EndedAtOnce(signal)),

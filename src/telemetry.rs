@@ -1,5 +1,6 @@
 //! Our own logs, metrics and health.
 
+pub mod faults;
 pub mod health;
 pub mod logs;
 pub mod metrics;

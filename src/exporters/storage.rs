@@ -6,6 +6,8 @@
 
 pub mod assemble;
 mod bisect;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,13 +17,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::clock::Clock;
 use crate::processors::{batch, limits};
-use crate::queue::{Log, Next, Position, Reader, Record};
+use crate::queue::{Log, Next, Reader, Record};
 use crate::storage::{self, SpanWriter, WriteReport};
 use crate::telemetry::health::Check;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::Metrics;
 
-use assemble::Assembler;
+use assemble::{Assembler, Slice};
 
 /// First and longest pause between two tries of one batch.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -153,17 +155,26 @@ impl StorageExporter {
         }
     }
 
+    /// Writes the records, a bounded number of rows at a time.
     fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Error> {
-        let assembler = Assembler::new(self.partition, &self.limits);
-        let (batch, truncated) = assembler.assemble(records);
-        self.metrics.truncated_spans(truncated);
+        let limits = self.limits.clone();
+        let rows_max = usize::try_from(self.batch.send_batch_max_size).unwrap_or(usize::MAX);
+        let assembler = Assembler::new(self.partition, &limits);
+        assembler.slices(records, rows_max, &mut |slice| {
+            self.metrics.truncated_spans(slice.truncated);
+            self.write(runtime, &slice)
+        })
+    }
+
+    /// Writes one slice, however often that takes.
+    fn write(&mut self, runtime: &Handle, slice: &Slice<'_>) -> Result<(), Error> {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let started = Instant::now();
-            let written = runtime.block_on(bisect::write(self.writer.as_mut(), &batch));
+            let written = runtime.block_on(bisect::write(self.writer.as_mut(), &slice.batch));
             match written {
                 Ok(outcome) => {
-                    self.committed(&outcome, batch.next, records, started.elapsed());
+                    self.committed(&outcome, slice, started.elapsed());
                     return Ok(());
                 }
                 Err(error) => {
@@ -175,18 +186,12 @@ impl StorageExporter {
         }
     }
 
-    fn committed(
-        &self,
-        outcome: &bisect::Outcome,
-        next: Position,
-        records: &[Record],
-        took: Duration,
-    ) {
+    fn committed(&self, outcome: &bisect::Outcome, slice: &Slice<'_>, took: Duration) {
         let WriteReport {
             spans_stored,
             spans_duplicate,
         } = outcome.report;
-        self.log.release(next);
+        self.log.release(slice.batch.next);
         self.health.set(true, "");
         self.metrics.storage_up(true);
         self.metrics
@@ -199,7 +204,7 @@ impl StorageExporter {
             self.metrics.writer_dead_letters(outcome.quarantined);
         }
         let now = self.clock.unix_nano();
-        for record in records {
+        for record in slice.completed {
             let age = now.saturating_sub(record.received_unix_nano);
             self.metrics.ingest_to_visible(Duration::from_nanos(age));
         }

@@ -1,5 +1,5 @@
-//! What every answer has: a request id, a body even when the handler panicked, and headers that
-//! keep answers out of caches.
+//! What every answer has: a request id, a body even when the handler panicked, headers that keep
+//! answers out of caches, and compression where it is asked for and worth it.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -8,16 +8,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::Instrument as _;
 
 use super::Shared;
 use super::problem::Problem;
+use crate::net::compress;
 
 /// Names a request in the answer and in our log.
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -79,6 +81,7 @@ pub(super) async fn wrap(
 ) -> Response {
     let request_id = shared.request_ids.choose(request.headers());
     let id_text = request_id.to_str().unwrap_or_default().to_owned();
+    let wants_gzip = request.method() == Method::GET && compress::accepts_gzip(request.headers());
     let started = Instant::now();
     let span = tracing::info_span!("query", request_id = id_text, path = request.uri().path());
     let answered = AssertUnwindSafe(next.run(request))
@@ -101,6 +104,9 @@ pub(super) async fn wrap(
     headers.insert(REQUEST_ID, request_id);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if compress::is_worth(&mut response) && wants_gzip {
+        return compress::gzip_response(response).map(Body::new);
+    }
     response
 }
 

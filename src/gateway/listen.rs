@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::response::IntoResponse as _;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use http::{Request, Response, header};
+use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use tower::Service;
 
@@ -72,7 +72,7 @@ impl Listener {
 }
 
 /// Answers requests that never reach the router.
-fn refuse(failure: &Failure) -> Response<Body> {
+fn refuse(failure: &Failure, _: Option<&HeaderValue>) -> Response<Body> {
     let code = match failure {
         Failure::HeadersTooLarge => Code::HeadersTooLarge,
         Failure::RequestTimeout => Code::RequestTimeout,

@@ -124,6 +124,45 @@ async fn every_answer_fits_its_documented_schema() {
     }
 }
 
+// Scenario: an answer of some kilobytes and one of a few bytes are asked for with and without gzip,
+// and by HEAD.
+// Guarantees: only the large one is compressed, only where it is asked for, and says so; inflated
+// it is the same answer.
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_asks() {
+    let asked = |method: Method, uri: &str, encoding: &str| {
+        let request = Request::builder().method(method).uri(uri);
+        let request = request.header("accept-encoding", encoding);
+        request.body(Body::empty()).unwrap()
+    };
+    let state = || State {
+        reader: Stub::new(Mood::Well),
+        config: Config::default(),
+        metrics: Metrics::new().unwrap(),
+    };
+    let plain = router(state()).oneshot(asked(Method::GET, "/openapi.json", "br"));
+    let plain = plain.await.unwrap();
+    assert_eq!(plain.headers()["vary"], "accept-encoding");
+    assert!(!plain.headers().contains_key("content-encoding"));
+    let plain = plain.into_body().collect().await.unwrap().to_bytes();
+    let packed = router(state()).oneshot(asked(Method::GET, "/openapi.json", "gzip"));
+    let packed = packed.await.unwrap();
+    assert_eq!(packed.headers()["content-encoding"], "gzip");
+    assert_eq!(packed.headers()["vary"], "accept-encoding");
+    assert!(!packed.headers().contains_key("content-length"));
+    let packed = packed.into_body().collect().await.unwrap().to_bytes();
+    assert!(packed.len() * 3 < plain.len(), "{} bytes", packed.len());
+    let mut inflated = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(&packed[..]);
+    std::io::Read::read_to_end(&mut decoder, &mut inflated).unwrap();
+    assert_eq!(inflated, plain);
+    for (method, uri) in [(Method::HEAD, "/openapi.json"), (Method::GET, "/health")] {
+        let answer = router(state()).oneshot(asked(method, uri, "gzip"));
+        let answer = answer.await.unwrap();
+        assert!(!answer.headers().contains_key("content-encoding"), "{uri}");
+    }
+}
+
 #[tokio::test]
 async fn a_trace_is_rendered_with_everything_it_came_with() {
     let uri = uri_of("/api/v1/traces/{trace_id}");

@@ -27,6 +27,8 @@ pub(super) struct Activity {
     write_blocked_since: AtomicU64,
     /// The head took too long; the socket wrapper turns it into a refusal.
     head_expired: AtomicBool,
+    /// Something of an answer was sent since it was asked last.
+    answered: AtomicBool,
     /// The driver, to be woken when the last request ends on another task.
     driver: AtomicWaker,
 }
@@ -40,6 +42,7 @@ impl Activity {
             head_since: AtomicU64::new(0),
             write_blocked_since: AtomicU64::new(0),
             head_expired: AtomicBool::new(false),
+            answered: AtomicBool::new(false),
             driver: AtomicWaker::new(),
         })
     }
@@ -95,6 +98,19 @@ impl Activity {
         self.head_expired.load(Ordering::Relaxed)
     }
 
+    /// Notes that a part of an answer is sent.
+    pub(super) fn answered(&self) {
+        // Looked at before it is written: most parts follow one that nobody has asked about.
+        if !self.answered.load(Ordering::Relaxed) {
+            self.answered.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a part of an answer was sent since the last call.
+    pub(super) fn take_answered(&self) -> bool {
+        self.answered.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn write_blocked_since(&self) -> Option<Instant> {
         self.instant(&self.write_blocked_since)
     }
@@ -119,6 +135,13 @@ impl Activity {
 #[derive(Debug)]
 pub(super) struct InFlight(Arc<Activity>);
 
+impl InFlight {
+    /// Notes that a part of its answer is sent.
+    pub(super) fn answered(&self) {
+        self.0.answered();
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         let activity = &self.0;
@@ -133,16 +156,12 @@ impl Drop for InFlight {
 #[derive(Debug)]
 pub(super) struct TrackedBody<B> {
     inner: B,
-    /// Held for its drop alone.
-    _in_flight: InFlight,
+    in_flight: InFlight,
 }
 
 impl<B> TrackedBody<B> {
     pub(super) fn new(inner: B, in_flight: InFlight) -> Self {
-        Self {
-            inner,
-            _in_flight: in_flight,
-        }
+        Self { inner, in_flight }
     }
 }
 
@@ -154,7 +173,11 @@ impl<B: Body + Unpin> Body for TrackedBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        Pin::new(&mut self.inner).poll_frame(context)
+        let frame = Pin::new(&mut self.inner).poll_frame(context);
+        if frame.is_ready() {
+            self.in_flight.answered();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

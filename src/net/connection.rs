@@ -23,8 +23,8 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use super::activity::{Activity, TrackedBody};
-use super::guard::{self, Guard};
-use super::listener::{BoxError, Limits, Peer};
+use super::guard::{self, Guard, Protocol, Rules};
+use super::listener::{BoxError, Limits, Peer, Refuse};
 use crate::otlp::Failure;
 use crate::service::tasks::Tasks;
 
@@ -38,8 +38,17 @@ const CONNECTION_WINDOW: u32 = 2 << 20;
 const FRAME_SIZE_MAX: u32 = 64 << 10;
 /// Bytes of answers buffered per stream; answers are small.
 const SEND_BUFFER_MAX: usize = 256 << 10;
-/// Bytes hyper buffers of an HTTP/1 connection at most.
+/// Bytes hyper buffers of an HTTP/1 connection at most, or of a head that is allowed to be larger
+/// and a little around it.
 const HTTP1_BUFFER_MAX: usize = 64 << 10;
+const HTTP1_HEAD_SLACK: usize = 8 << 10;
+/// HTTP/2 header lists up to this many times the limit are read, so that they are refused with an
+/// answer of ours; h2's own has no body.
+const HEADER_LIST_READ: u32 = 8;
+/// Header blocks on the wire up to this many times the limit are read; a larger one ends the
+/// connection. Compressed with Huffman codes they are at least five eighths of the list, so that
+/// h2 only gets to refuse lists that repeat what is in the dynamic table.
+const HEADER_BLOCK_READ: usize = 4;
 /// How long a peer may take no byte of an answer.
 const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
 /// How long a connection that was told to end, other than for its age, may go on.
@@ -49,7 +58,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Shared<S, B> {
     pub(super) service: S,
     pub(super) limits: Limits,
-    pub(super) refuse: fn(&Failure) -> Response<B>,
+    pub(super) refuse: Refuse<B>,
     pub(super) tasks: Tasks,
 }
 
@@ -92,7 +101,15 @@ where
         }
     };
     let head_max = usize::try_from(limits.max_header_list_size).unwrap_or(usize::MAX);
-    let guarded = Guard::new(io, read, Arc::clone(&activity), !is_http2, head_max);
+    let protocol = if is_http2 {
+        Protocol::Http2(Rules {
+            header_block_max: head_max.saturating_mul(HEADER_BLOCK_READ),
+            pings: limits.ping_policy,
+        })
+    } else {
+        Protocol::Http1 { head_max }
+    };
+    let guarded = Guard::new(io, read, Arc::clone(&activity), protocol);
     let io = TokioIo::new(guarded);
     let service = {
         let shared = Arc::clone(&shared);
@@ -112,7 +129,7 @@ where
         )
         .await
     } else {
-        let builder = http1_builder();
+        let builder = http1_builder(head_max);
         drive(
             builder.serve_connection(io, service),
             &activity,
@@ -138,14 +155,14 @@ async fn speaks_http2<I: AsyncRead + Unpin>(io: &mut I, read: &mut BytesMut) -> 
     }
 }
 
-fn http1_builder() -> http1::Builder {
+fn http1_builder(head_max: usize) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // The guard holds heads back and the driver times them; hyper's timer also counts idle
         // time between requests.
         .header_read_timeout(None)
-        .max_buf_size(HTTP1_BUFFER_MAX);
+        .max_buf_size(HTTP1_BUFFER_MAX.max(head_max.saturating_add(HTTP1_HEAD_SLACK)));
     builder
 }
 
@@ -160,7 +177,7 @@ fn http2_builder(limits: &Limits, tasks: Tasks) -> http2::Builder<StreamTasks> {
         .max_frame_size(FRAME_SIZE_MAX)
         .max_send_buf_size(SEND_BUFFER_MAX)
         .max_concurrent_streams(limits.max_concurrent_streams)
-        .max_header_list_size(limits.max_header_list_size)
+        .max_header_list_size(limits.max_header_list_size.saturating_mul(HEADER_LIST_READ))
         .max_pending_accept_reset_streams(pending_resets)
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout);
@@ -189,8 +206,13 @@ async fn answer_inner<S, B>(
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Clone,
 {
+    let content_type = request.headers().get(http::header::CONTENT_TYPE).cloned();
+    let refuse = |failure: &Failure| (shared.refuse)(failure, content_type.as_ref());
     if let Some(failure) = guard::refusal(request.headers()) {
-        return (shared.refuse)(&failure);
+        return refuse(&failure);
+    }
+    if guard::header_list_bytes(&request) > u64::from(shared.limits.max_header_list_size) {
+        return refuse(&Failure::HeadersTooLarge);
     }
     request.extensions_mut().insert(Peer(peer));
     let mut service = shared.service.clone();
@@ -203,7 +225,7 @@ where
         Ok(Err(never)) => match never {},
         Err(_panic) => {
             tracing::error!("a request handler panicked");
-            (shared.refuse)(&Failure::Internal)
+            refuse(&Failure::Internal)
         }
     }
 }
@@ -226,6 +248,7 @@ where
     let in_flight = activity.begin_request();
     async move {
         let response = answer_inner(shared, request, peer).await;
+        in_flight.answered();
         Ok(response.map(|body| TrackedBody::new(body, in_flight)))
     }
 }

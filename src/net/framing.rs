@@ -5,6 +5,9 @@
 //! disagree about where the next request starts: request smuggling. What is ambiguous here is
 //! refused and its connection closed (RFC 9112 §6.1, §6.3).
 
+/// Largest length of a body; hyper has a use of its own for what is above.
+const LENGTH_MAX: u64 = u64::MAX - 2;
+
 /// How the body after a head is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyLength {
@@ -99,6 +102,7 @@ fn parse_length(value: &[u8]) -> Result<u64, &'static str> {
     let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(value).ok().filter(|_| is_number);
     text.and_then(|digits| digits.parse().ok())
+        .filter(|length| *length <= LENGTH_MAX)
         .ok_or("an invalid Content-Length")
 }
 
@@ -234,6 +238,7 @@ mod tests {
             "Content-Length: +1",
             "Content-Length:",
             "Content-Length: 99999999999999999999",
+            "Content-Length: 18446744073709551614",
             "Transfer-Encoding: gzip, chunked",
             "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
             "Content-Length : 1",

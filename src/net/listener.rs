@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
+pub use super::guard::PingPolicy;
 pub use error::Error;
 
 use super::connection::{self, Agreed, Shared};
@@ -33,6 +34,10 @@ use crate::service::tasks::Tasks;
 
 /// An error of any kind, as hyper passes them on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Makes the answer to a request that never reaches the service, or whose service panicked, in the
+/// content type of the request.
+pub type Refuse<B> = fn(&Failure, Option<&HeaderValue>) -> Response<B>;
 
 /// Connections the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
@@ -65,6 +70,8 @@ pub struct Limits {
     pub keepalive_interval: Option<Duration>,
     /// HTTP/2: time a ping may stay unanswered.
     pub keepalive_timeout: Duration,
+    /// HTTP/2: how often a peer may ping; more ends the connection.
+    pub ping_policy: Option<PingPolicy>,
 }
 
 impl Default for Limits {
@@ -80,6 +87,7 @@ impl Default for Limits {
             max_pending_reset_streams: 50,
             keepalive_interval: Some(Duration::from_secs(60)),
             keepalive_timeout: Duration::from_secs(20),
+            ping_policy: None,
         }
     }
 }
@@ -185,7 +193,7 @@ pub fn serve<S, B>(
     limits: Limits,
     tls: Option<tls::Acceptor>,
     service: S,
-    refuse: fn(&Failure) -> Response<B>,
+    refuse: Refuse<B>,
     tasks: &Tasks,
 ) -> Result<(), Error>
 where

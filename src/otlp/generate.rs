@@ -196,7 +196,7 @@ fn resource() -> BoxedStrategy<Resource> {
 }
 
 /// A request of any content, valid or invalid identifiers included.
-pub(super) fn request() -> BoxedStrategy<ExportTraceServiceRequest> {
+pub(crate) fn request() -> BoxedStrategy<ExportTraceServiceRequest> {
     let scope_spans =
         (of(scope()), vec(span(), 0..3), text()).prop_map(|(scope, spans, schema_url)| {
             ScopeSpans {

@@ -6,12 +6,15 @@
 //! same bytes lazily, and give what that decoder would give: the last of several scalars wins,
 //! parts of one message are merged.
 //!
+//! [`without_empty_keys`] and [`bounded_span`] rewrite the few messages that carry what is not kept.
+//!
 //! Views are meant for bytes that passed a check. On other bytes nothing panics: parsing a view
 //! fails, and its iterators end at the first malformed element.
 
 mod check;
 mod error;
 mod ids;
+mod rewrite;
 mod span;
 mod value;
 mod view;
@@ -23,6 +26,7 @@ mod tests;
 pub use check::{Checked, check_spans, validate};
 pub use error::{DecodeError, Fault};
 pub use ids::{InvalidId, Rejection, SpanIds};
+pub use rewrite::{Bounds, bounded_span, without_empty_keys};
 pub use span::{Event, Link, Span, Status};
 pub(super) use value::non_finite_text;
 pub use value::{AnyValue, Array, KeyValue, KvList};

@@ -10,6 +10,8 @@ use crate::config::{ByteSize, Duration};
 pub struct Config {
     /// Spans after which a batch is written.
     pub send_batch_size: u32,
+    /// Most spans in one transaction: a larger request is written in several.
+    pub send_batch_max_size: u32,
     /// Bytes of span payload after which a batch is written.
     pub send_batch_bytes: ByteSize,
     /// Age of the oldest span after which a batch is written.
@@ -20,6 +22,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             send_batch_size: 16_384,
+            send_batch_max_size: 32_768,
             send_batch_bytes: ByteSize::mib(16),
             timeout: Duration::millis(200),
         }

@@ -4,12 +4,10 @@
 //! Nearly every span is within them, so the mapper only checks while it reads; [`truncate`]
 //! rewrites the few that are not.
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-use opentelemetry_proto::tonic::trace::v1::Span;
-use prost::Message as _;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ByteSize;
+use crate::otlp::protobuf::{self, Bounds, DecodeError};
 
 /// `processors.limits`. Each is per span unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,100 +48,32 @@ impl Default for Config {
 ///
 /// # Errors
 /// When the bytes are not such a message.
-pub fn truncate(message: &[u8], limits: &Config) -> Result<Vec<u8>, prost::DecodeError> {
-    let mut span = Span::decode(message)?;
-    cut_text(&mut span.name, limits.name_length);
-    let dropped = &mut span.dropped_attributes_count;
-    cut_attributes(
-        &mut span.attributes,
-        dropped,
-        limits.attributes_per_span,
-        limits,
-    );
-    keep_first(
-        &mut span.events,
-        &mut span.dropped_events_count,
-        limits.events_per_span,
-    );
-    for event in &mut span.events {
-        cut_text(&mut event.name, limits.name_length);
-        let dropped = &mut event.dropped_attributes_count;
-        cut_attributes(
-            &mut event.attributes,
-            dropped,
-            limits.attributes_per_event,
-            limits,
-        );
-    }
-    keep_first(
-        &mut span.links,
-        &mut span.dropped_links_count,
-        limits.links_per_span,
-    );
-    for link in &mut span.links {
-        let dropped = &mut link.dropped_attributes_count;
-        cut_attributes(
-            &mut link.attributes,
-            dropped,
-            limits.attributes_per_link,
-            limits,
-        );
-    }
-    Ok(span.encode_to_vec())
+pub fn truncate(message: &[u8], limits: &Config) -> Result<Vec<u8>, DecodeError> {
+    let shorter = protobuf::bounded_span(message, &limits.bounds())?;
+    Ok(shorter.unwrap_or_else(|| message.to_vec()))
 }
 
-fn cut_attributes(attributes: &mut Vec<KeyValue>, dropped: &mut u32, keep: u32, limits: &Config) {
-    let before = attributes.len();
-    attributes.retain(|attribute| !attribute.key.is_empty());
-    raise(dropped, before - attributes.len());
-    keep_first(attributes, dropped, keep);
-    for value in attributes
-        .iter_mut()
-        .filter_map(|attribute| attribute.value.as_mut())
-    {
-        cut_value(value, limits.attribute_value_length);
-    }
-}
-
-fn keep_first<T>(items: &mut Vec<T>, dropped: &mut u32, keep: u32) {
-    let over = items.len().saturating_sub(keep as usize);
-    raise(dropped, over);
-    items.truncate(keep as usize);
-}
-
-fn raise(dropped: &mut u32, by: usize) {
-    *dropped = dropped.saturating_add(u32::try_from(by).unwrap_or(u32::MAX));
-}
-
-/// Cuts the strings and bytes in a value. Depth is bounded: the value was decoded under a limit.
-fn cut_value(value: &mut AnyValue, length: ByteSize) {
-    match &mut value.value {
-        Some(Value::StringValue(text)) => cut_text(text, length),
-        Some(Value::BytesValue(bytes)) => bytes.truncate(length.as_usize()),
-        Some(Value::ArrayValue(array)) => {
-            array
-                .values
-                .iter_mut()
-                .for_each(|value| cut_value(value, length));
+impl Config {
+    fn bounds(&self) -> Bounds {
+        let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
+        Bounds {
+            attributes_per_span: count(self.attributes_per_span),
+            events_per_span: count(self.events_per_span),
+            links_per_span: count(self.links_per_span),
+            attributes_per_event: count(self.attributes_per_event),
+            attributes_per_link: count(self.attributes_per_link),
+            value_bytes: self.attribute_value_length.as_usize(),
+            name_bytes: self.name_length.as_usize(),
         }
-        Some(Value::KvlistValue(list)) => {
-            let values = list
-                .values
-                .iter_mut()
-                .filter_map(|pair| pair.value.as_mut());
-            values.for_each(|value| cut_value(value, length));
-        }
-        _ => {}
     }
-}
-
-fn cut_text(text: &mut String, length: ByteSize) {
-    text.truncate(text.floor_char_boundary(length.as_usize()));
 }
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    use opentelemetry_proto::tonic::trace::v1::Span;
     use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+    use prost::Message as _;
 
     use super::*;
 

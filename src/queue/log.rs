@@ -105,8 +105,11 @@ pub(super) fn open_on(
         group_delay: config.group_commit_delay.0,
         retry_every: host.retry_every,
     };
-    let mut tail = Tail::new(segments, first_unstored, next_position)
-        .with_limits(config.memory_size.as_usize(), bytes_max);
+    let mut tail = Tail::new(segments, first_unstored, next_position).with_limits(
+        config.memory_size.as_usize(),
+        bytes_max,
+        settings.segment_bytes,
+    );
     tail.lost_records = report.lost_records;
     tail.damaged_segments = report.damaged_segments.len() as u64;
     let shared = Arc::new(Shared::new(tail));
@@ -195,6 +198,18 @@ impl Log {
         answer.await.unwrap_or(Err(Error::Closed))
     }
 
+    /// Tells without waiting whether a record with this much payload would be taken now, so that a
+    /// request can be refused before it is read. A record that was let through can still meet a
+    /// full log: what is on its way is not counted.
+    ///
+    /// # Errors
+    /// What [`Log::append`] would answer: [`Error::TooLarge`], [`Error::Full`], [`Error::Closed`],
+    /// or the failure of a disk that is left alone until it is tried again.
+    pub fn check_room(&self, payload_bytes: usize) -> Result<(), Error> {
+        let refusal = self.shared.lock().refusal(payload_bytes);
+        refusal.map_or(Ok(()), Err)
+    }
+
     /// Says that everything before `next` is stored, durably. Segments wholly below are reused
     /// or removed soon after. Never blocks on the disk.
     pub fn release(&self, next: Position) {
@@ -204,8 +219,6 @@ impl Log {
             return;
         }
         tail.released = next;
-        // There may be room now; the next append finds out.
-        tail.full = false;
         if tail.has_released_segment() && !tail.reclaim_sent {
             tail.reclaim_sent = true;
             drop(tail);

@@ -5,11 +5,15 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::file::BLOCK;
+use super::record::{MAX_PAYLOAD_BYTES, record_bytes};
 use super::segment::Segment;
-use super::{Record, Stats};
+use super::{Error, Record, Stats};
 
 /// Bytes of bookkeeping per record in memory, on top of its payload.
 const RECORD_OVERHEAD: usize = 128;
+/// Payload bytes that must fit for the log to count as writable: most requests are larger.
+const ROOM_MIN: usize = 4 << 10;
 
 /// A segment with acknowledged records.
 #[derive(Debug, Clone)]
@@ -61,8 +65,10 @@ pub(super) struct Tail {
     /// The log thread has been told that a segment can go.
     pub(super) reclaim_sent: bool,
     pub(super) bytes_capacity: u64,
-    pub(super) failing: bool,
-    pub(super) full: bool,
+    /// Bytes of a usual segment.
+    segment_bytes: u64,
+    /// Why the disk can't be written now.
+    pub(super) failure: Option<Error>,
     pub(super) lost_records: u64,
     pub(super) damaged_segments: u64,
     pub(super) failures: u64,
@@ -98,7 +104,6 @@ impl Shared {
             payload_bytes += record.payload.len() as u64;
             tail.remember(record);
         }
-        tail.full &= end == tail.end;
         tail.end = end;
         if let Some(live) = tail.segments.back_mut() {
             live.end = end;
@@ -141,17 +146,23 @@ impl Tail {
             ended: false,
             reclaim_sent: false,
             bytes_capacity: 0,
-            failing: false,
-            full: false,
+            segment_bytes: 0,
+            failure: None,
             lost_records: 0,
             damaged_segments: 0,
             failures: 0,
         }
     }
 
-    pub(super) fn with_limits(mut self, memory_bytes_max: usize, bytes_capacity: u64) -> Self {
+    pub(super) fn with_limits(
+        mut self,
+        memory_bytes_max: usize,
+        bytes_capacity: u64,
+        segment_bytes: u64,
+    ) -> Self {
         self.memory_bytes_max = memory_bytes_max;
         self.bytes_capacity = bytes_capacity;
+        self.segment_bytes = segment_bytes;
         self
     }
 
@@ -198,6 +209,55 @@ impl Tail {
         self.segments.iter().map(used).sum()
     }
 
+    /// Bytes of the segments that hold anything not stored: what stays when room is made.
+    pub(super) fn bytes_needed(&self) -> u64 {
+        let needed = self.segments.iter().filter(|live| live.end > self.released);
+        needed.map(|live| live.segment.bytes).sum()
+    }
+
+    /// Bytes left for records in the segment being written.
+    fn room_in_segment(&self) -> u64 {
+        let current = self.segments.back().filter(|live| !live.sealed);
+        current.map_or(0, |live| {
+            let used = live.written.max(BLOCK as u64);
+            live.segment.bytes.saturating_sub(used)
+        })
+    }
+
+    /// Bytes for records that a new segment could have.
+    fn room_in_new_segment(&self) -> u64 {
+        let block = BLOCK as u64;
+        let free = self.bytes_capacity.saturating_sub(self.bytes_needed());
+        if free < self.segment_bytes {
+            return 0;
+        }
+        (free.saturating_sub(block) / block) * block
+    }
+
+    /// Why a record with this much payload would not be taken now. What is on its way to the log
+    /// thread is not counted.
+    pub(super) fn refusal(&self, payload_bytes: usize) -> Option<Error> {
+        if self.ended {
+            return Some(Error::Closed);
+        }
+        let block = BLOCK as u64;
+        let max = self.bytes_capacity.saturating_sub(block);
+        let needed = record_bytes(payload_bytes.min(MAX_PAYLOAD_BYTES));
+        if payload_bytes > MAX_PAYLOAD_BYTES || needed.next_multiple_of(block) > max {
+            return Some(Error::TooLarge { bytes: needed, max });
+        }
+        if self.failure.is_some() {
+            return self.failure.clone();
+        }
+        if needed <= self.room_in_segment() || needed <= self.room_in_new_segment() {
+            return None;
+        }
+        Some(Error::Full {
+            used: self.bytes_used(),
+            capacity: self.bytes_capacity,
+        })
+    }
+
     /// Whether the oldest segment holds nothing that is still needed.
     pub(super) fn has_released_segment(&self) -> bool {
         let oldest = self.segments.front();
@@ -223,7 +283,8 @@ impl Tail {
             failures: self.failures,
             unstored_records: self.end.saturating_sub(self.released),
             unstored_bytes: self.segments.iter().map(unstored).sum(),
-            writable: !self.failing && !self.full && !self.ended,
+            bytes_left: self.room_in_segment().max(self.room_in_new_segment()),
+            writable: self.refusal(ROOM_MIN).is_none(),
         }
     }
 }

@@ -297,12 +297,19 @@ fn a_full_log_refuses_and_takes_again_after_a_release() {
     };
     assert!(matches!(error, Error::Full { .. }), "{error}");
     assert!(error.is_retryable() && !log.stats().writable);
+    assert!(matches!(log.check_room(6000), Err(Error::Full { .. })));
+    log.check_room(100).unwrap();
     assert_eq!(append(&log, accepted + 1, 100).unwrap(), accepted + 1);
     assert!(log.stats().bytes_used <= config.max_size.0);
     let forever = append(&log, 0, 70_000).unwrap_err();
     assert!(!forever.is_retryable(), "{forever}");
+    for size in [70_000, usize::MAX] {
+        let forever = log.check_room(size).unwrap_err();
+        assert!(matches!(forever, Error::TooLarge { .. }), "{forever}");
+    }
     assert_eq!(drain(&mut reader).len() as u64, accepted + 1);
     log.release(Position(accepted + 2));
+    assert!(log.stats().writable);
     for id in accepted + 2..accepted + 50 {
         assert_eq!(append(&log, id, 6000).unwrap(), id);
         assert_record(&take(&mut reader).unwrap(), id, id, 6000);
@@ -311,6 +318,58 @@ fn a_full_log_refuses_and_takes_again_after_a_release() {
         let bytes: u64 = listed.iter().map(|file| file.bytes).sum();
         assert!(bytes <= config.max_size.0 + config.segment_size.0);
     }
+}
+
+// Scenario: all is stored, and a record arrives that does not fit beside the current segment but
+// would fit into an empty log; nobody appends or releases anything after it.
+// Guarantees: that one is refused or taken, and the log goes on counting as writable.
+#[test]
+fn one_record_too_large_for_now_does_not_make_the_log_full() {
+    let disk = SimDisk::default();
+    let config = Config {
+        max_size: ByteSize::kib(48),
+        ..small()
+    };
+    let (log, mut reader, _) = open_sim(&disk, &config, 1);
+    assert_eq!(append(&log, 1, 100).unwrap(), 1);
+    let large = 36 << 10;
+    assert!(matches!(log.check_room(large), Err(Error::Full { .. })));
+    assert!(matches!(append(&log, 2, large), Err(Error::Full { .. })));
+    assert!(log.stats().writable, "small ones fit");
+    assert_eq!(append(&log, 2, 100).unwrap(), 2);
+    assert_eq!(drain(&mut reader).len(), 2);
+    log.release(Position(3));
+    log.check_room(large).unwrap();
+    assert_eq!(append(&log, 3, large).unwrap(), 3);
+}
+
+// Scenario: records of any size are appended and released in any order of the two.
+// Guarantees: what `check_room` and `bytes_left` say is what the next append does.
+#[test]
+fn the_room_announced_is_the_room_there_is() {
+    let disk = SimDisk::default();
+    let config = Config {
+        max_size: ByteSize::kib(72),
+        ..small()
+    };
+    let (log, mut reader, _) = open_sim(&disk, &config, 1);
+    let (mut next, mut refused, mut seed) = (1, 0, 7_u64);
+    for _ in 0..400 {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let size = usize::try_from((seed >> 33) % 30_000).unwrap();
+        let said = log.check_room(size).is_ok();
+        let left = log.stats().bytes_left;
+        assert_eq!(said, record::record_bytes(size) <= left, "{size} {left}");
+        let taken = append(&log, next, size);
+        assert_eq!(said, taken.is_ok(), "{size} bytes: {taken:?}");
+        refused += u64::from(!said);
+        next += u64::from(said);
+        if seed >> 62 == 0 {
+            drain(&mut reader);
+            log.release(Position(next - (seed >> 40) % next.min(4)));
+        }
+    }
+    assert!((50..350).contains(&refused), "{refused} refused");
 }
 
 // Scenario: the log may be as large as one segment, and everything is stored at once.
@@ -343,6 +402,7 @@ fn a_full_disk_refuses_and_recovers_without_reopening() {
     let error = append(&log, 2, 9000).unwrap_err();
     assert!(matches!(error, Error::NoSpace { .. }), "{error}");
     assert!(error.is_retryable() && !log.stats().writable);
+    assert!(matches!(log.check_room(0), Err(Error::NoSpace { .. })));
     assert_eq!(disk.names(), files);
     disk.set_full(false);
     eventually("writable again", || log.stats().writable);
@@ -469,6 +529,7 @@ fn closing_answers_everyone_and_loses_nothing() {
     let late = append(&log, 1, 1).unwrap_err();
     assert!(matches!(late, Error::Closed));
     assert!(!log.stats().writable);
+    assert!(matches!(log.check_room(0), Err(Error::Closed)));
 }
 
 // Scenario: files that are not segments, and a directory that does not exist yet.

@@ -9,7 +9,10 @@ pub mod grpc;
 pub mod http;
 
 mod body;
+mod buffers;
 mod decode;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod sink;
 
 use std::net::SocketAddr;
@@ -20,7 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use sink::{Budget, RequestObserver, TraceSink};
 
 use crate::config::{ByteSize, Duration};
-use crate::net::listener::{self, Bound, Limits};
+use crate::net::listener::{self, Bound, Limits, PingPolicy};
 use crate::net::{cors, tls};
 use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
@@ -123,7 +126,7 @@ fn default_algorithms() -> Vec<String> {
 pub struct Keepalive {
     /// What the server does about quiet and old connections.
     pub server_parameters: ServerParameters,
-    /// How many streams a client may reset.
+    /// What a client may do to its connection.
     pub enforcement_policy: EnforcementPolicy,
 }
 
@@ -159,6 +162,12 @@ impl Default for ServerParameters {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EnforcementPolicy {
+    /// Least time between pings of a client; the third that comes earlier than that, without an
+    /// answer in between, ends the connection. Zero lets clients ping as they like.
+    pub min_time: Duration,
+    /// Whether clients may ping that often without a request, too; otherwise two hours must lie
+    /// between two pings then.
+    pub permit_without_stream: bool,
     /// Streams a client may open and reset before they are served, per connection; more means
     /// the connection is closed (reset flood).
     pub max_pending_reset_streams: u32,
@@ -167,6 +176,8 @@ pub struct EnforcementPolicy {
 impl Default for EnforcementPolicy {
     fn default() -> Self {
         Self {
+            min_time: Duration::seconds(300),
+            permit_without_stream: false,
             max_pending_reset_streams: 50,
         }
     }
@@ -224,6 +235,7 @@ impl Default for HttpConfig {
 impl GrpcConfig {
     fn limits(&self) -> Limits {
         let server = &self.keepalive.server_parameters;
+        let policy = &self.keepalive.enforcement_policy;
         Limits {
             max_connections: self.max_connections,
             max_header_list_size: saturated(self.max_header_list_size),
@@ -231,9 +243,13 @@ impl GrpcConfig {
             max_connection_age: unless_zero(server.max_connection_age),
             max_connection_age_grace: server.max_connection_age_grace.0,
             max_concurrent_streams: self.max_concurrent_streams,
-            max_pending_reset_streams: self.keepalive.enforcement_policy.max_pending_reset_streams,
+            max_pending_reset_streams: policy.max_pending_reset_streams,
             keepalive_interval: unless_zero(server.time),
             keepalive_timeout: server.timeout.0,
+            ping_policy: unless_zero(policy.min_time).map(|min_time| PingPolicy {
+                min_time,
+                permit_without_stream: policy.permit_without_stream,
+            }),
             ..Limits::default()
         }
     }

@@ -302,8 +302,11 @@ fn serve_operations(
 ) -> Result<Tasks, Error> {
     let (tasks, _panics) = Tasks::new();
     if let Some(bound) = bound {
-        let metrics = metrics.clone();
-        let render = Arc::new(move || metrics.render());
+        let (metrics, asked) = (metrics.clone(), readiness.clone());
+        let render = Arc::new(move || {
+            metrics.ready(asked.is_ready());
+            metrics.render()
+        });
         health::serve(bound, readiness.clone(), render, &tasks)?;
     }
     Ok(tasks)

@@ -104,6 +104,7 @@ impl Sampled {
             memory_bytes: stats.bytes_in_memory,
             unstored_records: stats.unstored_records,
             damaged_segments: stats.damaged_segments,
+            lost_records: stats.lost_records,
         });
         if stats.writable {
             self.queue_check.set(true, "");

@@ -2,7 +2,13 @@
 //!
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
+mod fixture;
+mod lists;
+mod run;
+mod sums;
+
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -33,11 +39,16 @@ pub(crate) const NOW: u64 = 1_800_000_000_000_000_000;
 
 const PROJECT: ProjectId = ProjectId::DEFAULT;
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
+/// One for all tests: connections to a server live on the runtime that made them.
+fn runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap()
+    })
 }
 
 fn text(key: &str, value: &str) -> KeyValue {

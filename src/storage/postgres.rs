@@ -37,8 +37,11 @@ use crate::storage::{Error, RetentionConfig};
 #[path = "../../tests/support/fault_proxy.rs"]
 mod fault_proxy;
 #[cfg(test)]
+#[path = "../../tests/support/pgbouncer.rs"]
+pub(crate) mod pgbouncer;
+#[cfg(test)]
 #[path = "../../tests/support/postgres.rs"]
-mod testing;
+pub(crate) mod testing;
 
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;

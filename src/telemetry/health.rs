@@ -202,7 +202,7 @@ fn plain(status: StatusCode, content_type: &'static str, body: String) -> Respon
     response
 }
 
-fn refuse(failure: &Failure) -> Response<Full<Bytes>> {
+fn refuse(failure: &Failure, _: Option<&HeaderValue>) -> Response<Full<Bytes>> {
     let body = format!("{failure}\n");
     plain(failure.http_status(), "text/plain; charset=utf-8", body)
 }

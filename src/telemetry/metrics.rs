@@ -6,6 +6,7 @@
 //! that a rate over it is right from the first event. There is no global registry: parts get a
 //! clone, tests make their own.
 
+mod labels;
 mod names;
 mod register;
 #[cfg(test)]
@@ -22,11 +23,13 @@ use metrics_exporter_prometheus::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::process;
+use super::{faults, process};
 use crate::pipeline::Transport;
 
+use labels::code_label;
 use register::{build_recorder, counter, gauge, histogram};
 
+pub use labels::transport_label;
 pub use names::{ALL, MetricInfo, MetricKind};
 
 /// How often [`upkeep`] runs: bounds the histogram samples held between scrapes.
@@ -77,6 +80,8 @@ pub struct QueueSample {
     pub unstored_records: u64,
     /// Segments set aside since the start.
     pub damaged_segments: u64,
+    /// Acknowledged records found missing since the start.
+    pub lost_records: u64,
 }
 
 /// Records metrics and renders them. Cheap to clone.
@@ -112,6 +117,7 @@ struct ReceiverHandles {
     accepted: Counter,
     rejected: Counter,
     refused: Counter,
+    unnamed: Counter,
     seconds: Histogram,
     bytes: Histogram,
 }
@@ -124,6 +130,7 @@ struct Handles {
     queue_memory: Gauge,
     queue_unstored: Gauge,
     queue_damaged: Gauge,
+    queue_lost: Gauge,
     fsync_seconds: Histogram,
     group_records: Histogram,
     group_bytes: Histogram,
@@ -135,22 +142,14 @@ struct Handles {
     dead_letters: Counter,
     storage_up: Gauge,
     storage_bytes: Gauge,
+    damaged_rollups: Counter,
     retention_deleted: Counter,
     visible_seconds: Histogram,
     truncated: Counter,
+    ready: Gauge,
     uptime: Gauge,
     rss: Gauge,
     open_fds: Gauge,
-}
-
-/// Value of the `transport` label.
-#[must_use]
-pub const fn transport_label(transport: Transport) -> &'static str {
-    match transport {
-        Transport::Grpc => "grpc",
-        Transport::HttpProtobuf => "http_protobuf",
-        Transport::HttpJson => "http_json",
-    }
 }
 
 impl Metrics {
@@ -189,6 +188,11 @@ impl Metrics {
     pub fn render(&self) -> String {
         let uptime = self.shared.started.elapsed().as_secs_f64();
         self.shared.handles.uptime.set(uptime);
+        let damaged_rollups = faults::DAMAGED_ROLLUPS.count();
+        self.shared
+            .handles
+            .damaged_rollups
+            .absolute(damaged_rollups);
         let mut text = self.shared.handle.render();
         let MetricInfo { name, help, .. } = names::PROCESS_CPU_SECONDS;
         let seconds = f64::from_bits(self.shared.cpu_seconds.load(Ordering::Relaxed));
@@ -210,6 +214,11 @@ impl Metrics {
         handles.accepted.increment(accepted);
         handles.rejected.increment(rejected);
         handles.refused.increment(refused);
+    }
+
+    /// Attributes and list entries without a key were left out of an accepted request.
+    pub fn receiver_unnamed_attributes(&self, transport: Transport, count: u64) {
+        self.receiver(transport).unnamed.increment(count);
     }
 
     /// A request was answered. `code` is the gRPC code for gRPC, the status for HTTP; `bytes` the
@@ -243,6 +252,7 @@ impl Metrics {
         handles.queue_memory.set(sample.memory_bytes as f64);
         handles.queue_unstored.set(sample.unstored_records as f64);
         handles.queue_damaged.set(sample.damaged_segments as f64);
+        handles.queue_lost.set(sample.lost_records as f64);
     }
 
     /// The log synced a group.
@@ -294,6 +304,11 @@ impl Metrics {
     /// A batch became visible this long after its oldest request was received.
     pub fn ingest_to_visible(&self, delay: Duration) {
         self.shared.handles.visible_seconds.record(delay);
+    }
+
+    /// Whether the daemon is ready, asked when the metrics are scraped.
+    pub fn ready(&self, ready: bool) {
+        self.shared.handles.ready.set(f64::from(u8::from(ready)));
     }
 
     /// Spans were cut by the limits.
@@ -364,26 +379,4 @@ where
     drop(known);
     let mut map = map.write().unwrap_or_else(PoisonError::into_inner);
     map.entry(key).or_insert_with(make).clone()
-}
-
-/// gRPC codes by name as people and dashboards know them, HTTP by number.
-fn code_label(transport: Transport, code: u16) -> String {
-    match transport {
-        Transport::Grpc => match tonic::Code::from_i32(i32::from(code)) {
-            tonic::Code::Ok => "OK".to_owned(),
-            other => screaming_snake(&format!("{other:?}")),
-        },
-        Transport::HttpProtobuf | Transport::HttpJson => code.to_string(),
-    }
-}
-
-fn screaming_snake(camel: &str) -> String {
-    let mut text = String::with_capacity(camel.len() + 2);
-    for letter in camel.chars() {
-        if letter.is_ascii_uppercase() && !text.is_empty() {
-            text.push('_');
-        }
-        text.push(letter.to_ascii_uppercase());
-    }
-    text
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue};
+use opentelemetry_proto::tonic::trace::v1::span::Event;
 use prost::Message as _;
 use serde_json::json;
 use tonic::Code;
@@ -502,8 +503,8 @@ fn deeply_nested_values_are_refused() {
 }
 
 // Scenario: NUL characters in every text of a span, and lone surrogates in JSON.
-// Guarantees: the batch is accepted; NUL is stored as it is; the neighbours of a span with half a
-// character are stored.
+// Guarantees: the batch is accepted; NUL is stored as it is, half a character as U+FFFD, in names,
+// keys, values and events; the spans beside it are stored.
 #[test]
 fn strange_characters_do_not_fail_a_batch() {
     let mut daemon = Daemon::spawn(&[]);
@@ -528,23 +529,26 @@ fn strange_characters_do_not_fail_a_batch() {
     assert_eq!(stored["attributes"]["k\u{0}"], "v\u{0}");
     assert_eq!(stored["service_name"], "n\u{0}");
 
-    let spans = vec![
-        span(&[2; 16], &[1; 8], "half"),
-        span(&[2; 16], &[2; 8], "neighbour"),
-    ];
-    let body = otlp_json::encode(&request("json", spans)).to_string();
-    let body = body.replace("\"name\":\"half\"", r#""name":"half \ud800 a character""#);
+    let mut half = span(&[2; 16], &[1; 8], "name HALF");
+    half.attributes = vec![crate::otlp::text("key HALF", "value HALF")];
+    half.events = vec![Event {
+        name: "event HALF".to_owned(),
+        ..Event::default()
+    }];
+    let spans = vec![half, span(&[2; 16], &[2; 8], "neighbour")];
+    let body = otlp_json::encode(&request("json HALF", spans)).to_string();
+    let body = body.replace("HALF", r"\ud83d \udfff.");
     let answer = post_body(&daemon, &[JSON], body.as_bytes());
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    daemon.await_stored();
-    let trace = daemon.trace(&[2; 16]).expect("the neighbour is stored");
-    let names: Vec<_> = trace["spans"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|span| &span["name"])
-        .collect();
-    assert!(names.contains(&&json!("neighbour")), "{names:?}");
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
+    let trace = daemon.await_trace(&[2; 16], 2);
+    let spans = trace["spans"].as_array().unwrap();
+    let stored = crate::api::item(spans, "span_id", "0101010101010101");
+    assert_eq!(stored["name"], "name \u{fffd} \u{fffd}.");
+    let attributes = json!({"key \u{fffd} \u{fffd}.": "value \u{fffd} \u{fffd}."});
+    assert_eq!(stored["attributes"], attributes);
+    assert_eq!(stored["events"][0]["name"], "event \u{fffd} \u{fffd}.");
+    assert_eq!(stored["service_name"], "json \u{fffd} \u{fffd}.");
+    assert_eq!(spans.len(), 2);
     assert_unharmed(&mut daemon);
 }
 

@@ -6,7 +6,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Status;
 use serde_json::Value;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Store, on_both_stores};
 use crate::otlp::{grpc_client, key_value, now, post_accepted, request, runtime, span, text};
 use crate::random::Random;
 
@@ -100,7 +100,7 @@ fn once(address: SocketAddr, requests: impl IntoIterator<Item = ExportTraceServi
     }
 }
 
-fn answers_in_order(start: u64, seed: Option<u64>) -> Vec<Value> {
+fn answers_in_order(store: Store, start: u64, seed: Option<u64>) -> Vec<Value> {
     let (traces, mut requests) = requests(start);
     if let Some(seed) = seed {
         let mut random = Random::new(seed);
@@ -109,7 +109,7 @@ fn answers_in_order(start: u64, seed: Option<u64>) -> Vec<Value> {
         }
     }
     // Each request in a transaction of its own.
-    let daemon = Daemon::spawn(&[("processors.batch.send_batch_size", "1")]);
+    let daemon = Daemon::spawn_on(store, &[("processors.batch.send_batch_size", "1")]);
     once(daemon.addresses().http, requests);
     answers(&daemon, &traces)
 }
@@ -124,12 +124,11 @@ fn assert_equal(one: &[Value], other: &[Value]) {
 // Scenario: every request is sent from eight connections at once, on both protocols, and all of
 // them once more afterwards.
 // Guarantees: spans, trace summaries, services and sessions are as if each had been sent once.
-#[test]
-fn a_request_sent_again_changes_nothing() {
+fn a_request_sent_again_changes_nothing(store: Store) {
     let start = now();
-    let expected = answers_in_order(start, None);
+    let expected = answers_in_order(store, start, None);
     let (traces, requests) = requests(start);
-    let daemon = Daemon::spawn(&[("processors.batch.timeout", "20ms")]);
+    let daemon = Daemon::spawn_on(store, &[("processors.batch.timeout", "20ms")]);
     let addresses = daemon.addresses();
     std::thread::scope(|scope| {
         for connection in 0..8 {
@@ -160,20 +159,18 @@ fn a_request_sent_again_changes_nothing() {
 
 // Scenario: the parts of traces arrive in several random orders, children before parents too.
 // Guarantees: the order of arrival changes nothing that the API answers.
-#[test]
-fn the_order_of_arrival_changes_nothing() {
+fn the_order_of_arrival_changes_nothing(store: Store) {
     let start = now();
-    let expected = answers_in_order(start, None);
+    let expected = answers_in_order(store, start, None);
     for seed in 1..=3 {
-        assert_equal(&answers_in_order(start, Some(seed)), &expected);
+        assert_equal(&answers_in_order(store, start, Some(seed)), &expected);
     }
 }
 
 // Scenario: two spans with one identity and different content, one after the other.
 // Guarantees: the first one stays, whole.
-#[test]
-fn the_first_span_with_an_identity_wins() {
-    let daemon = Daemon::spawn(&[]);
+fn the_first_span_with_an_identity_wins(store: Store) {
+    let daemon = Daemon::spawn_on(store, &[]);
     let trace_id = [3; 16];
     post_accepted(
         daemon.addresses().http,
@@ -191,4 +188,10 @@ fn the_first_span_with_an_identity_wins() {
     let services = daemon.list("/api/v1/services");
     let counted = services.iter().any(|service| service["name"] == "two");
     assert!(!counted, "the second one counts nowhere: {services:?}");
+}
+
+on_both_stores! {
+    a_request_sent_again_changes_nothing,
+    the_order_of_arrival_changes_nothing,
+    the_first_span_with_an_identity_wins,
 }

@@ -33,11 +33,16 @@ mod raw_grpc;
 #[path = "../support/sdk.rs"]
 mod sdk;
 
+mod analytics;
+mod attributes;
 mod bad_input;
 mod duplicates;
 mod durability;
 mod full_disk;
+mod full_log;
+mod leniency;
 mod metrics;
+mod postgres_faults;
 mod readme;
 mod round_trip;
 mod sdk_node;
@@ -45,4 +50,5 @@ mod sdk_python;
 mod sdk_rust;
 mod shutdown;
 mod startup;
+mod systemd;
 mod tls;

@@ -3,7 +3,7 @@
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use pulse_collector::telemetry::metrics::ALL;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Store, on_both_stores};
 use crate::http;
 use crate::otlp::{
     JSON, PROTOBUF, grpc_client, key_value, partial_success, post, request, runtime, span,
@@ -15,17 +15,19 @@ const ACCEPTED: &str = "pulse_receiver_accepted_spans_total";
 const REJECTED: &str = "pulse_receiver_rejected_spans_total";
 const REFUSED: &str = "pulse_receiver_refused_spans_total";
 
-// Scenario: good spans, bad spans, spans that don't fit into a small log, and bodies that are no
-// request, over gRPC, protobuf over HTTP and JSON over HTTP.
+// Scenario: good spans, bad spans, spans that don't fit into a small log (which is known of some by
+// their length alone, so that they never arrive), and bodies that are no request, over gRPC, protobuf over HTTP and JSON over HTTP.
 // Guarantees: received = accepted + rejected + refused, each as large as what was sent, and what
 // was accepted is what the store then holds.
-#[test]
-fn outcomes_add_up_to_what_was_sent() {
-    let daemon = Daemon::spawn(&[
-        ("queue.segment_size", "64KiB"),
-        ("queue.max_size", "256KiB"),
-        ("processors.batch.timeout", "20ms"),
-    ]);
+fn outcomes_add_up_to_what_was_sent(store: Store) {
+    let daemon = Daemon::spawn_on(
+        store,
+        &[
+            ("queue.segment_size", "64KiB"),
+            ("queue.max_size", "256KiB"),
+            ("processors.batch.timeout", "20ms"),
+        ],
+    );
     let addresses = daemon.addresses();
     let good = |trace: u8, count: u8| {
         (1..=count)
@@ -53,8 +55,13 @@ fn outcomes_add_up_to_what_was_sent() {
     large
         .attributes
         .push(key_value("bytes", Value::BytesValue(vec![7; 600 << 10])));
-    let answer = post(addresses.http, &request("a", vec![large.clone(), large]));
-    assert_ne!(answer.status, 200, "it does not fit into the log");
+    let large = request("a", vec![large.clone(), large]);
+    let unread = post(addresses.http, &large);
+    assert_eq!(unread.status, 413, "it does not fit into the log");
+    // The length of JSON says nothing, so that this one is read and counted.
+    let json = otlp_json::encode(&large).to_string();
+    let read = http::post(addresses.http, "/v1/traces", &[JSON], json.as_bytes()).unwrap();
+    assert_eq!(read.status, 413, "nor does this one");
 
     assert_eq!(daemon.metric(ACCEPTED), 25.0);
     assert_eq!(daemon.metric(REJECTED), 3.0);
@@ -103,4 +110,8 @@ fn every_documented_metric_is_exposed_and_no_other() {
         missing.is_empty(),
         "documented and not exposed: {missing:?}"
     );
+}
+
+on_both_stores! {
+    outcomes_add_up_to_what_was_sent,
 }

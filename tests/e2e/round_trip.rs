@@ -15,7 +15,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use prost::Message as _;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Store, on_both_stores};
 use crate::http;
 use crate::otlp::{JSON, PROTOBUF, now, post_accepted};
 use crate::otlp_json;
@@ -334,9 +334,8 @@ fn check(
 // Scenario: generated requests with every kind of value, unknown enum numbers, all flags, strange
 // text and times, and dropped counts are sent as protobuf and read back as OTLP.
 // Guarantees: every span, its scope, its resource and both schema URLs are served as they were sent.
-#[test]
-fn what_is_sent_is_served() {
-    let daemon = Daemon::spawn(SETTINGS);
+fn what_is_sent_is_served(store: Store) {
+    let daemon = Daemon::spawn_on(store, SETTINGS);
     check(60, |request, trace_id, spans| {
         post_accepted(daemon.addresses().http, request);
         daemon.await_trace(&trace_id, spans);
@@ -353,9 +352,11 @@ fn what_is_sent_is_served() {
 
 // Scenario: the same generated requests go as protobuf to one daemon and as JSON to another.
 // Guarantees: both answer the same, in our own shape and as OTLP.
-#[test]
-fn json_and_protobuf_of_the_same_data_are_stored_alike() {
-    let (of_protobuf, of_json) = (Daemon::spawn(SETTINGS), Daemon::spawn(SETTINGS));
+fn json_and_protobuf_of_the_same_data_are_stored_alike(store: Store) {
+    let (of_protobuf, of_json) = (
+        Daemon::spawn_on(store, SETTINGS),
+        Daemon::spawn_on(store, SETTINGS),
+    );
     check(40, |request, trace_id, spans| {
         post_accepted(of_protobuf.addresses().http, request);
         let body = otlp_json::encode(request).to_string();
@@ -478,4 +479,9 @@ fn every_spelling_of_json_is_understood() {
             "none": null,
         })
     );
+}
+
+on_both_stores! {
+    what_is_sent_is_served,
+    json_and_protobuf_of_the_same_data_are_stored_alike,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 
-use crate::daemon::{Daemon, eventually};
+use crate::daemon::{Daemon, Store, eventually, on_both_stores};
 use crate::http;
 use crate::load::Load;
 use crate::otlp::{PROTOBUF, request, span};
@@ -19,10 +19,9 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(35);
 // new start on the same directory, three times over.
 // Guarantees: exit code 0 within the drain deadline, nothing lost, nothing doubled, and no answer
 // that would make a client throw its spans away.
-#[test]
-fn a_stop_under_load_loses_and_doubles_nothing() {
+fn a_stop_under_load_loses_and_doubles_nothing(store: Store) {
     let mut random = Random::from_environment("shutdown");
-    let mut daemon = Daemon::spawn(&[]);
+    let mut daemon = Daemon::spawn_on(store, &[]);
     let load = Load::start(daemon.addresses().grpc, 4, random.next());
     for _ in 0..3 {
         let before = load.acknowledged();
@@ -119,4 +118,8 @@ fn a_client_that_never_ends_does_not_hold_up_the_stop() {
     let (_stream, _rest) = start_request(&daemon, &[9; 16]);
     daemon.process.sigterm();
     daemon.process.wait_exit(Duration::from_secs(6));
+}
+
+on_both_stores! {
+    a_stop_under_load_loses_and_doubles_nothing,
 }

@@ -183,6 +183,7 @@ fn damage_in_the_log_costs_one_request_and_is_reported() {
         .filter(|line| line.contains("ERROR") || line.contains("WARN"));
     assert!(reports.count() >= 1, "the loss is not reported:\n{output}");
     assert!(daemon.metric("pulse_queue_damaged_segments") >= 1.0);
+    assert_eq!(daemon.metric("pulse_queue_lost_records"), 1.0);
     let set_aside = find(&daemon.setup.data_dir.join("wal"), "DAMAGED!");
     assert!(set_aside.0.exists());
 

@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::http;
+use crate::postgres::Database;
 
 /// How long a healthy daemon may take to be ready. Far more than it needs, for loaded machines.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -55,12 +56,41 @@ fn free_address() -> SocketAddr {
     panic!("no free port");
 }
 
+/// Which store a daemon under test has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Store {
+    Sqlite,
+    Postgres,
+}
+
+/// Makes a test of each function that takes a [`Store`], for every store.
+macro_rules! on_both_stores {
+    ($($case:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $case() {
+                super::$case(crate::daemon::Store::Sqlite);
+            })*
+        }
+
+        mod on_postgres {
+            $(#[test]
+            fn $case() {
+                super::$case(crate::daemon::Store::Postgres);
+            })*
+        }
+    };
+}
+pub(crate) use on_both_stores;
+
 /// How a daemon is started.
 #[derive(Debug, Clone)]
 pub(crate) struct Setup {
     pub(crate) addresses: Addresses,
     pub(crate) data_dir: PathBuf,
     settings: Vec<(String, String)>,
+    /// Of its own, dropped with the last copy of this.
+    database: Option<Arc<Database>>,
     /// A command that runs the daemon's command, as `nsenter` does.
     wrapper: Vec<String>,
 }
@@ -72,6 +102,7 @@ impl Setup {
             addresses: Addresses::free(),
             data_dir: data_dir.to_owned(),
             settings: Vec::new(),
+            database: None,
             wrapper: Vec::new(),
         }
     }
@@ -80,6 +111,25 @@ impl Setup {
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// With this kind of store, and nothing in it.
+    pub(crate) fn on(self, store: Store) -> Self {
+        match store {
+            Store::Sqlite => self,
+            Store::Postgres => {
+                let database = Database::create();
+                let url = database.url().to_owned();
+                self.on_database(database, &url)
+            }
+        }
+    }
+
+    /// With a database, reached by this URL.
+    pub(crate) fn on_database(mut self, database: Database, url: &str) -> Self {
+        self.database = Some(Arc::new(database));
+        self.set("storage.kind", "postgres")
+            .set("storage.postgres.url", url)
     }
 
     pub(crate) fn wrapped(mut self, wrapper: &[&str]) -> Self {
@@ -291,8 +341,18 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// A ready daemon in a new directory, with these settings.
     pub(crate) fn spawn(settings: &[(&str, &str)]) -> Self {
+        Self::spawn_on(Store::Sqlite, settings)
+    }
+
+    /// The same with this kind of store.
+    pub(crate) fn spawn_on(store: Store, settings: &[(&str, &str)]) -> Self {
+        Self::spawn_as(|setup| setup.on(store), settings)
+    }
+
+    /// The same, set up further.
+    pub(crate) fn spawn_as(set_up: impl FnOnce(Setup) -> Setup, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().expect("make a directory");
-        let mut setup = Setup::new(&directory.path().join("data"));
+        let mut setup = set_up(Setup::new(&directory.path().join("data")));
         for (key, value) in settings {
             setup = setup.set(key, value);
         }

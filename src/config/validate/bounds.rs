@@ -140,6 +140,14 @@ fn check_processors(config: &Config, issues: &mut Vec<Issue>) {
     not_zero.check("send_batch_size", &batch.send_batch_size);
     not_zero.check("send_batch_bytes", &batch.send_batch_bytes);
     not_zero.check("timeout", &batch.timeout);
+    if batch.send_batch_max_size < batch.send_batch_size {
+        let message = format!(
+            "{} must not be less than send_batch_size ({})",
+            batch.send_batch_max_size, batch.send_batch_size
+        );
+        let issue = Issue::new(format!("{prefix}.send_batch_max_size"), message);
+        issues.push(issue.related_to(format!("{prefix}.send_batch_size")));
+    }
 }
 
 /// The largest request a receiver accepts must fit into the budget for bodies, or it never will.

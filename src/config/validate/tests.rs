@@ -56,6 +56,10 @@ const BROKEN: &[(&str, &str)] = &[
         "processors.batch.timeout: must be more than zero",
     ),
     (
+        "processors: {batch: {send_batch_size: 40000}}",
+        "processors.batch.send_batch_max_size: 32768 must not be less than send_batch_size (40000)",
+    ),
+    (
         "processors: {limits: {name_length: 0}}",
         "processors.limits.name_length: must be more than zero",
     ),

@@ -1,19 +1,22 @@
-//! Turns log records into a batch of rows: reads each request where it lies, takes the columns,
+//! Turns log records into batches of rows: reads each request where it lies, takes the columns,
 //! applies the limits. Pure: the same records always give the same rows.
+//!
+//! Rows take many times the bytes of a small span, so only a bounded number exists at a time:
+//! records with more spans are handed on in slices.
+
+mod origin;
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
-use crate::otlp::protobuf::{
-    AnyValue, KeyValue, KeyValues, Request, ResourceSpans, Scope, ScopeSpans, Span,
-};
+use crate::otlp::protobuf::{AnyValue, KeyValue, Request, ResourceSpans, ScopeSpans, Span};
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
 use crate::semconv::{self, Value};
-use crate::storage::{Batch, ResourceRow, ScopeRow, SpanRow};
+use crate::storage::{Batch, SpanRow};
 
-/// What a resource without `service.name` is called (semantic conventions, "Service").
-const UNKNOWN_SERVICE: &str = "unknown_service";
+use origin::{resource_row, scope_row};
 
 /// Spans in the records, by a look at the outermost fields only.
 #[must_use]
@@ -31,11 +34,51 @@ pub struct Assembler<'l> {
     limits: &'l limits::Config,
 }
 
+/// Some of the rows of the records, as a batch.
+///
+/// The batch's `next` is the first record that is not wholly in this slice and those before it: a
+/// crash between two slices of a record replays that record, whose stored spans are recognised.
+#[derive(Debug)]
+pub struct Slice<'a> {
+    /// What is written in one transaction.
+    pub batch: Batch<'a>,
+    /// Spans in it that had to be cut to the limits.
+    pub truncated: u64,
+    /// The records that end in this slice.
+    pub completed: &'a [Record],
+}
+
+/// What takes the slices, in order.
+type Sink<'s, 'a, E> = &'s mut dyn FnMut(Slice<'a>) -> Result<(), E>;
+
 /// A batch in the making.
-struct Building<'a, 'l> {
+struct Building<'a, 's, E> {
     batch: Batch<'a>,
-    limits: &'l limits::Config,
+    partition: u32,
+    limits: &'s limits::Config,
+    rows_max: usize,
     truncated: u64,
+    records: &'a [Record],
+    /// Records whose spans have all been taken.
+    finished: usize,
+    /// Records that ended in slices handed on before.
+    completed: usize,
+    sink: Sink<'s, 'a, E>,
+}
+
+/// Where a span lies.
+struct Envelope<'e, 'a> {
+    record: &'a Record,
+    resource: &'e ResourceSpans<'a>,
+    scope: &'e ScopeSpans<'a>,
+}
+
+/// Where the rows of an envelope are in the batch, once it has any: an envelope without a span
+/// that can be stored leaves no row behind.
+#[derive(Default)]
+struct Place {
+    resource: Option<usize>,
+    scope: Option<usize>,
 }
 
 impl<'l> Assembler<'l> {
@@ -45,77 +88,128 @@ impl<'l> Assembler<'l> {
         Self { partition, limits }
     }
 
-    /// Builds the batch of some consecutive records; also answers how many spans had to be cut to
-    /// the limits.
+    /// Builds one batch of some consecutive records, however many spans they have; also answers
+    /// how many of those had to be cut to the limits.
     #[must_use]
     pub fn assemble<'a>(&self, records: &'a [Record]) -> (Batch<'a>, u64) {
-        let next = records
-            .last()
-            .map_or(Position(0), |last| Position(last.position.0 + 1));
-        let batch = Batch {
-            partition: self.partition,
-            next,
-            ..Batch::default()
-        };
+        let mut whole = (Batch::default(), 0);
+        let sliced = self.slices(records, usize::MAX, &mut |slice| {
+            whole = (slice.batch, slice.truncated);
+            Ok::<(), Infallible>(())
+        });
+        match sliced {
+            Ok(()) => whole,
+            Err(never) => match never {},
+        }
+    }
+
+    /// Builds the rows of some consecutive records, at most `rows_max` at a time, and hands them
+    /// on. There is always a last slice, whose `next` follows the last record.
+    ///
+    /// # Errors
+    /// The first that the sink answers; it is not called again.
+    pub fn slices<'a, E>(
+        &self,
+        records: &'a [Record],
+        rows_max: usize,
+        sink: Sink<'_, 'a, E>,
+    ) -> Result<(), E> {
         let mut building = Building {
-            batch,
+            batch: Batch::default(),
+            partition: self.partition,
             limits: self.limits,
+            rows_max: rows_max.max(1),
             truncated: 0,
+            records,
+            finished: 0,
+            completed: 0,
+            sink,
         };
         for record in records {
             match record.kind {
-                PayloadKind::OtlpTraces => building.add_record(record),
+                PayloadKind::OtlpTraces => building.add_record(record)?,
             }
+            building.finished += 1;
         }
-        (building.batch, building.truncated)
+        building.hand_on()
     }
 }
 
-impl<'a> Building<'a, '_> {
-    fn add_record(&mut self, record: &'a Record) {
-        for resource_spans in Request::new(&record.payload).resource_spans() {
-            let resource = self.batch.resources.len();
-            let mut used = false;
-            for scope_spans in resource_spans.scope_spans() {
-                used |= self.add_scope_spans(record, &scope_spans, resource);
-            }
-            // An envelope without a span that can be stored leaves no row behind.
-            if used {
-                self.batch
-                    .resources
-                    .push(resource_row(record, resource_spans));
+impl<'a, E> Building<'a, '_, E> {
+    fn add_record(&mut self, record: &'a Record) -> Result<(), E> {
+        for resource in Request::new(&record.payload).resource_spans() {
+            let mut place = Place::default();
+            for scope in resource.scope_spans() {
+                let envelope = Envelope {
+                    record,
+                    resource: &resource,
+                    scope: &scope,
+                };
+                place.scope = None;
+                for message in scope.spans() {
+                    self.add_span(message, &envelope, &mut place)?;
+                }
             }
         }
+        Ok(())
     }
 
-    fn add_scope_spans(
+    fn add_span(
         &mut self,
-        record: &'a Record,
-        scope_spans: &ScopeSpans<'a>,
-        resource: usize,
-    ) -> bool {
-        let scope = self.batch.scopes.len();
-        let before = self.batch.spans.len();
-        for message in scope_spans.spans() {
-            let row = self.span_row(record, message, resource, scope);
-            self.batch.spans.extend(row);
-        }
-        let used = self.batch.spans.len() > before;
-        if used {
-            self.batch.scopes.push(scope_row(record, scope_spans));
-        }
-        used
-    }
-
-    /// The row of a span; `None` when its ids are invalid, which the client was told when it sent
-    /// it.
-    fn span_row(
-        &mut self,
-        record: &Record,
         message: &'a [u8],
-        resource: usize,
-        scope: usize,
-    ) -> Option<SpanRow<'a>> {
+        envelope: &Envelope<'_, 'a>,
+        place: &mut Place,
+    ) -> Result<(), E> {
+        let Envelope {
+            record,
+            resource,
+            scope,
+        } = envelope;
+        let Some(mut row) = self.span_row(record, message) else {
+            return Ok(());
+        };
+        if self.batch.spans.len() >= self.rows_max {
+            self.hand_on()?;
+            *place = Place::default();
+        }
+        let Batch {
+            resources, scopes, ..
+        } = &mut self.batch;
+        row.resource = *place.resource.get_or_insert_with(|| {
+            resources.push(resource_row(record, resource));
+            resources.len() - 1
+        });
+        row.scope = *place.scope.get_or_insert_with(|| {
+            scopes.push(scope_row(record, scope));
+            scopes.len() - 1
+        });
+        self.truncated += u64::from(matches!(row.message, Cow::Owned(_)));
+        self.batch.spans.push(row);
+        Ok(())
+    }
+
+    /// Gives what has been built to the sink and begins anew.
+    fn hand_on(&mut self) -> Result<(), E> {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.partition = self.partition;
+        let unfinished = self.records.get(self.finished);
+        let after_last = || self.records.last().map(|last| last.position.0 + 1);
+        let next = unfinished
+            .map(|record| record.position.0)
+            .or_else(after_last);
+        batch.next = Position(next.unwrap_or(0));
+        let completed = self.completed..self.finished;
+        self.completed = self.finished;
+        (self.sink)(Slice {
+            batch,
+            truncated: std::mem::take(&mut self.truncated),
+            completed: self.records.get(completed).unwrap_or_default(),
+        })
+    }
+
+    /// The row of a span, not placed yet; `None` when its ids are invalid, which the client was
+    /// told when it sent it.
+    fn span_row(&self, record: &Record, message: &'a [u8]) -> Option<SpanRow<'a>> {
         let span = Span::parse(message).ok()?;
         let ids = span.ids().ok()?;
         let (basics, over_limits) = read_attributes(&span, self.limits);
@@ -133,8 +227,8 @@ impl<'a> Building<'a, '_> {
             start_unix_nano: start,
             end_unix_nano: end,
             time_marks: TimeMarks::judge(start, end, record.received_unix_nano),
-            resource,
-            scope,
+            resource: 0,
+            scope: 0,
             received_unix_nano: record.received_unix_nano,
             basics,
             message: if over_limits {
@@ -145,12 +239,9 @@ impl<'a> Building<'a, '_> {
         })
     }
 
-    fn truncate(&mut self, message: &'a [u8]) -> Cow<'a, [u8]> {
+    fn truncate(&self, message: &'a [u8]) -> Cow<'a, [u8]> {
         match limits::truncate(message, self.limits) {
-            Ok(shorter) => {
-                self.truncated += 1;
-                Cow::Owned(shorter)
-            }
+            Ok(shorter) => Cow::Owned(shorter),
             // The request was checked when it came in, so this is unreachable in practice; the
             // span is better kept whole than lost.
             Err(_) => Cow::Borrowed(message),
@@ -232,85 +323,5 @@ fn has_longer(value: &AnyValue<'_>, max: usize) -> bool {
     }
 }
 
-fn resource_row<'a>(record: &Record, spans: ResourceSpans<'a>) -> ResourceRow<'a> {
-    let names = match &spans.resource {
-        Cow::Borrowed(message) => ServiceNames::read(message),
-        // Came in parts, so that nothing outlives this function to borrow from.
-        Cow::Owned(message) => ServiceNames::read(message).into_owned(),
-    };
-    ResourceRow {
-        project: record.project,
-        message: spans.resource,
-        schema_url: spans.schema_url,
-        service_name: names.name.unwrap_or(Cow::Borrowed(UNKNOWN_SERVICE)),
-        service_version: names.version,
-        service_instance: names.instance,
-        environment: names.environment.or(names.environment_old),
-    }
-}
-
-fn scope_row<'a>(record: &Record, spans: &ScopeSpans<'a>) -> ScopeRow<'a> {
-    let (name, version) = match &spans.scope {
-        Cow::Borrowed(message) => {
-            let scope = Scope::parse(message).unwrap_or_default();
-            (Cow::Borrowed(scope.name), Cow::Borrowed(scope.version))
-        }
-        Cow::Owned(message) => {
-            let scope = Scope::parse(message).unwrap_or_default();
-            (
-                Cow::Owned(scope.name.to_owned()),
-                Cow::Owned(scope.version.to_owned()),
-            )
-        }
-    };
-    ScopeRow {
-        project: record.project,
-        message: spans.scope.clone(),
-        schema_url: spans.schema_url,
-        name,
-        version,
-    }
-}
-
-/// What a resource says about its service.
-#[derive(Debug, Default)]
-struct ServiceNames<'a> {
-    name: Option<Cow<'a, str>>,
-    version: Option<Cow<'a, str>>,
-    instance: Option<Cow<'a, str>>,
-    environment: Option<Cow<'a, str>>,
-    environment_old: Option<Cow<'a, str>>,
-}
-
-impl<'a> ServiceNames<'a> {
-    fn read(resource: &'a [u8]) -> Self {
-        let mut names = Self::default();
-        let attributes = KeyValues::of_resource(resource).unwrap_or_default();
-        for attribute in attributes.iter() {
-            let Some(text) = attribute.value.as_str().filter(|text| !text.is_empty()) else {
-                continue;
-            };
-            let place = match attribute.key {
-                "service.name" => &mut names.name,
-                "service.version" => &mut names.version,
-                "service.instance.id" => &mut names.instance,
-                "deployment.environment.name" => &mut names.environment,
-                "deployment.environment" => &mut names.environment_old,
-                _ => continue,
-            };
-            *place = Some(Cow::Borrowed(semconv::cut(text)));
-        }
-        names
-    }
-
-    fn into_owned(self) -> ServiceNames<'static> {
-        let own = |text: Option<Cow<'_, str>>| text.map(|text| Cow::Owned(text.into_owned()));
-        ServiceNames {
-            name: own(self.name),
-            version: own(self.version),
-            instance: own(self.instance),
-            environment: own(self.environment),
-            environment_old: own(self.environment_old),
-        }
-    }
-}
+#[cfg(test)]
+mod tests;

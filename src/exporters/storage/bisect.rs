@@ -4,8 +4,10 @@
 //! written keeps the checkpoint where it was, so that a crash in between replays the batch, whose
 //! stored spans are then recognised; only the last, empty batch moves the checkpoint.
 
+use std::collections::HashMap;
+
 use crate::queue::Position;
-use crate::storage::{Batch, Error, SpanWriter, WriteReport};
+use crate::storage::{Batch, Error, SpanRow, SpanWriter, WriteReport};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,40 +61,61 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
         }
     }
     let end = Batch {
-        spans: Vec::new(),
+        next: batch.next,
         ..part_of(batch, &[])
     };
-    writer
-        .write(&Batch {
-            next: batch.next,
-            ..end
-        })
-        .await?;
+    writer.write(&end).await?;
     Ok(outcome)
 }
 
-/// Some spans of a batch, as a batch that leaves the checkpoint where it is.
-fn part_of<'a>(batch: &Batch<'a>, spans: &[crate::storage::SpanRow<'a>]) -> Batch<'a> {
+/// Some spans of a batch and what they refer to, as a batch that leaves the checkpoint where it is.
+fn part_of<'a>(batch: &Batch<'a>, spans: &[SpanRow<'a>]) -> Batch<'a> {
+    let mut resources = Kept::of(&batch.resources);
+    let mut scopes = Kept::of(&batch.scopes);
+    let spans = spans.iter().map(|span| SpanRow {
+        resource: resources.keep(span.resource),
+        scope: scopes.keep(span.scope),
+        ..span.clone()
+    });
     Batch {
         partition: batch.partition,
         next: Position(0),
-        resources: if spans.is_empty() {
-            Vec::new()
-        } else {
-            batch.resources.clone()
-        },
-        scopes: if spans.is_empty() {
-            Vec::new()
-        } else {
-            batch.scopes.clone()
-        },
-        spans: spans.to_vec(),
+        spans: spans.collect(),
+        resources: resources.kept,
+        scopes: scopes.kept,
+    }
+}
+
+/// The rows of a list that a part needs.
+struct Kept<'b, T> {
+    all: &'b [T],
+    kept: Vec<T>,
+    /// Where a row of the list is among the kept.
+    places: HashMap<usize, usize>,
+}
+
+impl<'b, T: Clone> Kept<'b, T> {
+    fn of(all: &'b [T]) -> Self {
+        Self {
+            all,
+            kept: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Keeps a row and answers where it is now.
+    fn keep(&mut self, index: usize) -> usize {
+        *self.places.entry(index).or_insert_with(|| {
+            self.kept.extend(self.all.get(index).cloned());
+            self.kept.len().saturating_sub(1)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::borrow::Cow;
+    use std::collections::BTreeMap;
 
     use futures_util::FutureExt as _;
     use futures_util::future::{BoxFuture, ready};
@@ -100,14 +123,17 @@ mod tests {
     use super::*;
     use crate::model::span::{Basics, Kind, Status, TimeMarks};
     use crate::model::{ProjectId, SpanId, TraceId};
-    use crate::storage::{RetentionReport, SpanRow};
+    use crate::storage::{ResourceRow, RetentionReport, ScopeRow};
 
     /// Refuses spans whose name is `poison`, as a store with a constraint would.
     #[derive(Default)]
     struct Picky {
-        stored: Vec<SpanId>,
+        /// Each span with the service and the scope it was written with.
+        stored: BTreeMap<SpanId, (String, String)>,
         quarantined: Vec<SpanId>,
         writes: usize,
+        /// Resources and scopes in all writes.
+        origins: usize,
         checkpoint: Position,
     }
 
@@ -117,6 +143,7 @@ mod tests {
             batch: &'a Batch<'a>,
         ) -> BoxFuture<'a, Result<WriteReport, Error>> {
             self.writes += 1;
+            self.origins += batch.resources.len() + batch.scopes.len();
             if batch.spans.iter().any(|span| span.name == "poison") {
                 let source = "constraint".into();
                 return ready(Err(Error::Poison {
@@ -125,8 +152,11 @@ mod tests {
                 }))
                 .boxed();
             }
-            self.stored
-                .extend(batch.spans.iter().map(|span| span.span_id));
+            self.stored.extend(batch.spans.iter().map(|span| {
+                let service = batch.resources[span.resource].service_name.to_string();
+                let scope = batch.scopes[span.scope].name.to_string();
+                (span.span_id, (service, scope))
+            }));
             self.checkpoint = self.checkpoint.max(batch.next);
             let spans_stored = batch.spans.len() as u64;
             ready(Ok(WriteReport {
@@ -153,6 +183,28 @@ mod tests {
         }
     }
 
+    fn resource(number: usize) -> ResourceRow<'static> {
+        ResourceRow {
+            project: ProjectId::DEFAULT,
+            message: Cow::Borrowed(b""),
+            schema_url: "",
+            service_name: Cow::Owned(format!("service {number}")),
+            service_version: None,
+            service_instance: None,
+            environment: None,
+        }
+    }
+
+    fn scope(number: usize) -> ScopeRow<'static> {
+        ScopeRow {
+            project: ProjectId::DEFAULT,
+            message: Cow::Borrowed(b""),
+            schema_url: "",
+            name: Cow::Owned(format!("scope {number}")),
+            version: Cow::Borrowed(""),
+        }
+    }
+
     fn span(number: u64, name: &'static str) -> SpanRow<'static> {
         SpanRow {
             project: ProjectId::DEFAULT,
@@ -174,18 +226,27 @@ mod tests {
         }
     }
 
-    // Scenario: two spans of a thousand can never be stored.
-    // Guarantees: the other 998 are stored once, the two are set aside, the checkpoint moves at
-    // the end, and it takes few transactions.
+    // Scenario: two spans of a thousand can never be stored; the spans come from a hundred
+    // resources with a scope each.
+    // Guarantees: the other 998 are stored once and as from where they came, the two are set
+    // aside, the checkpoint moves at the end, it takes few transactions, and no part carries
+    // resources that it does not need.
     #[tokio::test]
     async fn a_poison_row_costs_only_itself() {
-        let spans: Vec<_> = (1..=1000)
-            .map(|number| span(number, if number % 500 == 7 { "poison" } else { "fine" }))
-            .collect();
+        let spans = (1..=1000_u32).map(|number| SpanRow {
+            resource: usize::try_from(number / 10).unwrap() % 100,
+            scope: usize::try_from(number / 10).unwrap() % 100,
+            ..span(
+                number.into(),
+                if number % 500 == 7 { "poison" } else { "fine" },
+            )
+        });
         let next = Position(9);
         let batch = Batch {
             next,
-            spans,
+            spans: spans.collect(),
+            resources: (0..100).map(resource).collect(),
+            scopes: (0..100).map(scope).collect(),
             ..Batch::default()
         };
         let mut writer = Picky::default();
@@ -193,8 +254,15 @@ mod tests {
         assert_eq!(outcome.quarantined, 2);
         assert_eq!(outcome.report.spans_stored, 998);
         assert_eq!(writer.stored.len(), 998);
+        for span in batch.spans.iter().filter(|span| span.name == "fine") {
+            let origin = span.resource;
+            let expected = (format!("service {origin}"), format!("scope {origin}"));
+            assert_eq!(writer.stored[&span.span_id], expected);
+        }
         assert_eq!(writer.quarantined.len(), 2);
         assert_eq!(writer.checkpoint, next);
         assert!(writer.writes < 50, "{} transactions", writer.writes);
+        // Two for every level of halving, and not all of them for every transaction.
+        assert!(writer.origins < 2000, "{} resources", writer.origins);
     }
 }

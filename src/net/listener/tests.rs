@@ -10,7 +10,7 @@ use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-fn refuse(failure: &Failure) -> Response<axum::body::Body> {
+fn refuse(failure: &Failure, _: Option<&HeaderValue>) -> Response<axum::body::Body> {
     let mut response = Response::new(failure.to_string().into());
     *response.status_mut() = failure.http_status();
     response

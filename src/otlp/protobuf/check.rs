@@ -13,6 +13,9 @@ pub struct Checked {
     pub rejected: u64,
     /// The first of those.
     pub first_rejection: Option<Rejection>,
+    /// Attributes, at any level, and pairs of key-value lists without a key; see
+    /// [`super::without_empty_keys`].
+    pub empty_keys: u64,
     /// A value or key refers to the string table that only profiles have; it reads as empty.
     pub uses_string_table: bool,
 }
@@ -270,9 +273,10 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
     }
 
     fn key_value(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+        let mut has_key = false;
         while let Some(key) = reader.next_key()? {
             match key {
-                LEN_1 => reader.skip_text("key")?,
+                LEN_1 => has_key = reader.text_length("key")? > 0,
                 LEN_2 => reader.message("value", |it| self.any_value(it))?,
                 VARINT_3 => {
                     reader.skip_varint("key_strindex")?;
@@ -281,6 +285,7 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
                 _ => reader.other(key, &KEY_VALUE_FIELDS)?,
             }
         }
+        self.checked.empty_keys += u64::from(!has_key);
         Ok(())
     }
 

@@ -147,9 +147,15 @@ impl<'a> Reader<'a> {
     /// Passes over a string after checking that it is UTF-8.
     #[inline]
     pub(super) fn skip_text(&mut self, name: &'static str) -> Result<(), DecodeError> {
+        self.text_length(name).map(drop)
+    }
+
+    /// As [`Reader::skip_text`]; tells the bytes it has.
+    #[inline]
+    pub(super) fn text_length(&mut self, name: &'static str) -> Result<usize, DecodeError> {
         let bytes = self.bytes(name)?;
         if is_ascii(bytes) || std::str::from_utf8(bytes).is_ok() {
-            return Ok(());
+            return Ok(bytes.len());
         }
         Err(DecodeError::new(Fault::Utf8).within(name))
     }

@@ -22,14 +22,9 @@ impl Writer {
             });
         }
         self.reclaim();
-        let mut tail = self.shared.lock();
-        let active = tail.segments.back().filter(|live| !live.sealed);
+        let tail = self.shared.lock();
         // The current segment goes too when all that is in it is stored.
-        let going = active.filter(|live| live.end <= tail.released);
-        let going = going.map_or(0, |live| live.segment.bytes);
-        let kept: u64 = tail.segments.iter().map(|live| live.segment.bytes).sum();
-        if kept - going + needed > self.settings.bytes_max {
-            tail.full = true;
+        if tail.bytes_needed() + needed > self.settings.bytes_max {
             return Err(Error::Full {
                 used: tail.bytes_used(),
                 capacity: self.settings.bytes_max,
@@ -69,8 +64,7 @@ impl Writer {
             }
         };
         let mut tail = self.shared.lock();
-        tail.full = false;
-        tail.failing = false;
+        tail.failure = None;
         tail.segments.push_back(Live {
             segment: Arc::clone(&segment),
             end: identity.first,
@@ -113,7 +107,7 @@ impl Writer {
         }
         self.active = None;
         let mut tail = self.shared.lock();
-        tail.failing = true;
+        tail.failure = Some(error.clone());
         tail.failures += 1;
         if let Some(live) = tail.segments.back_mut() {
             live.sealed = true;
@@ -173,7 +167,6 @@ impl Writer {
             released.extend(tail.segments.pop_front());
         }
         let kept: u64 = tail.segments.iter().map(|live| live.segment.bytes).sum();
-        tail.full &= released.is_empty();
         drop(tail);
         if released.is_empty() {
             return;

@@ -6,16 +6,18 @@ use bytes::{Buf as _, Bytes};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 
-use super::Budget;
+use super::{Budget, buffers};
 use crate::otlp::Failure;
 
 /// Bytes reserved for the first piece of a body at least.
 const INITIAL_CAPACITY: usize = 4 << 10;
 
-/// Bytes collected so far. Grows by doubling, never past what was announced.
+/// Bytes collected so far. What is paid for grows by doubling, never past what was announced.
 #[derive(Debug)]
 struct Collected {
     bytes: Vec<u8>,
+    /// Bytes that the budget was asked for.
+    paid: usize,
     /// Most that will ever arrive.
     expected: usize,
 }
@@ -24,6 +26,7 @@ impl Collected {
     fn new(expected: usize) -> Self {
         Self {
             bytes: Vec::new(),
+            paid: 0,
             expected,
         }
     }
@@ -34,12 +37,17 @@ impl Collected {
 
     fn push(&mut self, piece: &[u8], budget: &mut impl Budget) -> Result<(), Failure> {
         let needed = self.bytes.len().saturating_add(piece.len());
-        let held = self.bytes.capacity();
-        if needed > held {
-            let doubled = held.saturating_mul(2).max(INITIAL_CAPACITY);
-            let capacity = doubled.min(self.expected).max(needed);
-            budget.reserve(capacity - held)?;
-            self.bytes.reserve_exact(capacity - self.bytes.len());
+        if needed > self.paid {
+            let doubled = self.paid.saturating_mul(2).max(INITIAL_CAPACITY);
+            let paid = doubled.min(self.expected).max(needed);
+            budget.reserve(paid - self.paid)?;
+            self.paid = paid;
+            if self.bytes.is_empty() {
+                self.bytes = buffers::take(self.expected);
+            }
+            if paid > self.bytes.capacity() {
+                self.bytes.reserve_exact(paid - self.bytes.len());
+            }
         }
         self.bytes.extend_from_slice(piece);
         Ok(())
@@ -70,7 +78,7 @@ where
         }
         collected.push(&piece, budget)?;
     }
-    Ok(collected.bytes.into())
+    Ok(buffers::share(collected.bytes))
 }
 
 /// Reads the one message of a unary gRPC request, and whether it is compressed
@@ -113,7 +121,7 @@ where
     }
     match message {
         Some((is_compressed, collected)) if collected.missing() == 0 => {
-            Ok((is_compressed, collected.bytes.into()))
+            Ok((is_compressed, buffers::share(collected.bytes)))
         }
         None if prefix.is_empty() => Err(malformed("no message in the request")),
         _ => Err(malformed("the message is cut short")),
@@ -121,7 +129,7 @@ where
 }
 
 /// A flag byte and four bytes of length.
-const PREFIX_LENGTH: usize = 5;
+pub(super) const PREFIX_LENGTH: usize = 5;
 
 fn parse_prefix(prefix: &[u8]) -> Result<Option<(bool, usize)>, Failure> {
     let Some((flag, length)) = prefix.split_first() else {

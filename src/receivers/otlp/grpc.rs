@@ -24,10 +24,11 @@ use tonic::body::Body;
 use tonic_health::ServingStatus;
 use tower::Service;
 
-use super::body::{malformed, read_message};
+use super::body::{PREFIX_LENGTH, malformed, read_message};
 use super::decode::{Encodings, HeavyWork};
 use super::{GrpcConfig, RequestObserver, StartError, TraceSink};
 use crate::model::ProjectId;
+use crate::net::compress;
 use crate::otlp::compression::Encoding;
 use crate::otlp::{Failure, partial};
 use crate::pipeline::{TracesAccepted, Transport};
@@ -102,6 +103,7 @@ impl<S: TraceSink> Grpc<S> {
     /// Answers one export, whatever happens in it.
     async fn export(self, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
+        let wants_gzip = accepts_gzip(request.headers());
         let mut received = 0;
         let outcome = self.export_in_time(request, &mut received).await;
         let code = match &outcome {
@@ -109,8 +111,8 @@ impl<S: TraceSink> Grpc<S> {
             Err(failure) => failure.grpc_status().code(),
         };
         let mut response = match outcome {
-            Ok(accepted) => success(&accepted),
-            Err(failure) => refuse(&failure),
+            Ok(accepted) => success(&accepted, wants_gzip),
+            Err(failure) => failed(&failure),
         };
         let accept = self.inner.accept_encoding.clone();
         response
@@ -152,7 +154,9 @@ impl<S: TraceSink> Grpc<S> {
         let inner = &*self.inner;
         let named = request.headers().get("grpc-encoding");
         let encoding = inner.encodings.select(named)?;
-        let mut admission = inner.sink.admit(Transport::Grpc)?;
+        let announced = request.body().size_hint().lower();
+        let announced = announced.saturating_sub(PREFIX_LENGTH as u64);
+        let mut admission = inner.sink.admit(Transport::Grpc, announced)?;
         let limit = inner.message_max;
         let body = request.into_body();
         let (is_compressed, message) = read_message(body, limit, &mut admission, received).await?;
@@ -172,12 +176,25 @@ impl<S: TraceSink> Grpc<S> {
     }
 }
 
-fn success(accepted: &TracesAccepted) -> Response<Body> {
+/// Whether the client reads compressed messages.
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let offered = headers.get_all("grpc-accept-encoding").iter();
+    let mut names = offered
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    names.any(|name| name.trim() == "gzip")
+}
+
+fn success(accepted: &TracesAccepted, accepts_gzip: bool) -> Response<Body> {
     let answer = partial::trace_response(accepted.rejected_spans, &accepted.error_message);
-    let message = partial::encode_protobuf(&answer);
+    let mut message = partial::encode_protobuf(&answer);
+    let is_compressed = accepts_gzip && message.len() as u64 >= compress::WORTH_BYTES;
+    if is_compressed {
+        message = compress::gzip(&message);
+    }
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut frame = BytesMut::with_capacity(5 + message.len());
-    frame.put_u8(0);
+    let mut frame = BytesMut::with_capacity(PREFIX_LENGTH + message.len());
+    frame.put_u8(u8::from(is_compressed));
     frame.put_u32(length);
     frame.extend_from_slice(&message);
     let mut trailers = HeaderMap::with_capacity(1);
@@ -189,12 +206,26 @@ fn success(accepted: &TracesAccepted) -> Response<Body> {
     let mut response = Response::new(Body::new(body));
     let grpc = HeaderValue::from_static("application/grpc");
     response.headers_mut().insert(header::CONTENT_TYPE, grpc);
+    if is_compressed {
+        let gzip = HeaderValue::from_static("gzip");
+        response.headers_mut().insert("grpc-encoding", gzip);
+    }
     response
 }
 
 /// The answer for a failure: headers only, with the status in them.
-pub(super) fn refuse(failure: &Failure) -> Response<Body> {
+fn failed(failure: &Failure) -> Response<Body> {
     failure.grpc_status().into_http()
+}
+
+/// The answer to a request that never reached a service: there may be no gRPC client to read a gRPC
+/// status.
+pub(super) fn refuse(failure: &Failure, content_type: Option<&HeaderValue>) -> Response<Body> {
+    if is_grpc(content_type) {
+        failed(failure)
+    } else {
+        super::http::refuse(failure, content_type).map(Body::new)
+    }
 }
 
 /// One message, then the trailers.
@@ -222,23 +253,26 @@ impl HttpBody for Unary {
     }
 }
 
-/// Answers a request that is not gRPC: there is no gRPC client to read a gRPC status.
-fn not_grpc(failure: &Failure) -> Response<Body> {
-    super::http::refuse(failure).map(Body::new)
+/// A content type without its parameters.
+fn essence(content_type: Option<&HeaderValue>) -> &str {
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let essence = content_type.unwrap_or("none").split(';').next();
+    essence.unwrap_or_default().trim()
+}
+
+fn is_grpc(content_type: Option<&HeaderValue>) -> bool {
+    let essence = essence(content_type);
+    ["application/grpc", "application/grpc+proto"]
+        .iter()
+        .any(|known| essence.eq_ignore_ascii_case(known))
 }
 
 /// Whether the request speaks gRPC at all.
 fn check_protocol<B>(request: &Request<B>) -> Result<(), Failure> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let content_type = content_type.and_then(|value| value.to_str().ok());
-    let essence = content_type.unwrap_or("none");
-    let essence = essence.split(';').next().unwrap_or_default().trim();
-    let is_grpc = ["application/grpc", "application/grpc+proto"]
-        .iter()
-        .any(|known| essence.eq_ignore_ascii_case(known));
-    if !is_grpc || request.version() != Version::HTTP_2 {
+    if !is_grpc(content_type) || request.version() != Version::HTTP_2 {
         return Err(Failure::UnsupportedType {
-            given: essence.chars().take(64).collect(),
+            given: essence(content_type).chars().take(64).collect(),
             supported: "application/grpc over HTTP/2 (OTLP/HTTP has a port of its own)",
         });
     }
@@ -292,7 +326,8 @@ pub(super) fn service<S: TraceSink>(
         let shutdown = shutdown.clone();
         async move {
             if let Err(failure) = check_protocol(&request) {
-                return Ok(not_grpc(&failure));
+                let content_type = request.headers().get(header::CONTENT_TYPE);
+                return Ok(super::http::refuse(&failure, content_type).map(Body::new));
             }
             let path = request.uri().path();
             let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
@@ -305,7 +340,7 @@ pub(super) fn service<S: TraceSink>(
                 "grpc.reflection.v1alpha.ServerReflection" => {
                     until::shutdown(call(reflection_alpha, request).await, shutdown)
                 }
-                _ => refuse(&Failure::NotServed {
+                _ => failed(&Failure::NotServed {
                     what: path.chars().take(128).collect(),
                 }),
             };

@@ -25,6 +25,7 @@ use super::body::{read_all, too_large};
 use super::decode::{Encodings, HeavyWork};
 use super::{HttpConfig, RequestObserver, TraceSink};
 use crate::model::ProjectId;
+use crate::net::compress;
 use crate::net::cors::Cors;
 use crate::otlp::Failure;
 use crate::otlp::compression::Encoding;
@@ -111,6 +112,7 @@ impl<S: TraceSink> Http<S> {
             return preflight.map(|()| Full::default());
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
+        let wants_gzip = compress::accepts_gzip(request.headers());
         let mut response = if is_served {
             self.export(request).await
         } else {
@@ -121,6 +123,11 @@ impl<S: TraceSink> Http<S> {
         };
         if let Some(cors) = cors {
             cors.decorate(response.headers_mut(), origin.as_ref());
+        }
+        if compress::is_worth(&mut response) && wants_gzip {
+            compress::say_gzip(response.headers_mut());
+            let packed = |body: Full<Bytes>| compress::gzip(&body.into_inner().unwrap_or_default());
+            return response.map(|body| Full::new(packed(body)));
         }
         response
     }
@@ -180,7 +187,9 @@ impl<S: TraceSink> Http<S> {
         }
         let deadline = started.checked_add(inner.request_timeout);
         let deadline = deadline.unwrap_or(started);
-        let mut admission = inner.sink.admit(format.transport())?;
+        // JSON shrinks when it becomes protobuf, so that its length says nothing about the payload.
+        let known = if format == Format::Json { 0 } else { announced };
+        let mut admission = inner.sink.admit(format.transport(), known)?;
         let body = read_all(request.into_body(), limit, &mut admission, received);
         let body = timeout_at(deadline, body).await;
         let body = body.map_err(|_elapsed| Failure::RequestTimeout)??;

@@ -14,11 +14,13 @@ pub trait TraceSink: Clone + Send + Sync + 'static {
     /// A request that was let in; gives back what it holds when dropped.
     type Admission: Budget;
 
-    /// Lets a request in, before its body is read.
+    /// Lets a request in, before its body is read. `announced_bytes` is what is known of the size
+    /// of its payload, at least; zero when nothing is.
     ///
     /// # Errors
     /// [`Failure::ShuttingDown`], [`Failure::Overloaded`].
-    fn admit(&self, transport: Transport) -> Result<Self::Admission, Failure>;
+    fn admit(&self, transport: Transport, announced_bytes: u64)
+    -> Result<Self::Admission, Failure>;
 
     /// Takes an encoded `ExportTraceServiceRequest`; returns once it is durable.
     ///
@@ -44,8 +46,8 @@ pub trait Budget: Send + 'static {
 impl TraceSink for Ingest {
     type Admission = Admission;
 
-    fn admit(&self, transport: Transport) -> Result<Admission, Failure> {
-        Self::admit(self, transport)
+    fn admit(&self, transport: Transport, announced_bytes: u64) -> Result<Admission, Failure> {
+        Self::admit(self, transport, announced_bytes)
     }
 
     fn export_traces(

@@ -1,7 +1,9 @@
 //! The receiver on real sockets, with a double behind it.
 
+mod abuse;
 mod connections;
 mod framing;
+mod full_log;
 mod grpc;
 mod grpc_services;
 mod http;

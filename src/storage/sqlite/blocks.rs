@@ -97,7 +97,9 @@ impl<'t, 'b> BlockWriter<'t, 'b> {
             context: "compress a block",
             source: Box::new(source),
         })?;
-        let class = width::class_of(open.start_max.saturating_sub(open.start_min));
+        // No block is wider than the last class: spans that would make it so go to another.
+        let width = open.start_max.saturating_sub(open.start_min);
+        let class = width::class_of(width).unwrap_or(width::WIDTHS_NS.len() - 1);
         self.transaction
             .prepare_cached(
                 "INSERT INTO block (project_id, width, start_min, start_max, span_count,
@@ -107,7 +109,7 @@ impl<'t, 'b> BlockWriter<'t, 'b> {
             .and_then(|mut insert| {
                 insert.execute(params![
                     open.project.0,
-                    class.unwrap_or(usize::MAX) as i64,
+                    i64::try_from(class).unwrap_or(i64::MAX),
                     open.start_min,
                     open.start_max,
                     open.span_count,

@@ -1,11 +1,35 @@
 //! Rollups and service totals: what a batch adds, merged into rows.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::error::storage_error;
 use crate::model::histogram::Histogram;
 use crate::storage::Error;
 use crate::storage::rollup::{Key, Rollups, Sums};
+use crate::telemetry::faults;
+
+// Sums of numbers that clients send stop at the largest integer instead of turning into floats.
+const UPSERT: &str =
+    "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
+        ?14, ?15, ?16, ?17)
+     ON CONFLICT (project_id, level, minute, service_name, operation, provider, model)
+     DO UPDATE SET
+        received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
+        span_count = span_count + excluded.span_count,
+        error_count = error_count + excluded.error_count,
+        duration_sum_ns = duration_sum_ns
+            + min(excluded.duration_sum_ns, 9223372036854775807 - duration_sum_ns),
+        llm_call_count = llm_call_count + excluded.llm_call_count,
+        input_tokens = input_tokens
+            + min(excluded.input_tokens, 9223372036854775807 - input_tokens),
+        output_tokens = output_tokens
+            + min(excluded.output_tokens, 9223372036854775807 - output_tokens),
+        cache_read_tokens = cache_read_tokens
+            + min(excluded.cache_read_tokens, 9223372036854775807 - cache_read_tokens),
+        cost_nano_usd = cost_nano_usd
+            + min(excluded.cost_nano_usd, 9223372036854775807 - cost_nano_usd),
+        duration_hist = excluded.duration_hist";
 
 /// Merges what a batch adds into the rows.
 pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Result<(), Error> {
@@ -40,6 +64,11 @@ pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Resu
     Ok(())
 }
 
+/// `None` when the stored value is damaged.
+fn decode_durations(stored: ValueRef<'_>) -> Option<Histogram> {
+    Histogram::decode(stored.as_blob().ok()?).ok()
+}
+
 fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result<(), Error> {
     let failed = storage_error("store a rollup");
     let mut select = transaction
@@ -57,43 +86,22 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
         key.provider,
         key.model,
     );
-    let stored: Option<Vec<u8>> = select
-        .query_row(place, |row| row.get(0))
+    let stored = select
+        .query_row(place, |row| Ok(decode_durations(row.get_ref(0)?)))
         .optional()
         .map_err(&failed)?;
-    let mut durations = match stored {
-        // A damaged histogram must not hold up writing for ever: its counts begin anew.
-        Some(bytes) => Histogram::decode(&bytes).unwrap_or_else(|error| {
-            tracing::error!(%error, ?key, "the durations of a rollup are damaged and begin anew");
-            Histogram::default()
-        }),
-        None => Histogram::default(),
-    };
+    let mut durations = stored.unwrap_or_else(|| Some(Histogram::default()));
+    if durations.is_none() {
+        // An error would be met again with every retry, and nothing would be stored any more.
+        tracing::error!(
+            ?key,
+            "the durations of a rollup are damaged; counting them anew"
+        );
+        faults::DAMAGED_ROLLUPS.happened();
+    }
+    let durations = durations.get_or_insert_default();
     durations.merge(&sums.durations);
-    // Sums of numbers that clients send stop at the largest integer instead of turning into floats.
-    let mut upsert = transaction
-        .prepare_cached(
-            "INSERT INTO rollup VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13,
-                ?14, ?15, ?16, ?17)
-             ON CONFLICT (project_id, level, minute, service_name, operation, provider, model)
-             DO UPDATE SET
-                received_unix_nano = max(received_unix_nano, excluded.received_unix_nano),
-                span_count = span_count + excluded.span_count,
-                error_count = error_count + excluded.error_count,
-                duration_sum_ns = duration_sum_ns
-                    + min(excluded.duration_sum_ns, 9223372036854775807 - duration_sum_ns),
-                llm_call_count = llm_call_count + excluded.llm_call_count,
-                input_tokens = input_tokens
-                    + min(excluded.input_tokens, 9223372036854775807 - input_tokens),
-                output_tokens = output_tokens
-                    + min(excluded.output_tokens, 9223372036854775807 - output_tokens),
-                cache_read_tokens = cache_read_tokens
-                    + min(excluded.cache_read_tokens, 9223372036854775807 - cache_read_tokens),
-                cost_nano_usd = cost_nano_usd
-                    + min(excluded.cost_nano_usd, 9223372036854775807 - cost_nano_usd),
-                duration_hist = excluded.duration_hist",
-        )
-        .map_err(&failed)?;
+    let mut upsert = transaction.prepare_cached(UPSERT).map_err(&failed)?;
     upsert
         .execute(params![
             key.project.0,
@@ -116,4 +124,76 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
         ])
         .map_err(&failed)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use prost::Message as _;
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::config::ByteSize;
+    use crate::exporters::storage::assemble::Assembler;
+    use crate::model::ProjectId;
+    use crate::processors::limits;
+    use crate::queue::{PayloadKind, Position, Record};
+    use crate::storage::conformance::{NOW, request, span};
+    use crate::storage::sqlite::{Config, SqliteWriter};
+    use crate::storage::{RetentionConfig, SpanWriter as _};
+
+    fn write(writer: &mut SqliteWriter, position: u64) {
+        let record = Record {
+            position: Position(position),
+            project: ProjectId::DEFAULT,
+            received_unix_nano: NOW,
+            kind: PayloadKind::OtlpTraces,
+            payload: Bytes::from(request("a", vec![span(1, position)]).encode_to_vec()),
+        };
+        let limits = limits::Config::default();
+        let records = [record];
+        let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+        let written = writer.write(&batch).now_or_never();
+        assert_eq!(written.expect("writes at once").unwrap().spans_stored, 1);
+    }
+
+    // Scenario: the durations of a rollup are not a histogram, or not even bytes; spans go on
+    // coming in for it.
+    // Guarantees: they are stored, counted with the rollup and in a histogram begun anew, and the
+    // fault is counted. (An error here would be tried again for ever.)
+    #[test]
+    fn damaged_durations_are_counted_anew() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pulse.db");
+        let config = Config {
+            cache_size: ByteSize::mib(1),
+            ..Config::default()
+        };
+        let retention = RetentionConfig::default();
+        let mut writer = SqliteWriter::open(&path, &config, retention, NOW).unwrap();
+        write(&mut writer, 1);
+        let other = Connection::open(&path).unwrap();
+        let mut spans = 1;
+        for damage in [&b"\xff\xff\xff\xff\xff"[..], b""] {
+            let damaged = other
+                .execute("UPDATE rollup SET duration_hist = ?1", [damage])
+                .unwrap();
+            assert_eq!(damaged, 3, "one a level");
+            let is_readable = Histogram::decode(damage).is_ok();
+            let before = faults::DAMAGED_ROLLUPS.count();
+            spans += 1;
+            write(&mut writer, spans);
+            let counted = faults::DAMAGED_ROLLUPS.count() > before;
+            assert_eq!(counted, !is_readable);
+            let row = "SELECT span_count, duration_hist FROM rollup WHERE level = 1";
+            let (count, stored): (i64, Vec<u8>) = other
+                .query_row(row, [], |row| Ok((row.get(0)?, row.get(1)?)))
+                .unwrap();
+            assert_eq!(count.cast_unsigned(), spans);
+            assert_eq!(Histogram::decode(&stored).unwrap().count(), 1);
+        }
+        assert_eq!(decode_durations(ValueRef::Null), None);
+        assert_eq!(decode_durations(ValueRef::Text(b"x")), None);
+    }
 }

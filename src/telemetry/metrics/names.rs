@@ -79,6 +79,8 @@ metrics! {
         "Spans that can never be stored; the client was told and must not send them again.");
     REFUSED_SPANS = counter("pulse_receiver_refused_spans_total", TRANSPORT,
         "Spans not taken now; the client was told to send them again.");
+    UNNAMED_ATTRIBUTES = counter("pulse_receiver_unnamed_attributes_total", TRANSPORT,
+        "Attributes and list entries without a key, left out of accepted requests.");
     REQUESTS = counter("pulse_receiver_requests_total", &["transport", "code"],
         "Requests answered, by gRPC code or HTTP status.");
     REQUEST_SECONDS = histogram("pulse_receiver_request_seconds", TRANSPORT,
@@ -99,6 +101,8 @@ metrics! {
         "Acknowledged requests that the store does not hold yet.");
     QUEUE_DAMAGED_SEGMENTS = gauge("pulse_queue_damaged_segments",
         "Log segments set aside since the start because they could not be read or synced.");
+    QUEUE_LOST_RECORDS = gauge("pulse_queue_lost_records",
+        "Acknowledged requests found missing from the log since the start.");
     LOG_FSYNC_SECONDS = histogram("pulse_log_fsync_seconds", &[],
         "Time one sync of the log takes.");
     LOG_GROUP_RECORDS = histogram("pulse_log_group_records", &[],
@@ -121,6 +125,8 @@ metrics! {
         "1 while the last store transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
         "Bytes the store uses on disk, without free pages.");
+    DAMAGED_ROLLUPS = counter("pulse_storage_damaged_rollups_total", &[],
+        "Rollups whose stored durations could not be read and were begun anew.");
     RETENTION_DELETED_TRACES = counter("pulse_storage_retention_deleted_traces_total", &[],
         "Traces deleted by retention.");
     INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],
@@ -131,6 +137,8 @@ metrics! {
         "Time one query API request takes.");
     TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
         "Spans cut by processors.limits.");
+    READY = gauge("pulse_ready",
+        "1 while the daemon is ready, as /readyz says, 0 otherwise.");
     PROCESS_UPTIME_SECONDS = gauge("pulse_process_uptime_seconds",
         "Time since the process started.");
     PROCESS_MEMORY_RSS_BYTES = gauge("pulse_process_memory_rss_bytes",

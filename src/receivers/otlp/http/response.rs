@@ -19,8 +19,11 @@ pub(super) enum Format {
 impl Format {
     /// What the `Content-Type` names, parameters and case aside; `None` when it is neither.
     pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
-        let value = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
-        let essence = value.split(';').next()?.trim();
+        Self::named(headers.get(header::CONTENT_TYPE)?)
+    }
+
+    fn named(content_type: &HeaderValue) -> Option<Self> {
+        let essence = content_type.to_str().ok()?.split(';').next()?.trim();
         let is = |known: &str| essence.eq_ignore_ascii_case(known);
         // The second is not registered for OTLP, but what several clients send.
         if is("application/x-protobuf") || is("application/protobuf") {
@@ -86,6 +89,10 @@ pub(super) fn failure(
 }
 
 /// The answer to a request that never reached the endpoint.
-pub(crate) fn refuse(failed: &Failure) -> Response<Full<Bytes>> {
-    failure(failed, Format::Json, Version::HTTP_2)
+pub(crate) fn refuse(
+    failed: &Failure,
+    content_type: Option<&HeaderValue>,
+) -> Response<Full<Bytes>> {
+    let format = content_type.and_then(Format::named);
+    failure(failed, format.unwrap_or(Format::Json), Version::HTTP_2)
 }

@@ -39,6 +39,69 @@ async fn ambiguous_requests_are_refused_and_their_connection_closed() {
     assert_eq!(server.double.admissions(), 0);
 }
 
+// Scenario: heads that are framed clearly and are no HTTP/1.1 all the same.
+// Guarantees: each is answered with a Status in the type it names, not with the empty answer of the
+// library; the connection ends.
+#[tokio::test]
+async fn what_is_no_http_is_refused_in_the_type_it_names() {
+    let server = Server::start();
+    for (line, header) in [
+        ("GET / HTTP/2.0", "a: b"),
+        ("GET / HTTP/1.2", "a: b"),
+        ("GET /", "a: b"),
+        ("G@T / HTTP/1.1", "a: b"),
+        ("POST /v1/traces\x01 HTTP/1.1", "a: b"),
+        ("POST http://a:b:c/ HTTP/1.1", "a: b"),
+        ("POST /v1/traces HTTP/1.1", "a\x01: b"),
+        ("POST /v1/traces HTTP/1.1", "a b: c"),
+        ("POST /v1/traces HTTP/1.1", "a: b\x01"),
+        (
+            "POST /v1/traces HTTP/1.1",
+            "content-length: 18446744073709551615",
+        ),
+    ] {
+        for content_type in [PROTOBUF, JSON] {
+            let mut raw = Raw::connect(server.http).await;
+            raw.send(format!("{line}\r\n{content_type}\r\n{header}\r\n\r\n"))
+                .await;
+            let answer = raw.answer().await.expect(line);
+            assert_eq!(answer.status, 400, "{line} {header}");
+            assert_eq!(answer.header("connection"), "close");
+            assert!(
+                content_type.ends_with(answer.header("content-type")),
+                "{line} {header}"
+            );
+            answer.assert_status_body();
+            assert!(raw.is_closed().await, "{line} {header}");
+        }
+    }
+    let answer = exchange(server.http, "GET / HTTP/2.0\r\na: b\r\n\r\n").await;
+    let expected = "not a valid HTTP/1.1 request: unsupported version";
+    assert!(answer.text().contains(expected), "{}", answer.text());
+    assert_eq!(server.double.admissions(), 0);
+}
+
+// Scenario: the configured limit of a head is beyond what the library buffers by itself.
+// Guarantees: the limit holds as it is configured; what the parsers can't take is refused by it.
+#[tokio::test]
+async fn large_heads_are_read_where_they_are_allowed() {
+    let server = Server::with(|config| {
+        let http = config.protocols.http.as_mut().unwrap();
+        http.max_header_list_size = ByteSize::kib(256);
+    });
+    let large = format!("x: {}", "a".repeat(200 << 10));
+    assert_eq!(
+        exchange(server.http, post(&[JSON, &large], b"{}"))
+            .await
+            .status,
+        200
+    );
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000));
+    let answer = exchange(server.http, long).await;
+    assert_eq!(answer.status, 431);
+    answer.assert_status_body();
+}
+
 // Scenario: an ambiguous request arrives behind a good one, byte by byte and all at once.
 // Guarantees: the good one is answered, the ambiguous one refused, whatever the reads.
 #[tokio::test]

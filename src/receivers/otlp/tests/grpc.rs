@@ -33,6 +33,40 @@ async fn the_generated_client_exports() {
     );
 }
 
+// Scenario: a partial success as long as one gets, for clients that read gzip and for others.
+// Guarantees: it is compressed for the first, and says so in the form of gRPC.
+#[tokio::test]
+async fn long_answers_are_compressed_for_who_reads_them() {
+    let server = Server::start();
+    let reason: &'static str = Box::leak("reason ".repeat(1000).into_boxed_str());
+    server.double.behave(Behaviour::Reject(7, reason));
+    let mut client = http2(server.grpc).await;
+    let others = [("grpc-accept-encoding", "identity,deflate")];
+    let plain = export(&mut client, &others, frame(0, b"")).await;
+    assert_eq!((plain.code, plain.body[0]), (0, 0));
+    assert!(!plain.headers.contains_key("grpc-encoding"));
+    let reads = [("grpc-accept-encoding", "identity, deflate, gzip")];
+    let packed = export(&mut client, &reads, frame(0, b"")).await;
+    assert_eq!((packed.code, packed.body[0]), (0, 1));
+    assert_eq!(packed.headers["grpc-encoding"], "gzip");
+    let length = u32::try_from(packed.body.len() - 5).unwrap();
+    assert_eq!(packed.body[1..5], length.to_be_bytes());
+    assert_eq!(gunzip(&packed.body[5..]), plain.body[5..]);
+    server.double.behave(Behaviour::Accept);
+    let short = export(&mut client, &reads, frame(0, b"")).await;
+    assert_eq!(short.body[..], [0; 5]);
+    let address = format!("http://{}", server.grpc);
+    server.double.behave(Behaviour::Reject(7, reason));
+    let generated = TraceServiceClient::connect(address).await.unwrap();
+    let mut generated = generated.accept_compressed(tonic::codec::CompressionEncoding::Gzip);
+    let answer = generated
+        .export(ExportTraceServiceRequest::default())
+        .await
+        .unwrap();
+    let partial = answer.into_inner().partial_success.unwrap();
+    assert!(partial.error_message.starts_with("reason reason "));
+}
+
 // Scenario: every malformed way to send a message, on one connection.
 // Guarantees: each has one non-retryable code, and the connection goes on.
 #[tokio::test]

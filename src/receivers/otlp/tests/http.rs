@@ -121,6 +121,36 @@ async fn success_says_nothing_and_partial_success_counts() {
     assert_eq!(body["partialSuccess"]["errorMessage"], "bad id");
 }
 
+// Scenario: a partial success as long as one gets, and a short answer, to clients that read gzip and
+// to one that does not.
+// Guarantees: only the long one is compressed, only for who asks, in both types.
+#[tokio::test]
+async fn long_answers_are_compressed_for_who_asks() {
+    let server = Server::start();
+    let reason: &'static str = Box::leak("reason ".repeat(1000).into_boxed_str());
+    server.double.behave(Behaviour::Reject(3, reason));
+    for content_type in [PROTOBUF, JSON] {
+        let plain = exchange(server.http, post(&[content_type], b"{}")).await;
+        assert_eq!(plain.header("content-encoding"), "");
+        assert!(
+            (1024..2048).contains(&plain.body.len()),
+            "{}",
+            plain.body.len()
+        );
+        let asks = [content_type, "Accept-Encoding: deflate, gzip;q=0.9"];
+        let packed = exchange(server.http, post(&asks, b"{}")).await;
+        assert_eq!(packed.status, 200);
+        assert_eq!(packed.header("content-encoding"), "gzip");
+        assert_eq!(packed.header("vary"), "accept-encoding");
+        assert!(packed.body.len() < 200, "{}", packed.body.len());
+        assert_eq!(gunzip(&packed.body), plain.body);
+    }
+    server.double.behave(Behaviour::Reject(3, "short"));
+    let short = exchange(server.http, post(&[JSON, "Accept-Encoding: gzip"], b"{}")).await;
+    assert_eq!(short.header("content-encoding"), "");
+    assert!(short.text().contains("short"));
+}
+
 // Scenario: the pipeline refuses or fails a request, for each reason there is.
 // Guarantees: the status says whether to retry, and the body is a Status in the request's type.
 #[tokio::test]

@@ -41,6 +41,36 @@ async fn http_bodies_are_limited_before_and_after_decompression() {
     assert_eq!(server.double.reserved(), 0);
 }
 
+// Scenario: requests of which the size is announced, and of which it is not.
+// Guarantees: the pipeline hears of it before the body is read, where it says anything about the
+// size of the payload.
+#[tokio::test]
+async fn the_pipeline_hears_how_large_a_request_will_be() {
+    let server = Server::start();
+    assert_eq!(
+        exchange(server.http, post(&[PROTOBUF], &[0; 500]))
+            .await
+            .status,
+        200
+    );
+    let chunked = "POST /v1/traces HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-protobuf\r\n\
+                   transfer-encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert_eq!(exchange(server.http, chunked).await.status, 200);
+    assert_eq!(
+        exchange(server.http, post(&[JSON], b"{}")).await.status,
+        200
+    );
+    let mut client = http2(server.grpc).await;
+    let sized = [("content-length", "7")];
+    assert_eq!(
+        export(&mut client, &sized, frame(0, b"\x0a\x00"))
+            .await
+            .code,
+        0
+    );
+    assert_eq!(server.double.announced(), [500, 0, 0, 2]);
+}
+
 // Scenario: only the head of a body over the limit is sent, with and without an expectation.
 // Guarantees: 413 arrives before any byte of the body, no 100, nothing admitted, connection ended.
 #[tokio::test]

@@ -47,6 +47,7 @@ pub(super) struct Double(Arc<DoubleState>);
 pub(super) struct DoubleState {
     behaviour: Mutex<Behaviour>,
     payloads: Mutex<Vec<Bytes>>,
+    announced: Mutex<Vec<u64>>,
     admissions: AtomicUsize,
     reserved: AtomicI64,
     reserved_peak: AtomicI64,
@@ -66,6 +67,11 @@ impl Double {
 
     pub(super) fn payloads(&self) -> Vec<Bytes> {
         self.0.payloads.lock().unwrap().clone()
+    }
+
+    /// What was announced of each request that was admitted.
+    pub(super) fn announced(&self) -> Vec<u64> {
+        self.0.announced.lock().unwrap().clone()
     }
 
     /// Requests admitted and not yet over.
@@ -95,10 +101,11 @@ impl Double {
 impl TraceSink for Double {
     type Admission = DoubleAdmission;
 
-    fn admit(&self, _: Transport) -> Result<DoubleAdmission, Failure> {
+    fn admit(&self, _: Transport, announced_bytes: u64) -> Result<DoubleAdmission, Failure> {
         if let Behaviour::Refuse(failure) = self.behaviour() {
             return Err(failure);
         }
+        self.0.announced.lock().unwrap().push(announced_bytes);
         self.0.admissions.fetch_add(1, Ordering::SeqCst);
         Ok(DoubleAdmission {
             state: Arc::clone(&self.0),
@@ -316,6 +323,26 @@ impl Raw {
         }
     }
 
+    /// Everything until the connection ends.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        while self.more().await {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// The next HTTP/2 frame: kind and payload.
+    pub(super) async fn frame(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            if let [a, b, c, kind, ..] = self.read[..] {
+                let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                if self.read.len() >= 9 + length {
+                    let frame: Vec<u8> = self.read.drain(..9 + length).collect();
+                    return (kind, frame[9..].to_vec());
+                }
+            }
+            assert!(self.more().await, "the connection ends");
+        }
+    }
+
     /// Whether the server closes the connection, without sending anything more.
     pub(super) async fn is_closed(&mut self) -> bool {
         !self.more().await && self.read.is_empty()
@@ -441,4 +468,11 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), level);
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
+}
+
+pub(super) fn gunzip(bytes: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut decoder = flate2::read::GzDecoder::new(bytes);
+    std::io::Read::read_to_end(&mut decoder, &mut plain).unwrap();
+    plain
 }

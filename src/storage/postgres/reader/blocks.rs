@@ -18,24 +18,38 @@ use crate::storage::attributes::AttributeTest;
 use crate::storage::content::{self, DecodedBlock};
 use crate::storage::query::{StoredResource, StoredScope};
 
-/// Blocks by their ids, as many as fit into a number of bytes, at least one.
+/// Blocks by their ids, as many as fit into a number of bytes, at least one. Looked up one by one;
+/// all the ids together say which partitions are read.
 pub(super) const BLOCKS: &str = "SELECT block_id, codec, content FROM ( \
      SELECT block_id, codec, content, \
          sum(octet_length(content)) OVER (ORDER BY block_id DESC) - octet_length(content) AS before \
-     FROM content_block WHERE project_id = $1 AND block_id = ANY($2)) AS block \
-     WHERE before < $3";
+     FROM unnest($2::bigint[]) AS wanted (id) CROSS JOIN LATERAL ( \
+         SELECT block_id, codec, content FROM content_block \
+         WHERE project_id = $1 AND block_id = wanted.id AND block_id = ANY($2) OFFSET 0 \
+     ) AS found) AS block WHERE before < $3";
 
-const RESOURCES: &str = "SELECT resource_id, message, schema_url, service_name FROM resource \
-     WHERE project_id = $1 AND resource_id = ANY($2)";
-const SCOPES: &str = "SELECT scope_id, message, schema_url FROM scope \
-     WHERE project_id = $1 AND scope_id = ANY($2)";
+/// Resources and scopes by their ids. Looked up one by one.
+const RESOURCES: &str = "SELECT found.* FROM unnest($2::bigint[]) AS wanted (id) \
+     CROSS JOIN LATERAL (SELECT resource_id, message, schema_url, service_name FROM resource \
+         WHERE project_id = $1 AND resource_id = wanted.id OFFSET 0) AS found";
+const SCOPES: &str = "SELECT found.* FROM unnest($2::bigint[]) AS wanted (id) \
+     CROSS JOIN LATERAL (SELECT scope_id, message, schema_url FROM scope \
+         WHERE project_id = $1 AND scope_id = wanted.id OFFSET 0) AS found";
 
-/// Where the messages of some traces are, in key order.
-pub(super) const PLACES: &str = "SELECT trace_id, span_id, received_unix_nano, block_id, \
-     block_place FROM span WHERE project_id = $1 AND trace_id = ANY($2) \
-     AND start_time >= $3 AND start_time < $4 AND (trace_id, span_id) > ($5, $6) \
-     ORDER BY trace_id, span_id LIMIT 10000";
+/// Where the messages of some traces are.
+pub(super) const PLACES: &str = "SELECT part.trace_id, part.span_id, part.received_unix_nano, \
+         part.block_id, part.block_place \
+     FROM unnest($2::bytea[]) AS wanted (trace_id) CROSS JOIN LATERAL ( \
+         SELECT trace_id, span_id, received_unix_nano, block_id, block_place FROM span \
+         WHERE project_id = $1 AND span.trace_id = wanted.trace_id \
+         AND start_time >= $3 AND start_time < $4 OFFSET 0) AS part";
+/// The same for a part of one long trace, in key order.
+pub(super) const PLACES_OF_LONG: &str = "SELECT trace_id, span_id, received_unix_nano, block_id, \
+     block_place FROM span WHERE project_id = $1 AND trace_id = $2 \
+     AND start_time >= $3 AND start_time < $4 AND span_id > $5 ORDER BY span_id LIMIT 10000";
 const PLACES_LIMIT: usize = 10_000;
+/// Spans above which a trace is a long one.
+pub(super) const SPANS_TOGETHER: u64 = 5_000;
 
 /// Compressed bytes fetched at once.
 const FETCH_BYTES: i64 = 2 << 20;
@@ -131,7 +145,8 @@ impl<'s> Blocks<'s> {
         Ok(())
     }
 
-    /// Whether a span of each trace, with its resource, has all wanted attributes.
+    /// Whether a span of each trace, with its resource, has all wanted attributes. A trace of more
+    /// than [`SPANS_TOGETHER`] spans must come alone.
     pub(super) async fn test_traces<T>(
         &mut self,
         test: &mut AttributeTest<'_>,
@@ -141,34 +156,26 @@ impl<'s> Blocks<'s> {
         let candidates = rows.iter().filter(|row| row.matches);
         let candidates: Vec<_> = candidates.map(|row| &row.trace).collect();
         let mut matching = HashSet::new();
-        let mut after = (vec![], vec![]);
-        loop {
-            let places = self.places(&candidates, &after).await?;
-            if let Some(last) = places.last() {
-                after = (last.trace_id.clone(), last.span_id.clone());
+        match candidates.as_slice() {
+            [] => {}
+            [long] if long.summary.span_count > SPANS_TOGETHER => {
+                let mut after = Vec::new();
+                loop {
+                    let places = self.places_of_long(long, &after).await?;
+                    let is_last = places.len() < PLACES_LIMIT;
+                    if let Some(last) = places.last() {
+                        after.clone_from(&last.span_id);
+                    }
+                    let found = self.test_places(test, &candidates, places, walk).await?;
+                    matching.extend(found);
+                    if is_last || !matching.is_empty() {
+                        break;
+                    }
+                }
             }
-            let is_last = places.len() < PLACES_LIMIT;
-            // What arrived before the trace belongs to one that was deleted.
-            let received: HashMap<_, _> = candidates
-                .iter()
-                .map(|trace| (trace.summary.trace_id.0.as_slice(), trace.received))
-                .collect();
-            let places: Vec<_> = places
-                .iter()
-                .filter(|place| received.get(place.trace_id.as_slice()) <= Some(&place.received))
-                .collect();
-            for part in places.chunks(ROWS_TOGETHER) {
-                let open = part
-                    .iter()
-                    .filter(|place| !matching.contains(&place.trace_id));
-                let open: Vec<_> = open.collect();
-                let addresses: Vec<_> = open.iter().map(|place| place.address).collect();
-                let verdicts = self.test(test, &addresses, walk).await?;
-                let found = open.iter().zip(verdicts).filter(|(_, verdict)| *verdict);
-                matching.extend(found.map(|(place, _)| place.trace_id.clone()));
-            }
-            if is_last {
-                break;
+            _ => {
+                let places = self.places(&candidates).await?;
+                matching = self.test_places(test, &candidates, places, walk).await?;
             }
         }
         let verdict = |row: &traces::Looked| {
@@ -177,32 +184,71 @@ impl<'s> Blocks<'s> {
         Ok(rows.iter().map(verdict).collect())
     }
 
-    async fn places(
-        &self,
+    /// The traces with a span that matches among these.
+    async fn test_places<T>(
+        &mut self,
+        test: &mut AttributeTest<'_>,
         traces: &[&traces::TraceRow],
-        after: &(Vec<u8>, Vec<u8>),
-    ) -> Result<Vec<SpanPlace>, Error> {
+        mut places: Vec<SpanPlace>,
+        walk: &mut Walk<T>,
+    ) -> Result<HashSet<Vec<u8>>, Error> {
+        // What arrived before the trace belongs to one that was deleted.
+        let received: HashMap<_, _> = traces
+            .iter()
+            .map(|trace| (trace.summary.trace_id.0.as_slice(), trace.received))
+            .collect();
+        places.retain(|place| received.get(place.trace_id.as_slice()) <= Some(&place.received));
+        let mut matching = HashSet::new();
+        for part in places.chunks(ROWS_TOGETHER) {
+            let is_open = |place: &&SpanPlace| !matching.contains(&place.trace_id);
+            let open: Vec<_> = part.iter().filter(is_open).collect();
+            let addresses: Vec<_> = open.iter().map(|place| place.address).collect();
+            let verdicts = self.test(test, &addresses, walk).await?;
+            let found = open.iter().zip(verdicts).filter(|(_, verdict)| *verdict);
+            let found: Vec<_> = found.map(|(place, _)| place.trace_id.clone()).collect();
+            matching.extend(found);
+        }
+        Ok(matching)
+    }
+
+    async fn places(&self, traces: &[&traces::TraceRow]) -> Result<Vec<SpanPlace>, Error> {
         let from = traces.iter().map(|trace| trace.start).min();
         let to = traces.iter().map(|trace| trace.last_start).max();
-        let (Some(from), Some(to)) = (from, to) else {
-            return Ok(Vec::new());
-        };
-        let slice = whole(from, to);
+        let slice = whole(from.unwrap_or(0), to.unwrap_or(0));
         let ids: Vec<_> = traces
             .iter()
             .map(|trace| trace.summary.trace_id.0.as_slice())
             .collect();
-        let params: [Param<'_>; 6] = [
+        let params: [Param<'_>; 4] = [
             (&self.project, Type::INT8),
             (&ids, Type::BYTEA_ARRAY),
             (&slice.from, Type::TIMESTAMPTZ),
             (&slice.before, Type::TIMESTAMPTZ),
-            (&after.0, Type::BYTEA),
-            (&after.1, Type::BYTEA),
         ];
         let rows = self
             .session
             .query(PLACES, &params, "list the spans of traces")
+            .await?;
+        rows.iter().map(SpanPlace::read).collect()
+    }
+
+    async fn places_of_long(
+        &self,
+        trace: &traces::TraceRow,
+        after: &[u8],
+    ) -> Result<Vec<SpanPlace>, Error> {
+        let slice = whole(trace.start, trace.last_start);
+        let id = trace.summary.trace_id.0.as_slice();
+        let params: [Param<'_>; 5] = [
+            (&self.project, Type::INT8),
+            (&id, Type::BYTEA),
+            (&slice.from, Type::TIMESTAMPTZ),
+            (&slice.before, Type::TIMESTAMPTZ),
+            (&after, Type::BYTEA),
+        ];
+        let rows = self
+            .session
+            .query(PLACES_OF_LONG, &params, "list the spans of a trace")
             .await?;
         rows.iter().map(SpanPlace::read).collect()
     }

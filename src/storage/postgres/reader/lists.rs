@@ -31,13 +31,14 @@ pub(super) const SESSIONS: &str = concat!(
     "SELECT number, ($8::text IS NULL OR user_id = $8) IS TRUE AS matches, ",
     session_columns!(),
     " \
-     FROM (SELECT *, row_number() OVER (ORDER BY end_unix_nano DESC, session_id DESC) AS number \
+     FROM (SELECT *, row_number() OVER walked AS number, lead(true) OVER walked IS NULL AS is_last \
          FROM (SELECT ",
     session_columns!(),
     " FROM session WHERE project_id = $1 \
              AND end_unix_nano BETWEEN $2 AND $3 AND (end_unix_nano, session_id) < ($4, $5) \
-             ORDER BY end_unix_nano DESC, session_id DESC LIMIT $6) AS looked) AS found \
-     WHERE ($8::text IS NULL OR user_id = $8) OR number = $6 \
+             ORDER BY end_unix_nano DESC, session_id DESC LIMIT $6) AS looked \
+         WINDOW walked AS (ORDER BY end_unix_nano DESC, session_id DESC)) AS found \
+     WHERE ($8::text IS NULL OR user_id = $8) OR is_last \
      ORDER BY end_unix_nano DESC, session_id DESC LIMIT $7"
 );
 
@@ -133,12 +134,12 @@ pub(super) async fn sessions(
             (&user_id, Type::TEXT),
         ];
         let rows = session.query(SESSIONS, &params, "list sessions").await?;
-        let mut is_whole = false;
+        let mut seen = 0;
         for row in &rows {
             let mut columns = Columns::new(row);
             let (number, matches): (i64, bool) = (columns.take()?, columns.take()?);
             let item = session_summary(&mut columns)?;
-            is_whole = number == piece.rows;
+            seen = number;
             below = (signed(item.end_unix_nano), item.session_id.clone());
             let cursor = Cursor {
                 unix_nano: item.end_unix_nano,
@@ -148,7 +149,7 @@ pub(super) async fn sessions(
                 return Ok(walk.finish());
             }
         }
-        if !is_whole || !walk.spend(piece) {
+        if !walk.spend(seen) || seen < piece.rows {
             return Ok(walk.finish());
         }
     }

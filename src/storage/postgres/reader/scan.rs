@@ -110,13 +110,14 @@ impl<T> Walk<T> {
         true
     }
 
-    /// Accounts for a piece that was looked at to its end; answers whether there may be another.
-    pub(super) fn spend(&mut self, piece: Piece) -> bool {
-        self.rows_left = self.rows_left.saturating_sub(piece.rows);
+    /// Accounts for rows that were looked at; answers whether to go on.
+    pub(super) fn spend(&mut self, rows: i64) -> bool {
+        self.rows_left = self.rows_left.saturating_sub(rows);
         if self.matching != Matching::Here {
             self.rows_next = self.rows_next.saturating_mul(4).min(PIECE_ROWS_MAX);
         }
-        if self.is_spent() {
+        // A page without a row has nowhere to go on from, and so must go on.
+        if self.is_spent() && self.last.is_some() {
             self.stop();
             return false;
         }
@@ -234,7 +235,7 @@ mod tests {
             assert_eq!(piece.answers, 3);
             looked += piece.rows;
             assert!(walk.take(cursor(1), None));
-            if !walk.spend(piece) {
+            if !walk.spend(piece.rows) {
                 break;
             }
         }

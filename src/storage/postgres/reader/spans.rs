@@ -28,27 +28,35 @@ macro_rules! filters {
     };
 }
 
-/// A piece of the walk: what matches, and the last row looked at.
+/// A piece of the walk: what matches, and the last row looked at. Each row is tested once: the
+/// offset keeps the test from being copied to where its outcome is used.
 macro_rules! select_spans {
-    ($which:literal) => {
+    ($which:literal, $start:literal) => {
         concat!(
-            "SELECT number, (",
-            filters!(),
-            ") IS TRUE AS matches, ",
+            "SELECT number, matches, ",
             span_columns!(),
             " FROM ( \
-             SELECT *, row_number() OVER ( \
-                 ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) AS number \
+             SELECT *, (",
+            filters!(),
+            ") IS TRUE AS matches FROM ( \
+             SELECT *, row_number() OVER walked AS number, \
+                 lead(true) OVER walked IS NULL AS is_last \
              FROM (SELECT ",
             span_columns!(),
             " FROM span WHERE project_id = $1 ",
             $which,
-            " AND start_time >= $2 AND start_time < $3 AND start_unix_nano BETWEEN $4 AND $5 \
-             AND (start_unix_nano, span_id, trace_id) < ($6, $7, $8) \
-             ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC LIMIT $9) AS looked \
-             ) AS found WHERE (",
-            filters!(),
-            ") OR number = $9 \
+            " AND start_time >= $2 AND start_time < $3 AND ",
+            $start,
+            " BETWEEN $4 AND $5 \
+             AND (",
+            $start,
+            ", span_id, trace_id) < ($6, $7, $8) \
+             ORDER BY ",
+            $start,
+            " DESC, span_id DESC, trace_id DESC LIMIT $9) AS looked \
+             WINDOW walked AS (ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) \
+             ) AS found ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC OFFSET 0 \
+             ) AS tested WHERE matches OR is_last \
              ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC LIMIT $10"
         )
     };
@@ -69,9 +77,10 @@ impl Driver {
     /// The statement of a piece.
     pub(super) const fn sql(self) -> &'static str {
         match self {
-            Self::Start => select_spans!(""),
-            Self::Failed => select_spans!("AND status = 2"),
-            Self::Trace => select_spans!("AND trace_id = $16"),
+            Self::Start => select_spans!("", "start_unix_nano"),
+            Self::Failed => select_spans!("AND status = 2", "start_unix_nano"),
+            // Sorted, never walked by start: the sum is in no index.
+            Self::Trace => select_spans!("AND trace_id = $16", "start_unix_nano + 0"),
         }
     }
 }
@@ -153,7 +162,7 @@ impl Scan<'_, '_> {
                 .await?;
             let looked: Result<Vec<_>, Error> = rows.iter().map(Looked::read).collect();
             let mut looked = looked?;
-            let is_whole = looked.last().is_some_and(|row| row.number == piece.rows);
+            let seen = looked.last().map_or(0, |row| row.number);
             if let Some(last) = looked.last() {
                 let summary = &last.span.summary;
                 let start = signed(summary.start_unix_nano);
@@ -173,11 +182,11 @@ impl Scan<'_, '_> {
                 walk.stop();
                 return Ok(false);
             }
-            if !is_whole {
-                return Ok(true);
-            }
-            if !walk.spend(piece) {
+            if !walk.spend(seen) {
                 return Ok(false);
+            }
+            if seen < piece.rows {
+                return Ok(true);
             }
         }
     }
@@ -270,7 +279,12 @@ impl Question {
             (&self.duration_max, Type::INT8),
             (&self.trace_id, Type::BYTEA),
         ];
-        session.query(self.driver.sql(), &params, CONTEXT).await
+        match self.driver {
+            Driver::Start | Driver::Failed => {
+                session.walk(self.driver.sql(), &params, CONTEXT).await
+            }
+            Driver::Trace => session.query(self.driver.sql(), &params, CONTEXT).await,
+        }
     }
 }
 

@@ -1,4 +1,6 @@
-//! The read side over a database that is filled with SQL: which parts of it questions touch.
+//! The read side: which parts of a database questions touch, and what becomes of questions when
+//! the server does not answer.
 
+mod faults;
 mod filled;
 mod plans;

@@ -7,7 +7,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, SPANS_TOGETHER};
 use super::columns::Columns;
 use super::scan::{Matching, Piece, Walk, bounds};
 use super::session::{Param, Session};
@@ -51,14 +51,25 @@ macro_rules! filters {
     };
 }
 
-/// A piece of the walk that `$rows` drives: what matches, and the last row looked at.
+/// A piece of the walk that `$rows` drives: what matches, and the last row looked at. Each row is
+/// tested once: the offset keeps the test from being copied to where its outcome is used.
 macro_rules! select_traces {
     ($rows:expr) => {
         concat!(
-            "SELECT number, (", filters!(), ") AS matches, ", trace_columns!(), " FROM ( \
-             SELECT *, row_number() OVER (ORDER BY start_unix_nano DESC, trace_id DESC) AS number \
-             FROM (", $rows, ") AS looked) AS found \
-             WHERE (", filters!(), ") OR number = $6 \
+            "SELECT number, matches, ",
+            trace_columns!(),
+            " FROM ( \
+             SELECT *, (",
+            filters!(),
+            ") AS matches FROM ( \
+             SELECT *, row_number() OVER walked AS number, \
+                 lead(true) OVER walked IS NULL AS is_last \
+             FROM (",
+            $rows,
+            ") AS looked \
+             WINDOW walked AS (ORDER BY start_unix_nano DESC, trace_id DESC)) AS found \
+             ORDER BY start_unix_nano DESC, trace_id DESC OFFSET 0) AS tested \
+             WHERE matches OR is_last \
              ORDER BY start_unix_nano DESC, trace_id DESC LIMIT $7"
         )
     };
@@ -243,7 +254,7 @@ pub(super) async fn list(
         let rows = question.ask(session, &place, piece).await?;
         let looked: Result<Vec<_>, Error> = rows.iter().map(Looked::read).collect();
         let looked = looked?;
-        let is_whole = looked.last().is_some_and(|row| row.number == piece.rows);
+        let seen = looked.last().map_or(0, |row| row.number);
         if let Some(last) = looked.last() {
             place.below = (last.trace.start, last.trace.summary.trace_id.0.to_vec());
         }
@@ -266,7 +277,7 @@ pub(super) async fn list(
                 return Ok(walk.finish());
             }
         }
-        if !is_whole || !walk.spend(piece) {
+        if !walk.spend(seen) || seen < piece.rows {
             return Ok(walk.finish());
         }
     }
@@ -287,9 +298,6 @@ fn matching(filter: &TraceFilter) -> Matching {
         Matching::All
     }
 }
-
-/// Spans looked into together when attributes are tested.
-const SPANS_TOGETHER: u64 = 5_000;
 
 /// How many of these rows to test together, at least one.
 fn batch(rows: &[Looked]) -> usize {

@@ -11,8 +11,8 @@ use crate::storage::sqlite::error::storage_error;
 pub(super) const ENTRY_BYTES: usize = 32;
 /// Bytes by which entries are sorted: id and project.
 const SORT_BYTES: usize = 24;
-/// Entries in a row: two rows fill a page.
-pub(super) const CHUNK_ENTRIES: usize = 120;
+/// Entries in a row: four rows fill a page, and a longer row would not be kept in one.
+pub(super) const CHUNK_ENTRIES: usize = 60;
 /// Rows deleted at a time.
 const DELETE_CHUNKS: i64 = 64;
 

@@ -1,6 +1,7 @@
 //! The read side over a store filled by the real writer.
 
 mod fixture;
+mod paging;
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};

