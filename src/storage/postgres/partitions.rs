@@ -96,6 +96,14 @@ impl Slot {
         self.start.saturating_mul(NS_PER_SECOND)
     }
 
+    /// Whether any of these partitions holds some of its times.
+    fn overlaps_any(self, table: Table, names: &[String]) -> bool {
+        names
+            .iter()
+            .filter_map(|name| Self::parse(table, name))
+            .any(|other| other.start < self.end && self.start < other.end)
+    }
+
     pub(super) fn name(self, table: Table) -> String {
         let day = at(self.start, "%Y%m%d");
         let hours = if self.end - self.start == SECONDS_PER_DAY {
@@ -272,21 +280,41 @@ impl Partitions {
         now: i64,
     ) -> Result<(), Error> {
         let last = Slot::of(now.saturating_add(self.ahead_ns), self.interval);
-        let mut slot = Slot::of(now, self.interval);
-        let mut failed = None;
-        while slot <= last {
-            for table in [Table::Span, Table::ContentBlock] {
-                if let Err(error) = create(pool, config, table, slot).await {
-                    failed = Some(error);
-                }
-            }
-            slot = Slot {
+        let first = Slot::of(now, self.interval);
+        let slots = std::iter::successors(Some(first), |slot| {
+            let next = Slot {
                 start: slot.end,
                 end: slot.end + self.interval,
             };
+            (next <= last).then_some(next)
+        });
+        let slots: Vec<_> = slots.collect();
+        let mut failed = None;
+        for (table, names) in self.look_at_both(pool, config).await? {
+            for slot in slots
+                .iter()
+                .filter(|slot| !slot.overlaps_any(table, &names))
+            {
+                if let Err(error) = create(pool, config, table, *slot).await {
+                    failed = Some(error);
+                }
+            }
         }
         self.look(pool, config).await?;
         failed.map_or(Ok(()), Err)
+    }
+
+    async fn look_at_both(
+        &self,
+        pool: &Pool,
+        config: &Config,
+    ) -> Result<[(Table, Vec<String>); 2], Error> {
+        let settings = Settings::maintenance(config, config.statement_timeout.0);
+        let transaction = Transaction::begin(pool, &settings).await?;
+        let spans = names(&transaction, Table::Span).await?;
+        let blocks = names(&transaction, Table::ContentBlock).await?;
+        transaction.commit("look at partitions").await?;
+        Ok([(Table::Span, spans), (Table::ContentBlock, blocks)])
     }
 
     async fn look(&mut self, pool: &Pool, config: &Config) -> Result<(), Error> {
@@ -385,16 +413,6 @@ async fn create(pool: &Pool, config: &Config, table: Table, slot: Slot) -> Resul
     let context = "make a partition";
     let settings = Settings::maintenance(config, config.statement_timeout.0);
     let transaction = Transaction::begin(pool, &settings).await?;
-    let overlaps = |names: &[String]| {
-        names
-            .iter()
-            .filter_map(|name| Slot::parse(table, name))
-            .any(|other| other.start < slot.end && slot.start < other.end)
-    };
-    // A look without the lock first: nearly always the partition is there.
-    if overlaps(&names(&transaction, table).await?) {
-        return transaction.commit(context).await;
-    }
     transaction
         .query(
             "SELECT pg_advisory_xact_lock($1)::text",
@@ -402,7 +420,7 @@ async fn create(pool: &Pool, config: &Config, table: Table, slot: Slot) -> Resul
             context,
         )
         .await?;
-    if overlaps(&names(&transaction, table).await?) {
+    if slot.overlaps_any(table, &names(&transaction, table).await?) {
         return transaction.commit(context).await;
     }
     let (parent, key, name) = (table.name(), table.key(), slot.name(table));
@@ -412,7 +430,9 @@ async fn create(pool: &Pool, config: &Config, table: Table, slot: Slot) -> Resul
             &format!(
                 "LOCK TABLE {parent}_default IN ACCESS EXCLUSIVE MODE;
                  CREATE TABLE {name} (LIKE {parent} INCLUDING DEFAULTS INCLUDING CONSTRAINTS
-                     INCLUDING STORAGE INCLUDING COMPRESSION);
+                     INCLUDING STORAGE INCLUDING COMPRESSION)
+                     WITH (autovacuum_analyze_scale_factor = 0.5,
+                         autovacuum_vacuum_insert_scale_factor = 0.5);
                  WITH moved AS (DELETE FROM {parent}_default
                      WHERE {key} >= {from} AND {key} < {to} RETURNING *)
                      INSERT INTO {name} SELECT * FROM moved;
@@ -421,10 +441,38 @@ async fn create(pool: &Pool, config: &Config, table: Table, slot: Slot) -> Resul
             context,
         )
         .await?;
+    copy_statistics_targets(&transaction, table, &name).await?;
     if table == Table::Span {
         note_made(&transaction, &name, slot).await?;
     }
     transaction.commit(context).await
+}
+
+/// Which statistics are kept of a column is the one thing that LIKE does not copy.
+async fn copy_statistics_targets(
+    transaction: &Transaction,
+    table: Table,
+    name: &str,
+) -> Result<(), Error> {
+    let context = "make a partition";
+    let rows = transaction
+        .query(
+            "SELECT string_agg(
+                format('ALTER COLUMN %I SET STATISTICS %s', attname, attstattarget), ', ')
+             FROM pg_attribute
+             WHERE attrelid = to_regclass($1) AND attnum > 0 AND attstattarget >= 0",
+            &[(&table.name(), Type::TEXT)],
+            context,
+        )
+        .await?;
+    let targets: Option<String> = rows.first().and_then(|row| row.get(0));
+    match targets {
+        Some(targets) => {
+            let sql = format!("ALTER TABLE {name} {targets}");
+            transaction.batch(&sql, context).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Notes a new partition: what moved in from the default partition arrived at some time, and
