@@ -300,7 +300,10 @@ impl PostgresWriter {
         transaction.commit("quarantine a span").await
     }
 
-    async fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
+    async fn enforce_retention_now(
+        &mut self,
+        now_unix_nano: u64,
+    ) -> Result<RetentionReport, Error> {
         self.maintain(clamp_time(now_unix_nano)).await?;
         // Dimensions may be among what is deleted.
         self.remembered.forget();
