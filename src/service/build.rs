@@ -23,7 +23,6 @@ use crate::pipeline::clock::{Clock, SystemClock};
 use crate::processors::memory_limiter::MemoryLimiter;
 use crate::queue::{Durability, Partitions};
 use crate::receivers::otlp::{Receiver, RequestObserver};
-use crate::storage::SpanReader;
 use crate::telemetry::health::{self, Check, Readiness};
 use crate::telemetry::metrics::{self, Metrics};
 
@@ -241,7 +240,7 @@ impl Base {
     }
 
     fn sample_store(&self) {
-        let reader: Arc<dyn SpanReader> = Arc::<LateReader>::clone(&self.reader);
+        let reader = Arc::clone(&self.reader);
         // Writers know better whether the store works.
         let health = match self.config.service.mode {
             Mode::Api => Some(self.store_health.clone()),

@@ -21,7 +21,7 @@ use crate::storage::{
 use crate::telemetry::logs::chain;
 
 /// How long a start waits for the store.
-const AT_START: Duration = Duration::from_secs(2);
+const AT_START: Duration = Duration::from_secs(5);
 /// Pause between two tries.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -58,7 +58,7 @@ impl LateReader {
         let first = timeout(AT_START, store.reader()).await;
         match first.unwrap_or(Err(not_connected())) {
             Ok(reader) => late.arrived(reader, health),
-            Err(error @ storage::Error::Unavailable { .. }) => {
+            Err(error @ (storage::Error::Unavailable { .. } | storage::Error::Timeout)) => {
                 tracing::warn!(
                     store = %store.describe(), error = %chain(&error),
                     "can't reach the store yet; requests are taken and kept in the log"
@@ -99,6 +99,11 @@ impl LateReader {
     fn arrived(&self, reader: Arc<dyn SpanReader>, health: &StoreHealth) {
         self.reader.get_or_init(|| reader);
         health.works(QUERIES);
+    }
+
+    /// Whether the store has been reached since the start.
+    pub(super) fn is_connected(&self) -> bool {
+        self.reader.get().is_some()
     }
 
     /// Asks the reader, when there is one.

@@ -33,6 +33,7 @@ pub(super) struct Leases {
     held: BTreeMap<u32, Lease>,
     /// Damage found under leases that have ended.
     damaged_segments: u64,
+    lost_records: u64,
 }
 
 /// A partition that is held by a writer thread.
@@ -58,6 +59,7 @@ impl Leases {
             metrics,
             held: BTreeMap::new(),
             damaged_segments: 0,
+            lost_records: 0,
         }
     }
 
@@ -85,13 +87,16 @@ impl Leases {
             .collect();
         for lease in ended.iter().filter_map(|number| self.held.remove(number)) {
             self.damaged_segments += lease.damage.segments();
+            self.lost_records += lease.damage.lost_records();
         }
         if let Err(error) = self.take_and_leave() {
             tracing::error!(error = %chain(&*error), "can't look for partitions of the log");
         }
-        let held = self.held.values().map(|lease| lease.damage.segments());
+        let segments = self.held.values().map(|lease| lease.damage.segments());
+        let records = self.held.values().map(|lease| lease.damage.lost_records());
         self.metrics.queue(QueueSample {
-            damaged_segments: self.damaged_segments + held.sum::<u64>(),
+            damaged_segments: self.damaged_segments + segments.sum::<u64>(),
+            lost_records: self.lost_records + records.sum::<u64>(),
             ..QueueSample::default()
         });
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::late_reader::QUERIES;
+use super::late_reader::{LateReader, QUERIES};
 use super::tasks::Tasks;
 use crate::exporters::storage::StoreHealth;
 use crate::pipeline::Ingest;
@@ -58,7 +58,7 @@ pub(super) fn spawn(sampled: Sampled, tasks: &Tasks) {
 ///
 /// Tells `health` whether the store answers, where nothing else does.
 pub(super) fn spawn_store_sampler(
-    reader: Arc<dyn SpanReader>,
+    reader: Arc<LateReader>,
     metrics: Metrics,
     health: Option<StoreHealth>,
     tasks: &Tasks,
@@ -70,6 +70,10 @@ pub(super) fn spawn_store_sampler(
         let sampling = async {
             loop {
                 timer.tick().await;
+                // Why it is out of reach is told by who tries to reach it.
+                if !reader.is_connected() {
+                    continue;
+                }
                 match reader.usage().await {
                     Ok(usage) => {
                         metrics.storage_bytes(usage.bytes);

@@ -17,7 +17,8 @@ use crate::storage::sqlite::{SqliteReader, SqliteWriter};
 use crate::storage::{self, Kind, SpanReader, SpanWriter};
 use postgres::Postgres;
 
-/// A kind of store. What answers [`storage::Error::Unavailable`] is asked again until it does not;
+/// A kind of store. What answers [`storage::Error::Unavailable`] or
+/// [`storage::Error::Timeout`] is asked again until it does not;
 /// every other error ends the daemon.
 pub(super) trait Store: Send + Sync + fmt::Debug {
     /// What a person calls it, without secrets.

@@ -179,7 +179,7 @@ impl Writers {
             loop {
                 match ask().await {
                     Ok(answer) => return Ok(Some(answer)),
-                    Err(error @ storage::Error::Unavailable { .. }) => {
+                    Err(error @ (storage::Error::Unavailable { .. } | storage::Error::Timeout)) => {
                         let reason = chain(&error);
                         if !std::mem::replace(&mut complained, true) {
                             tracing::error!(

@@ -69,8 +69,10 @@ impl Store for Postgres {
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {
         async {
+            // Sees to the schema: whoever comes first migrates it, and one that can't be used
+            // refuses the start. Then the reader connects.
+            drop(self.store.writer(SystemClock.unix_nano()).await?);
             let reader = self.store.reader()?;
-            // Connects, so that a database out of reach is noticed before it is asked.
             reader.load_cursor_key().await?;
             Ok(Arc::new(reader) as Arc<dyn SpanReader>)
         }

@@ -31,7 +31,7 @@ CREATE TABLE log_checkpoint (
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE log_checkpoint IS
     'How far each collector''s log is stored; written in the transaction that stores the rows. Control table.';
-COMMENT ON COLUMN log_checkpoint.log_id IS 'The collector''s log: a random id kept in its log directory.';
+COMMENT ON COLUMN log_checkpoint.log_id IS 'The collector''s log: a random id, chosen anew each time the log is opened.';
 COMMENT ON COLUMN log_checkpoint.partition IS 'Partition of that log.';
 COMMENT ON COLUMN log_checkpoint.next_position IS 'First log position that is not stored yet.';
 COMMENT ON COLUMN log_checkpoint.updated_unix_nano IS

@@ -193,7 +193,7 @@ async fn lock(
 
 /// The subquery is run once a span, on the partitions between two times only: without the offset
 /// it would be turned into a join of everything.
-const FIND_STORED: &str = "SELECT k.place::bigint
+pub(super) const FIND_STORED: &str = "SELECT k.place::bigint
     FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])
         WITH ORDINALITY AS k(project_id, trace_id, span_id, first_start, last_start, place)
     CROSS JOIN LATERAL (
@@ -226,7 +226,7 @@ async fn without_stored<'b>(
         return Ok(groups);
     }
     let rows = transaction
-        .query(
+        .query_primary_key(
             FIND_STORED,
             &[
                 (&projects, Type::INT8_ARRAY),

@@ -183,6 +183,38 @@ fn partitions_are_like_their_table() {
     assert_eq!(store.database.value(external), "6");
 }
 
+// Scenario: stored spans are looked up with a plan that was made while every partition was empty.
+// Guarantees: it goes by the primary key of each, which is the index that has all that is asked.
+#[test]
+fn stored_spans_are_looked_up_by_their_key() {
+    use super::super::traces::FIND_STORED;
+    use crate::storage::postgres::transaction::{Settings, Transaction};
+    let store = Store::open();
+    let plan = wait(async {
+        let pool = connect::pool(&store.config, Purpose::Write, 1).unwrap();
+        let settings = Settings::of(&store.config);
+        let transaction = Transaction::begin(&pool, &settings).await.unwrap();
+        let prepare = format!(
+            "PREPARE find (bigint[], bytea[], bytea[], timestamptz[], timestamptz[]) AS {FIND_STORED}"
+        );
+        transaction.batch(&prepare, "").await.unwrap();
+        let explain = "EXPLAIN (COSTS off) EXECUTE find (NULL, NULL, NULL, NULL, NULL)";
+        let rows = transaction
+            .query_primary_key(explain, &[], "")
+            .await
+            .unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        lines.join("\n")
+    });
+    assert_eq!(plan.matches("Scan on span").count(), 0, "{plan}");
+    assert_eq!(
+        plan.matches("Index Only Scan using span_").count(),
+        5,
+        "{plan}"
+    );
+    assert_eq!(plan.matches("_pkey on span_").count(), 5, "{plan}");
+}
+
 // Guarantees: what SQL adds up is what the program adds up.
 #[test]
 fn sql_and_program_agree_on_histograms() {
