@@ -15,7 +15,10 @@ const MAY_USE: [(&str, &[&str]); 9] = [
     ("semconv", &["model"]),
     ("otlp", &["model"]),
     ("queue", &["config", "model"]),
-    ("storage", &["config", "model", "otlp", "queue", "telemetry"]),
+    (
+        "storage",
+        &["config", "model", "otlp", "queue", "telemetry"],
+    ),
     ("processors", &["config", "otlp"]),
     (
         "pipeline",
@@ -68,7 +71,14 @@ fn is_test(path: &Path) -> bool {
     let relative = path.strip_prefix(source()).unwrap();
     relative.components().any(|part| {
         let part = part.as_os_str().to_str().unwrap();
-        ["tests", "tests.rs", "conformance", "conformance.rs", "generate.rs"].contains(&part)
+        [
+            "tests",
+            "tests.rs",
+            "conformance",
+            "conformance.rs",
+            "generate.rs",
+        ]
+        .contains(&part)
     })
 }
 

@@ -233,11 +233,17 @@ fn a_database_url_is_used_and_never_shown_whole() {
     let output = run(&["print-config"], "postgres://user:hunter2@db/pulse");
     let printed = stdout(&output);
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(printed.contains("postgres://user:***@db/pulse"), "{printed}");
+    assert!(
+        printed.contains("postgres://user:***@db/pulse"),
+        "{printed}"
+    );
     assert!(!printed.contains("hunter2"), "{printed}");
     let output = run(&["validate"], "redis://user:hunter2@db/pulse");
     let complaint = stderr(&output);
-    assert!(complaint.contains("DATABASE_URL: storage.postgres.url"), "{complaint}");
+    assert!(
+        complaint.contains("DATABASE_URL: storage.postgres.url"),
+        "{complaint}"
+    );
     assert!(!complaint.contains("hunter2"), "{complaint}");
     assert_eq!(output.status.code(), Some(1));
 }

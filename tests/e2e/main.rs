@@ -42,6 +42,7 @@ mod full_disk;
 mod full_log;
 mod leniency;
 mod metrics;
+mod migrate;
 mod postgres_faults;
 mod readme;
 mod round_trip;

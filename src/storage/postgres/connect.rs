@@ -240,28 +240,4 @@ fn without_hosts(connection: &PgConfig) -> PgConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_host_is_tried_with_all_other_settings() {
-        let config = Config {
-            url: "postgres://me:pw@one:1,two:2/db?options=-cfoo=1&sslmode=disable".into(),
-            ..Config::default()
-        };
-        let mut target = target::parse(&config, &config.url).unwrap();
-        settle(&mut target.connection, &config, Purpose::Write);
-        let hosts = one_by_one(&target.connection);
-        assert_eq!(hosts.len(), 2);
-        for (host, (name, port)) in hosts.iter().zip([("one", 1), ("two", 2)]) {
-            assert_eq!(host.get_hosts(), [Host::Tcp(name.to_owned())]);
-            assert_eq!(host.get_ports(), [port]);
-            assert_eq!(host.get_user(), Some("me"));
-            assert_eq!(host.get_options(), Some("-cfoo=1"));
-            assert_eq!(
-                host.get_target_session_attrs(),
-                TargetSessionAttrs::ReadWrite
-            );
-        }
-    }
-}
+mod tests;

@@ -16,8 +16,7 @@ use super::transaction::{Settings, Transaction};
 use crate::storage::Error;
 
 /// Version and script, in order.
-pub(super) const MIGRATIONS: &[(u32, &str)] =
-    &[(1, include_str!("migrations/0001_initial.sql"))];
+pub(super) const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("migrations/0001_initial.sql"))];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no
 /// other program uses in this database.
@@ -169,7 +168,11 @@ async fn inspect(transaction: &Transaction, known: u32) -> Result<u32, Error> {
     }
     let (has_ledger, has_tables): (bool, bool) = (row.get(3), row.get(4));
     if !has_ledger {
-        return if has_tables { Err(Error::Foreign) } else { Ok(0) };
+        return if has_tables {
+            Err(Error::Foreign)
+        } else {
+            Ok(0)
+        };
     }
     let rows = transaction
         .query(

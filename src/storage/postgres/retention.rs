@@ -101,7 +101,8 @@ fn cutoff(retention: &RetentionConfig, now: i64) -> Option<i64> {
 }
 
 /// Bytes of all tables of the store, with indexes.
-pub(super) const BYTES_IN_USE: &str = "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
+pub(super) const BYTES_IN_USE: &str =
+    "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
     FROM pg_class c
     WHERE c.oid IN (
         SELECT to_regclass(name) FROM unnest(ARRAY['project', 'log_checkpoint', 'setting',
@@ -179,83 +180,72 @@ async fn delete_traces(transaction: &Transaction, bound: i64) -> Result<i64, Err
     delete(transaction, sql, bound).await
 }
 
+const ROLLUPS: &str = "WITH old AS (
+        SELECT project_id, level, minute, service_name, operation, provider, model
+        FROM rollup WHERE received_unix_nano < $1
+        ORDER BY received_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM rollup t USING old
+        WHERE t.project_id = old.project_id AND t.level = old.level
+            AND t.minute = old.minute AND t.service_name = old.service_name
+            AND t.operation = old.operation AND t.provider = old.provider
+            AND t.model = old.model
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+const SERVICES: &str = "WITH old AS (
+        SELECT project_id, name FROM service WHERE received_unix_nano < $1
+        LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM service t USING old
+        WHERE t.project_id = old.project_id AND t.name = old.name RETURNING 1)
+    SELECT count(*) FROM gone";
+const SESSIONS: &str = "WITH old AS (
+        SELECT project_id, session_id FROM session WHERE received_unix_nano < $1
+        ORDER BY received_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM session t USING old
+        WHERE t.project_id = old.project_id AND t.session_id = old.session_id
+        RETURNING t.project_id, t.session_id),
+    joined AS (
+        DELETE FROM session_trace t USING gone
+        WHERE t.project_id = gone.project_id AND t.session_id = gone.session_id)
+    SELECT count(*) FROM gone";
+const RESOURCES: &str = "WITH old AS (
+        SELECT project_id, resource_id FROM resource WHERE last_seen_unix_nano < $1
+        LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM resource t USING old
+        WHERE t.project_id = old.project_id AND t.resource_id = old.resource_id
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+const SCOPES: &str = "WITH old AS (
+        SELECT project_id, scope_id FROM scope WHERE last_seen_unix_nano < $1
+        LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM scope t USING old
+        WHERE t.project_id = old.project_id AND t.scope_id = old.scope_id RETURNING 1)
+    SELECT count(*) FROM gone";
+const DEAD_LETTERS: &str = "WITH old AS (
+        SELECT project_id, trace_id, span_id FROM dead_letter
+        WHERE created_unix_nano < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM dead_letter t USING old
+        WHERE t.project_id = old.project_id AND t.trace_id = old.trace_id
+            AND t.span_id = old.span_id
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+
 /// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
 /// Whether there is more of it.
 async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Error> {
     let unused = bound.saturating_sub(DIMENSION_GRACE_NS);
     let steps = [
-        (
-            "WITH old AS (
-                SELECT project_id, level, minute, service_name, operation, provider, model
-                FROM rollup WHERE received_unix_nano < $1
-                ORDER BY received_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
-            gone AS (
-                DELETE FROM rollup t USING old
-                WHERE t.project_id = old.project_id AND t.level = old.level
-                    AND t.minute = old.minute AND t.service_name = old.service_name
-                    AND t.operation = old.operation AND t.provider = old.provider
-                    AND t.model = old.model
-                RETURNING 1)
-            SELECT count(*) FROM gone",
-            bound,
-        ),
-        (
-            "WITH old AS (
-                SELECT project_id, name FROM service WHERE received_unix_nano < $1
-                LIMIT $2 FOR UPDATE SKIP LOCKED),
-            gone AS (
-                DELETE FROM service t USING old
-                WHERE t.project_id = old.project_id AND t.name = old.name RETURNING 1)
-            SELECT count(*) FROM gone",
-            bound,
-        ),
-        (
-            "WITH old AS (
-                SELECT project_id, session_id FROM session WHERE received_unix_nano < $1
-                ORDER BY received_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
-            gone AS (
-                DELETE FROM session t USING old
-                WHERE t.project_id = old.project_id AND t.session_id = old.session_id
-                RETURNING t.project_id, t.session_id),
-            joined AS (
-                DELETE FROM session_trace t USING gone
-                WHERE t.project_id = gone.project_id AND t.session_id = gone.session_id)
-            SELECT count(*) FROM gone",
-            bound,
-        ),
-        (
-            "WITH old AS (
-                SELECT project_id, resource_id FROM resource WHERE last_seen_unix_nano < $1
-                LIMIT $2 FOR UPDATE SKIP LOCKED),
-            gone AS (
-                DELETE FROM resource t USING old
-                WHERE t.project_id = old.project_id AND t.resource_id = old.resource_id
-                RETURNING 1)
-            SELECT count(*) FROM gone",
-            unused,
-        ),
-        (
-            "WITH old AS (
-                SELECT project_id, scope_id FROM scope WHERE last_seen_unix_nano < $1
-                LIMIT $2 FOR UPDATE SKIP LOCKED),
-            gone AS (
-                DELETE FROM scope t USING old
-                WHERE t.project_id = old.project_id AND t.scope_id = old.scope_id RETURNING 1)
-            SELECT count(*) FROM gone",
-            unused,
-        ),
-        (
-            "WITH old AS (
-                SELECT project_id, trace_id, span_id FROM dead_letter
-                WHERE created_unix_nano < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
-            gone AS (
-                DELETE FROM dead_letter t USING old
-                WHERE t.project_id = old.project_id AND t.trace_id = old.trace_id
-                    AND t.span_id = old.span_id
-                RETURNING 1)
-            SELECT count(*) FROM gone",
-            bound,
-        ),
+        (ROLLUPS, bound),
+        (SERVICES, bound),
+        (SESSIONS, bound),
+        (RESOURCES, unused),
+        (SCOPES, unused),
+        (DEAD_LETTERS, bound),
     ];
     let mut more = false;
     for (sql, bound) in steps {

@@ -12,6 +12,7 @@ mod sums;
 #[cfg(test)]
 mod tests;
 mod trace_rows;
+mod trace_services;
 mod traces;
 
 use deadpool_postgres::Pool;
@@ -225,7 +226,7 @@ impl PostgresWriter {
     async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
         let groups = traces::groups(&ready.batch.spans);
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let fresh = traces::save(&transaction, ready.batch, groups).await?;
+        let fresh = traces::save(&transaction, ready.batch, groups, care).await?;
         let arrivals = self.note_arrivals(&transaction, &fresh).await?;
         if care == Care::LookForLeftovers {
             spans::delete_leftovers(&transaction, &fresh).await?;
@@ -299,7 +300,10 @@ impl PostgresWriter {
         transaction.commit("quarantine a span").await
     }
 
-    async fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
+    async fn enforce_retention_now(
+        &mut self,
+        now_unix_nano: u64,
+    ) -> Result<RetentionReport, Error> {
         self.maintain(clamp_time(now_unix_nano)).await?;
         // Dimensions may be among what is deleted.
         self.remembered.forget();

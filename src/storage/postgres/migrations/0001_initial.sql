@@ -160,6 +160,10 @@ CREATE INDEX trace_failed ON trace (project_id, start_unix_nano, trace_id) WHERE
 CREATE INDEX trace_session ON trace (project_id, session_id, start_unix_nano, trace_id)
     WHERE session_id IS NOT NULL;
 CREATE INDEX trace_received ON trace (received_unix_nano);
+-- Statistics on arrays are costly, and nothing plans by these.
+ALTER TABLE trace
+    ALTER COLUMN services SET STATISTICS 0,
+    ALTER COLUMN models SET STATISTICS 0;
 COMMENT ON TABLE trace IS
     'One row a trace: sums, minima and maxima over its spans, whatever order they came in. A trace whose row is gone is deleted, even while spans of it are left in a partition.';
 COMMENT ON COLUMN trace.project_id IS 'Owner.';
@@ -283,6 +287,50 @@ EXCEPTION WHEN feature_not_supported THEN
     NULL;
 END
 $$;
+-- Statistics only for what plans go by: to analyze all columns of a partition again and again while
+-- it grows costs about as much as to write it.
+ALTER TABLE span
+    ALTER COLUMN duration_ns SET STATISTICS 0,
+    ALTER COLUMN received_unix_nano SET STATISTICS 0,
+    ALTER COLUMN resource_id SET STATISTICS 0,
+    ALTER COLUMN scope_id SET STATISTICS 0,
+    ALTER COLUMN block_id SET STATISTICS 0,
+    ALTER COLUMN block_place SET STATISTICS 0,
+    ALTER COLUMN http_status_code SET STATISTICS 0,
+    ALTER COLUMN time_to_first_token_ns SET STATISTICS 0,
+    ALTER COLUMN input_tokens SET STATISTICS 0,
+    ALTER COLUMN output_tokens SET STATISTICS 0,
+    ALTER COLUMN cache_read_tokens SET STATISTICS 0,
+    ALTER COLUMN cache_write_tokens SET STATISTICS 0,
+    ALTER COLUMN reasoning_tokens SET STATISTICS 0,
+    ALTER COLUMN audio_input_tokens SET STATISTICS 0,
+    ALTER COLUMN audio_output_tokens SET STATISTICS 0,
+    ALTER COLUMN input_cost_nano_usd SET STATISTICS 0,
+    ALTER COLUMN output_cost_nano_usd SET STATISTICS 0,
+    ALTER COLUMN cost_nano_usd SET STATISTICS 0,
+    ALTER COLUMN time_marks SET STATISTICS 0,
+    ALTER COLUMN cost_source SET STATISTICS 0,
+    ALTER COLUMN streaming SET STATISTICS 0,
+    ALTER COLUMN parent_span_id SET STATISTICS 0,
+    ALTER COLUMN status_message SET STATISTICS 0,
+    ALTER COLUMN user_id SET STATISTICS 0,
+    ALTER COLUMN error_message SET STATISTICS 0,
+    ALTER COLUMN http_method SET STATISTICS 0,
+    ALTER COLUMN http_route SET STATISTICS 0,
+    ALTER COLUMN db_system SET STATISTICS 0,
+    ALTER COLUMN db_operation SET STATISTICS 0,
+    ALTER COLUMN rpc_system SET STATISTICS 0,
+    ALTER COLUMN rpc_service SET STATISTICS 0,
+    ALTER COLUMN rpc_method SET STATISTICS 0,
+    ALTER COLUMN dialect SET STATISTICS 0,
+    ALTER COLUMN response_id SET STATISTICS 0,
+    ALTER COLUMN finish_reason SET STATISTICS 0,
+    ALTER COLUMN agent_name SET STATISTICS 0,
+    ALTER COLUMN agent_id SET STATISTICS 0,
+    ALTER COLUMN tool_name SET STATISTICS 0,
+    ALTER COLUMN tool_call_id SET STATISTICS 0,
+    ALTER COLUMN price_version SET STATISTICS 0,
+    ALTER COLUMN attributes SET STATISTICS 0;
 COMMENT ON TABLE span IS
     'One row a span, partitioned by start. (project_id, trace_id, span_id) is unique: see trace. What falls outside every partition is in span_default.';
 COMMENT ON COLUMN span.project_id IS 'Owner.';
@@ -348,7 +396,8 @@ COMMENT ON COLUMN span.price_version IS 'Version of the price table the cost was
 COMMENT ON COLUMN span.attributes IS
     'Span attributes whose value is small, for use in SQL; NULL when there are none or when switched off. The message has them all.';
 
-CREATE TABLE span_default PARTITION OF span DEFAULT;
+CREATE TABLE span_default PARTITION OF span DEFAULT WITH (
+    autovacuum_analyze_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5);
 CREATE INDEX span_default_received ON span_default (received_unix_nano);
 COMMENT ON TABLE span_default IS
     'Spans that start outside the window for which partitions are made: wrong clocks, backfills.';
@@ -362,6 +411,9 @@ CREATE TABLE content_block (
 ) PARTITION BY RANGE (block_id);
 -- Compressed already.
 ALTER TABLE content_block ALTER COLUMN content SET STORAGE EXTERNAL;
+ALTER TABLE content_block
+    ALTER COLUMN codec SET STATISTICS 0,
+    ALTER COLUMN content SET STATISTICS 0;
 COMMENT ON TABLE content_block IS
     'Messages of spans of one project that were stored together, compressed. Partitioned by arrival.';
 COMMENT ON COLUMN content_block.project_id IS 'Owner.';
@@ -370,7 +422,8 @@ COMMENT ON COLUMN content_block.block_id IS
 COMMENT ON COLUMN content_block.codec IS 'How content is compressed: 0 not, 1 zstd.';
 COMMENT ON COLUMN content_block.content IS 'A pulse.storage.v1.Block message, see proto/ in the source.';
 
-CREATE TABLE content_block_default PARTITION OF content_block DEFAULT;
+CREATE TABLE content_block_default PARTITION OF content_block DEFAULT WITH (
+    autovacuum_analyze_scale_factor = 0.5, autovacuum_vacuum_insert_scale_factor = 0.5);
 CREATE INDEX content_block_default_block ON content_block_default (block_id);
 COMMENT ON TABLE content_block_default IS 'Blocks that arrived when there was no partition for their time.';
 
@@ -465,6 +518,7 @@ CREATE TABLE rollup (
     PRIMARY KEY (project_id, level, minute, service_name, operation, provider, model)
 ) WITH (fillfactor = 70);
 CREATE INDEX rollup_received ON rollup (received_unix_nano);
+ALTER TABLE rollup ALTER COLUMN duration_hist SET STATISTICS 0;
 COMMENT ON TABLE rollup IS
     'Sums over time buckets of a minute, an hour and a day; every span counts once in each, so name one level in a query.';
 COMMENT ON COLUMN rollup.project_id IS 'Owner.';

@@ -129,7 +129,10 @@ mod tests {
             ("small", text(&"y".repeat(1000))),
         ])
         .unwrap();
-        assert!(json.starts_with(r#"{"k\ufffd":"v\ufffdv","small":"yyy"#), "{json}");
+        assert!(
+            json.starts_with(r#"{"k\ufffd":"v\ufffdv","small":"yyy"#),
+            "{json}"
+        );
         assert!(!json.contains("large"));
         assert_eq!(json_of(&[]), None);
         assert_eq!(json_of(&[("large", text(&"x".repeat(2000)))]), None);

@@ -58,6 +58,9 @@ mod tests {
         assert_eq!(given.len(), 10);
         let millisecond = first_at(ns / 1_000_000)..first_at(ns / 1_000_000 + 1);
         assert!(given.iter().all(|id| millisecond.contains(id)));
-        assert!(first_at(i64::MAX / 1_000_000) > 0, "the largest time still has ids");
+        assert!(
+            first_at(i64::MAX / 1_000_000) > 0,
+            "the largest time still has ids"
+        );
     }
 }

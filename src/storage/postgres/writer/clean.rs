@@ -222,7 +222,10 @@ fn clean_span<'b>(
                 Operation::GenAi(name) => Operation::GenAi(borrowed(name)),
                 other => other,
             },
-            genai: basics.genai.as_deref().map(|genai| Box::new(clean_genai(genai))),
+            genai: basics
+                .genai
+                .as_deref()
+                .map(|genai| Box::new(clean_genai(genai))),
             provider: optional(&basics.provider),
             request_model: optional(&basics.request_model),
             response_model: optional(&basics.response_model),

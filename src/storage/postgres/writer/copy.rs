@@ -159,22 +159,6 @@ impl<'t> Copy<'t> {
         Ok(())
     }
 
-    /// Sends rows that were written elsewhere.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub(super) async fn send_rows(&mut self, rows: Rows) -> Result<(), Error> {
-        self.send().await?;
-        let mut rest = rows.bytes.freeze();
-        while !rest.is_empty() {
-            let bytes = rest.split_to(rest.len().min(SEND_BYTES));
-            self.transaction
-                .within(self.sink.feed(bytes), self.context)
-                .await?;
-        }
-        Ok(())
-    }
-
     async fn send(&mut self) -> Result<(), Error> {
         let bytes = self.rows.take();
         self.transaction

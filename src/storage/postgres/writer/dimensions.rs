@@ -103,8 +103,7 @@ pub(super) async fn store(
             break;
         }
         let transaction = Transaction::begin(pool, settings).await?;
-        let stored_resources =
-            insert_resources(&transaction, &missing_resources, options).await?;
+        let stored_resources = insert_resources(&transaction, &missing_resources, options).await?;
         let stored_scopes = insert_scopes(&transaction, &missing_scopes, options.now).await?;
         transaction.commit("store what spans refer to").await?;
         remember(&mut remembered.resources, stored_resources, options.now);
@@ -177,7 +176,11 @@ impl<'b, R> Kind<'b, R> {
     }
 
     fn ids(&self, known: &HashMap<(ProjectId, Hash), Row>) -> Vec<Option<i64>> {
-        let id = |key: &Option<_>| key.as_ref().and_then(|key| known.get(key)).map(|row| row.id);
+        let id = |key: &Option<_>| {
+            key.as_ref()
+                .and_then(|key| known.get(key))
+                .map(|row| row.id)
+        };
         self.keys.iter().map(id).collect()
     }
 }

@@ -45,7 +45,8 @@ impl ToSql for Time {
 /// Texts as the literal of a `text[]`: `unnest` takes arrays apart to their elements, so an array
 /// in a row goes as text.
 pub(super) fn text_array(texts: &[Cow<'_, str>]) -> String {
-    let mut literal = String::with_capacity(2 + texts.iter().map(|text| text.len() + 3).sum::<usize>());
+    let mut literal =
+        String::with_capacity(2 + texts.iter().map(|text| text.len() + 3).sum::<usize>());
     literal.push('{');
     for (index, text) in texts.iter().enumerate() {
         literal.push_str(if index > 0 { ",\"" } else { "\"" });

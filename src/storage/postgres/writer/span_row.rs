@@ -209,7 +209,11 @@ mod tests {
 
     #[test]
     fn every_group_has_as_many_fields_as_names() {
-        let names = |list: &str| list.split(',').filter(|name| !name.trim().is_empty()).count();
+        let names = |list: &str| {
+            list.split(',')
+                .filter(|name| !name.trim().is_empty())
+                .count()
+        };
         for (list, fields) in [
             (CORE, CORE_FIELDS),
             (MODEL, MODEL_FIELDS),

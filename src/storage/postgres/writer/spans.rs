@@ -12,6 +12,7 @@ use super::traces::{Group, resource_of};
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::content::Packer;
+use crate::storage::write::SpanRow;
 
 /// What rows are made from.
 pub(super) struct Source<'b> {
@@ -23,10 +24,11 @@ pub(super) struct Source<'b> {
     pub(super) attributes: bool,
 }
 
-/// A block being filled.
-struct Open {
-    project: ProjectId,
-    id: i64,
+/// Where the message of a span is.
+struct Placed<'b> {
+    span: &'b SpanRow<'b>,
+    block_id: i64,
+    block_place: u32,
 }
 
 /// Writes the spans and their blocks.
@@ -42,86 +44,113 @@ pub(super) async fn save(
     if groups.is_empty() {
         return Ok(());
     }
-    let spans: Vec<_> = groups.iter().flat_map(|group| &group.spans).copied().collect();
-    let columns = Columns::of(&spans, source.attributes);
-    let statement = columns.copy_statement();
-    let mut copy = Copy::begin(transaction, &statement, "store spans").await?;
+    let spans: Vec<_> = groups
+        .iter()
+        .flat_map(|group| &group.spans)
+        .copied()
+        .collect();
+    let mut placed = save_blocks(transaction, source, packer, &spans).await?;
+    // By start: the index that lists go by is appended to, and rows that are listed together lie
+    // together.
+    placed.sort_unstable_by_key(|placed| {
+        let span = placed.span;
+        (span.project, span.start_unix_nano, span.span_id)
+    });
+    save_rows(transaction, source, &spans, &placed).await
+}
+
+/// Packs the messages, those of a trace side by side, and copies the blocks.
+async fn save_blocks<'b>(
+    transaction: &Transaction,
+    source: &Source<'_>,
+    packer: &mut Packer,
+    spans: &[&'b SpanRow<'b>],
+) -> Result<Vec<Placed<'b>>, Error> {
+    const STATEMENT: &str =
+        "COPY content_block (project_id, block_id, codec, content) FROM STDIN (FORMAT binary)";
+    let mut copy = Copy::begin(transaction, STATEMENT, "store blocks").await?;
     let mut block_ids = BlockIds::of(source.received);
-    let mut blocks = Blocks::default();
-    let mut open: Option<Open> = None;
+    let mut placed = Vec::with_capacity(spans.len());
+    let mut open: Option<(ProjectId, i64)> = None;
     for span in spans {
-        let fits = |open: &Open| {
-            open.project == span.project && !packer.is_full_for(span.message.len())
-        };
-        let block = match open.take_if(|open| fits(open)) {
-            Some(block) => block,
-            None => {
-                blocks.close(packer, open.take())?;
+        let block = match open {
+            Some(block) if block.0 == span.project && !packer.is_full_for(span.message.len()) => {
+                block
+            }
+            _ => {
+                close_block(&mut copy.rows, packer, open)?;
+                copy.send_if_full().await?;
                 packer.begin();
-                Open {
-                    project: span.project,
-                    id: block_ids.next(),
-                }
+                (span.project, block_ids.next())
             }
         };
-        let id_of = |ids: &[Option<i64>], index: usize| {
-            ids.get(index)
-                .copied()
-                .flatten()
-                .ok_or_else(|| Error::Corrupt {
-                    context: "a span refers to a dimension that is not in its batch".to_owned(),
-                })
-        };
-        let resource_id = id_of(&source.ids.resources, span.resource)?;
-        let scope_id = id_of(&source.ids.scopes, span.scope)?;
+        open = Some(block);
+        let (resource_id, scope_id) = source.ids_of(span)?;
+        placed.push(Placed {
+            span,
+            block_id: block.1,
+            block_place: packer.push(resource_id, scope_id, &span.message),
+        });
+    }
+    close_block(&mut copy.rows, packer, open)?;
+    copy.finish().await?;
+    Ok(placed)
+}
+
+fn close_block(
+    rows: &mut Rows,
+    packer: &mut Packer,
+    block: Option<(ProjectId, i64)>,
+) -> Result<(), Error> {
+    let Some((project, id)) = block else {
+        return Ok(());
+    };
+    let packed = packer.finish().map_err(|source| Error::Poison {
+        context: "compress messages",
+        source: Box::new(source),
+    })?;
+    rows.row(4);
+    rows.i64(i64::from(project.0));
+    rows.i64(id);
+    rows.i16(i16::try_from(packed.codec).unwrap_or(i16::MAX));
+    rows.bytes(packed.content);
+    Ok(())
+}
+
+async fn save_rows(
+    transaction: &Transaction,
+    source: &Source<'_>,
+    spans: &[&SpanRow<'_>],
+    placed: &[Placed<'_>],
+) -> Result<(), Error> {
+    let columns = Columns::of(spans, source.attributes);
+    let statement = columns.copy_statement();
+    let mut copy = Copy::begin(transaction, &statement, "store spans").await?;
+    for placed in placed {
+        let (resource_id, scope_id) = source.ids_of(placed.span)?;
         let places = Places {
             resource_id,
             scope_id,
-            block_id: block.id,
-            block_place: packer.push(resource_id, scope_id, &span.message),
-            service_name: &resource_of(source.batch, span)?.service_name,
+            block_id: placed.block_id,
+            block_place: placed.block_place,
+            service_name: &resource_of(source.batch, placed.span)?.service_name,
         };
-        columns.write(&mut copy.rows, span, &places);
+        columns.write(&mut copy.rows, placed.span, &places);
         copy.send_if_full().await?;
-        open = Some(block);
     }
-    blocks.close(packer, open)?;
     copy.finish().await?;
-    blocks.save(transaction).await
+    Ok(())
 }
 
-/// Rows of `content_block`, compressed, kept until the spans are copied: a connection does one copy
-/// at a time.
-#[derive(Default)]
-struct Blocks {
-    rows: Rows,
-    count: usize,
-}
-
-impl Blocks {
-    fn close(&mut self, packer: &mut Packer, block: Option<Open>) -> Result<(), Error> {
-        let Some(block) = block else { return Ok(()) };
-        let packed = packer.finish().map_err(|source| Error::Poison {
-            context: "compress messages",
-            source: Box::new(source),
-        })?;
-        self.rows.row(4);
-        self.rows.i64(i64::from(block.project.0));
-        self.rows.i64(block.id);
-        self.rows.i16(i16::try_from(packed.codec).unwrap_or(i16::MAX));
-        self.rows.bytes(packed.content);
-        self.count += 1;
-        Ok(())
-    }
-
-    async fn save(self, transaction: &Transaction) -> Result<(), Error> {
-        const STATEMENT: &str =
-            "COPY content_block (project_id, block_id, codec, content) FROM STDIN (FORMAT binary)";
-        let mut copy = Copy::begin(transaction, STATEMENT, "store blocks").await?;
-        copy.send_rows(self.rows).await?;
-        let stored = copy.finish().await?;
-        debug_assert_eq!(stored, self.count as u64);
-        Ok(())
+impl Source<'_> {
+    /// Rows of a span's resource and scope.
+    fn ids_of(&self, span: &SpanRow<'_>) -> Result<(i64, i64), Error> {
+        let id = |ids: &[Option<i64>], index: usize| ids.get(index).copied().flatten();
+        let resource_id = id(&self.ids.resources, span.resource);
+        let scope_id = id(&self.ids.scopes, span.scope);
+        resource_id.zip(scope_id).ok_or_else(|| Error::Corrupt {
+            context: "a span refers to a dimension that is not in its batch".to_owned(),
+        })
     }
 }
 

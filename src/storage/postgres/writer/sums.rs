@@ -19,8 +19,18 @@ use crate::storage::session::{SessionSums, Sessions};
 macro_rules! add {
     ($table:literal, $column:literal) => {
         concat!(
-            $column, " = ", $table, ".", $column, " + least(excluded.", $column,
-            ", 9223372036854775807 - ", $table, ".", $column, ")"
+            $column,
+            " = ",
+            $table,
+            ".",
+            $column,
+            " + least(excluded.",
+            $column,
+            ", 9223372036854775807 - ",
+            $table,
+            ".",
+            $column,
+            ")"
         )
     };
 }
@@ -28,12 +38,18 @@ macro_rules! add {
 macro_rules! add_totals {
     ($table:literal) => {
         concat!(
-            add!($table, "span_count"), ", ",
-            add!($table, "error_count"), ", ",
-            add!($table, "llm_call_count"), ", ",
-            add!($table, "input_tokens"), ", ",
-            add!($table, "output_tokens"), ", ",
-            add!($table, "cache_read_tokens"), ", ",
+            add!($table, "span_count"),
+            ", ",
+            add!($table, "error_count"),
+            ", ",
+            add!($table, "llm_call_count"),
+            ", ",
+            add!($table, "input_tokens"),
+            ", ",
+            add!($table, "output_tokens"),
+            ", ",
+            add!($table, "cache_read_tokens"),
+            ", ",
             add!($table, "cost_nano_usd")
         )
     };
@@ -100,13 +116,20 @@ pub(super) async fn save_sessions(
     let number = |of: fn(&SessionSums<'_, TraceId>) -> i64| -> Vec<i64> {
         all().map(|(_, sums)| of(sums)).collect()
     };
-    let projects: Vec<_> = all().map(|((project, _), _)| i64::from(project.0)).collect();
+    let projects: Vec<_> = all()
+        .map(|((project, _), _)| i64::from(project.0))
+        .collect();
     let names: Vec<_> = all().map(|((_, session), _)| *session).collect();
     let users: Vec<_> = all().map(|(_, sums)| sums.user_id).collect();
     let trace_counts: Vec<_> = projects
         .iter()
         .zip(&names)
-        .map(|(project, name)| joined.get(&(*project, (*name).to_owned())).copied().unwrap_or(0))
+        .map(|(project, name)| {
+            joined
+                .get(&(*project, (*name).to_owned()))
+                .copied()
+                .unwrap_or(0)
+        })
         .collect();
     let mut totals = TotalColumns::default();
     for (_, sums) in all() {
@@ -196,7 +219,9 @@ pub(super) async fn save_services(
         return Ok(());
     }
     let all = || rollups.services.iter();
-    let projects: Vec<_> = all().map(|((project, _), _)| i64::from(project.0)).collect();
+    let projects: Vec<_> = all()
+        .map(|((project, _), _)| i64::from(project.0))
+        .collect();
     let names: Vec<_> = all().map(|((_, name), _)| *name).collect();
     let first_seen: Vec<_> = all().map(|(_, sums)| sums.first_seen).collect();
     let last_seen: Vec<_> = all().map(|(_, sums)| sums.last_seen).collect();

@@ -163,7 +163,11 @@ fn rollups_count_each_span_once() {
     ] {
         let totals = format!("SELECT sum(span_count), sum(error_count) FROM {table}");
         let totals = store.database.rows(&totals);
-        assert_eq!(totals, [["7".to_owned(), "2".to_owned()].map(Some)], "{table}");
+        assert_eq!(
+            totals,
+            [["7".to_owned(), "2".to_owned()].map(Some)],
+            "{table}"
+        );
     }
     let counted = store.database.value(
         "SELECT sum(hist[2 * i]) FROM (

@@ -71,7 +71,7 @@ pub(super) const UPDATE: &str = concat!(
 );
 
 /// Locks rows in key order and reads them. What another transaction did to them is waited for.
-pub(super) const LOCK: &str = concat!(
+pub(super) const LOCK: &str =
     "SELECT t.project_id, t.trace_id, t.start_unix_nano, t.last_start_unix_nano, t.end_unix_nano,
         t.received_unix_nano, t.span_count, t.error_count, t.genai_span_count, t.llm_call_count,
         t.input_tokens, t.output_tokens, t.cache_read_tokens, t.cost_nano_usd, t.head_start,
@@ -80,8 +80,7 @@ pub(super) const LOCK: &str = concat!(
         t.error_message
     FROM unnest($1::bigint[], $2::bytea[]) AS k(project_id, trace_id)
     JOIN trace t ON t.project_id = k.project_id AND t.trace_id = k.trace_id
-    ORDER BY t.project_id, t.trace_id FOR NO KEY UPDATE OF t"
-);
+    ORDER BY t.project_id, t.trace_id FOR NO KEY UPDATE OF t";
 
 /// A trace that is stored, locked by this transaction.
 #[derive(Debug)]
@@ -158,7 +157,8 @@ impl<'a> TraceRows<'a> {
         self.error_starts.push(error.map(|error| error.start));
         self.error_span_ids
             .push(error.map(|error| error.span_id.0.as_slice()));
-        self.error_names.push(error.map(|error| error.name.as_ref()));
+        self.error_names
+            .push(error.map(|error| error.name.as_ref()));
         self.error_types
             .push(error.and_then(|error| error.error_type.as_deref()));
         self.error_messages

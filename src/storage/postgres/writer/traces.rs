@@ -5,15 +5,16 @@
 //! waits for the lock of a row that exists locks in key order, and can't meet a row that another
 //! inserts, because its own insert would have waited for that.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::types::Type;
 
 use super::super::transaction::Transaction;
+use super::Care;
 use super::clean::CleanBatch;
 use super::params::Time;
 use super::trace_rows::{self, KnownTrace, TraceRows};
+use super::trace_services::Services;
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::summary::{Summary, clamp_time};
@@ -22,7 +23,7 @@ use crate::storage::write::{ResourceRow, SpanRow};
 /// How often a trace may be deleted between our insert, which found it, and our lock.
 const ROUNDS_MAX: usize = 5;
 
-type Key = (ProjectId, TraceId);
+pub(super) type Key = (ProjectId, TraceId);
 
 /// Spans of one trace that are stored together.
 pub(super) struct Group<'b> {
@@ -101,6 +102,7 @@ pub(super) async fn save<'b>(
     transaction: &Transaction,
     batch: &'b CleanBatch<'b>,
     groups: Vec<Group<'b>>,
+    care: Care,
 ) -> Result<Vec<Group<'b>>, Error> {
     let added: Vec<_> = groups
         .iter()
@@ -132,7 +134,7 @@ pub(super) async fn save<'b>(
     }
     let fresh = without_stored(transaction, groups, &known).await?;
     grow(transaction, batch, &fresh, &known, &mut services).await?;
-    services.save(transaction).await?;
+    services.save(transaction, care).await?;
     Ok(fresh)
 }
 
@@ -191,7 +193,7 @@ async fn lock(
 
 /// The subquery is run once a span, on the partitions between two times only: without the offset
 /// it would be turned into a join of everything.
-const FIND_STORED: &str = "SELECT k.place::bigint
+pub(super) const FIND_STORED: &str = "SELECT k.place::bigint
     FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])
         WITH ORDINALITY AS k(project_id, trace_id, span_id, first_start, last_start, place)
     CROSS JOIN LATERAL (
@@ -224,7 +226,7 @@ async fn without_stored<'b>(
         return Ok(groups);
     }
     let rows = transaction
-        .query(
+        .query_primary_key(
             FIND_STORED,
             &[
                 (&projects, Type::INT8_ARRAY),
@@ -289,87 +291,5 @@ async fn grow<'b>(
         Err(Error::Corrupt {
             context: "a locked trace has gone".to_owned(),
         })
-    }
-}
-
-/// Rows of `trace_service` to write and to delete.
-#[derive(Default)]
-struct Services<'b> {
-    added: ServiceRows<'b>,
-    gone: ServiceRows<'b>,
-}
-
-#[derive(Default)]
-struct ServiceRows<'b> {
-    projects: Vec<i64>,
-    names: Vec<Cow<'b, str>>,
-    starts: Vec<i64>,
-    trace_ids: Vec<Vec<u8>>,
-}
-
-impl<'b> ServiceRows<'b> {
-    fn push(&mut self, (project, trace_id): Key, start: i64, name: Cow<'b, str>) {
-        self.projects.push(i64::from(project.0));
-        self.names.push(name);
-        self.starts.push(start);
-        self.trace_ids.push(trace_id.0.to_vec());
-    }
-
-    async fn run(&self, transaction: &Transaction, sql: &str) -> Result<(), Error> {
-        if self.projects.is_empty() {
-            return Ok(());
-        }
-        let names: Vec<_> = self.names.iter().map(Cow::as_ref).collect();
-        transaction
-            .execute(
-                sql,
-                &[
-                    (&self.projects, Type::INT8_ARRAY),
-                    (&names, Type::TEXT_ARRAY),
-                    (&self.starts, Type::INT8_ARRAY),
-                    (&self.trace_ids, Type::BYTEA_ARRAY),
-                ],
-                "store the services of traces",
-            )
-            .await?;
-        Ok(())
-    }
-}
-
-impl<'b> Services<'b> {
-    fn add(&mut self, key: Key, start: i64, services: &[Cow<'b, str>]) {
-        for service in services {
-            self.added.push(key, start, service.clone());
-        }
-    }
-
-    /// A trace that grew: it may begin earlier, and a service may have been pushed out of a full
-    /// list.
-    fn change(&mut self, key: Key, before: &Summary<'static>, after: &Summary<'b>) {
-        let moved = before.start != after.start;
-        for service in &before.services {
-            if moved || !after.services.contains(service) {
-                self.gone.push(key, before.start, service.clone());
-            }
-        }
-        for service in &after.services {
-            if moved || !before.services.contains(service) {
-                self.added.push(key, after.start, service.clone());
-            }
-        }
-    }
-
-    async fn save(&self, transaction: &Transaction) -> Result<(), Error> {
-        let delete = "DELETE FROM trace_service t
-            USING unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
-                AS k(project_id, service_name, start_unix_nano, trace_id)
-            WHERE t.project_id = k.project_id AND t.service_name = k.service_name
-                AND t.start_unix_nano = k.start_unix_nano AND t.trace_id = k.trace_id";
-        self.gone.run(transaction, delete).await?;
-        let insert = "INSERT INTO trace_service
-                (project_id, service_name, start_unix_nano, trace_id)
-            SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bytea[])
-            ON CONFLICT DO NOTHING";
-        self.added.run(transaction, insert).await
     }
 }

@@ -37,15 +37,17 @@ fn batches() -> Vec<Vec<Record>> {
             };
             let even = request("even", spans(0)).encode_to_vec();
             let odd = request("odd", spans(1)).encode_to_vec();
-            vec![
-                record(1 + 2 * batch, &even),
-                record(2 + 2 * batch, &odd),
-            ]
+            vec![record(1 + 2 * batch, &even), record(2 + 2 * batch, &odd)]
         })
         .collect()
 }
 
-async fn deliver(writer: &mut PostgresWriter, batches: &[Vec<Record>], partition: u32, from: usize) {
+async fn deliver(
+    writer: &mut PostgresWriter,
+    batches: &[Vec<Record>],
+    partition: u32,
+    from: usize,
+) {
     let limits = limits::Config::default();
     let turned = batches.iter().cycle().skip(from).take(batches.len());
     for records in turned {
@@ -110,7 +112,10 @@ fn the_same_batches_from_many_collectors_count_once() {
     assert_eq!(store.database.value(twice), "0");
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(store.database.value(deadlocks), "0");
-    assert_eq!(store.count("log_checkpoint"), i64::try_from(WRITERS).unwrap());
+    assert_eq!(
+        store.count("log_checkpoint"),
+        i64::try_from(WRITERS).unwrap()
+    );
 }
 
 // Scenario: a batch is larger than a block and holds two projects.

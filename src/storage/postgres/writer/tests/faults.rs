@@ -88,7 +88,9 @@ fn a_refused_row_is_poison_and_can_be_set_aside() {
     wait(store.writer.quarantine(&refused, "its name\0 is poison")).unwrap();
     wait(store.writer.quarantine(&refused, "again")).unwrap();
     assert_eq!(store.count("span"), 2);
-    let letters = store.database.rows("SELECT reason, encode(span_id, 'hex') FROM dead_letter");
+    let letters = store
+        .database
+        .rows("SELECT reason, encode(span_id, 'hex') FROM dead_letter");
     let expected = ["its name\u{fffd} is poison", "0000000000000003"];
     assert_eq!(letters, [expected.map(|text| Some(text.to_owned()))]);
     assert_eq!(refused.span_id, SpanId(3_u64.to_be_bytes()));
@@ -109,7 +111,10 @@ fn texts_that_postgres_cannot_hold_are_stored() {
         let mut attribute = odd.attributes[0].clone();
         key.clone_into(&mut attribute.key);
         if let Some(opentelemetry_proto::tonic::common::v1::any_value::Value::StringValue(text)) =
-            attribute.value.as_mut().and_then(|value| value.value.as_mut())
+            attribute
+                .value
+                .as_mut()
+                .and_then(|value| value.value.as_mut())
         {
             value.clone_into(text);
         }
@@ -227,7 +232,10 @@ fn a_commit_whose_answer_is_lost_is_recognised() {
         assert_eq!((report.spans_stored, report.spans_duplicate), (0, 5));
     });
     assert_eq!(store.count("span"), 10);
-    assert_eq!(store.database.value("SELECT sum(span_count) FROM service"), "10");
+    assert_eq!(
+        store.database.value("SELECT sum(span_count) FROM service"),
+        "10"
+    );
 }
 
 // Scenario: the connection is cut after any number of bytes either way while a batch is written,
@@ -240,7 +248,9 @@ fn a_cut_anywhere_changes_nothing() {
     let mut random = 7_u64;
     let mut cuts = 0;
     for position in 1..=40 {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
         let bytes = (random >> 33) % 24_000;
         let direction = if position % 2 == 0 {
             Direction::ToServer
@@ -261,7 +271,12 @@ fn a_cut_anywhere_changes_nothing() {
     }
     assert!(cuts > 5, "{cuts}");
     assert_eq!(store.count("span"), 40 * 30);
-    for table in ["service", "rollup WHERE level = 0", "rollup WHERE level = 2", "trace"] {
+    for table in [
+        "service",
+        "rollup WHERE level = 0",
+        "rollup WHERE level = 2",
+        "trace",
+    ] {
         let sum = format!("SELECT sum(span_count) FROM {table}");
         assert_eq!(store.database.value(&sum), "1200", "{table}");
     }
@@ -297,7 +312,12 @@ fn a_lock_is_waited_for_so_long() {
     let batch = request("api", vec![span(1, 1)]);
     let hold = std::thread::spawn({
         let url = store.database.url().to_owned();
-        move || wait(run(&url, "BEGIN; LOCK TABLE trace; SELECT pg_sleep(2); COMMIT"))
+        move || {
+            wait(run(
+                &url,
+                "BEGIN; LOCK TABLE trace; SELECT pg_sleep(2); COMMIT",
+            ))
+        }
     });
     while store.count("pg_locks WHERE mode = 'AccessExclusiveLock'") == 0 {
         std::thread::yield_now();

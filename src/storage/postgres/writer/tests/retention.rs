@@ -16,7 +16,13 @@ fn partitions(store: &Store, table: &str) -> Vec<String> {
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = '{table}'::regclass
          ORDER BY 1"
     );
-    store.database.rows(&sql).into_iter().flatten().flatten().collect()
+    store
+        .database
+        .rows(&sql)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect()
 }
 
 /// Runs statements on a connection of their own.
@@ -44,7 +50,15 @@ fn days(days: u64) -> RetentionConfig {
 #[test]
 fn only_plausible_times_get_a_partition() {
     let mut store = Store::open();
-    let starts = [0, 1, NOW - 10 * DAY, NOW - 3 * DAY, NOW, NOW + 10 * DAY, u64::MAX];
+    let starts = [
+        0,
+        1,
+        NOW - 10 * DAY,
+        NOW - 3 * DAY,
+        NOW,
+        NOW + 10 * DAY,
+        u64::MAX,
+    ];
     let spans = (1..).zip(starts).map(|(number, start)| {
         let mut span = span(1, number);
         span.start_time_unix_nano = start;
@@ -87,7 +101,12 @@ fn rows_move_out_of_the_default_partition() {
     let mut early = span(1, 1);
     early.start_time_unix_nano = NOW + 10 * DAY;
     early.end_time_unix_nano = NOW + 10 * DAY;
-    write(&mut store, PROJECT, 1, &[request("api", vec![early.clone()])]);
+    write(
+        &mut store,
+        PROJECT,
+        1,
+        &[request("api", vec![early.clone()])],
+    );
     let before = conformance::everything(&store, PROJECT);
     assert_eq!(store.count("span_default"), 1);
     retain(&mut store, NOW + 9 * DAY);
@@ -111,7 +130,12 @@ fn a_partition_that_cannot_be_made_now_holds_nothing_up() {
     late.start_time_unix_nano = NOW - 3 * DAY;
     let hold = std::thread::spawn({
         let url = store.database.url().to_owned();
-        move || wait(run(&url, "BEGIN; SELECT FROM span_default; SELECT pg_sleep(2); COMMIT"))
+        move || {
+            wait(run(
+                &url,
+                "BEGIN; SELECT FROM span_default; SELECT pg_sleep(2); COMMIT",
+            ))
+        }
     });
     while store.count("pg_locks WHERE relation = 'span_default'::regclass") == 0 {
         std::thread::yield_now();
@@ -148,7 +172,10 @@ fn retention_by_age_leaves_nothing_behind() {
     write(&mut store, PROJECT, 1, &[request("api", spans)]);
     assert!(TRACE_TABLES.iter().all(|table| store.count(table) > 0));
     let before = conformance::everything(&store, PROJECT);
-    assert_eq!(retain(&mut store, NOW + 2 * DAY - 1), RetentionReport::default());
+    assert_eq!(
+        retain(&mut store, NOW + 2 * DAY - 1),
+        RetentionReport::default()
+    );
     assert_eq!(conformance::everything(&store, PROJECT), before);
     let report = retain(&mut store, NOW + 2 * DAY + 1);
     assert_eq!(report.traces_deleted, 1);
@@ -166,7 +193,10 @@ fn retention_by_age_leaves_nothing_behind() {
     assert_eq!((store.count("resource"), store.count("scope")), (0, 0));
     let oldest = partitions(&store, "span").into_iter().nth(1);
     assert_eq!(oldest.as_deref(), Some("span_p20270118"));
-    assert_eq!(store.count("span_partition"), partitions(&store, "span").len() as i64 - 1);
+    assert_eq!(
+        store.count("span_partition"),
+        partitions(&store, "span").len() as i64 - 1
+    );
     // What was deleted can come again.
     let again = (1..=3).map(|number| span(1, number)).collect();
     let report = write(&mut store, PROJECT, 99, &[request("api", again)]);
@@ -233,5 +263,8 @@ fn retention_by_size_deletes_the_oldest() {
     }
     assert_eq!(store.count("trace"), 0);
     let left = partitions(&store, "content_block");
-    assert_eq!(left.get(1).map(String::as_str), Some("content_block_p20270117"));
+    assert_eq!(
+        left.get(1).map(String::as_str),
+        Some("content_block_p20270117")
+    );
 }

@@ -7,9 +7,9 @@ use crate::model::genai::{Cost, CostSource, GenAi, Usage};
 use crate::model::span::{Basics, Kind, Operation, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 use crate::queue::Position;
-use crate::storage::query::SpanFilter;
+use crate::storage::query::{SpanFilter, SpanSummary};
 use crate::storage::{
-    Batch, PageRequest, RetentionConfig, ResourceRow, ScopeRow, SpanReader as _, SpanRow,
+    Batch, PageRequest, ResourceRow, RetentionConfig, ScopeRow, SpanReader as _, SpanRow,
     SpanWriter as _,
 };
 
@@ -115,6 +115,38 @@ fn batch(next: u64, spans: Vec<SpanRow<'static>>) -> Batch<'static> {
     }
 }
 
+fn assert_same(found: &SpanSummary, expected: &SpanRow<'_>) {
+    let basics = &expected.basics;
+    assert_eq!(found.parent_span_id, expected.parent_span_id);
+    assert_eq!((found.kind, found.status), (expected.kind, expected.status));
+    assert_eq!(found.status_message, expected.status_message);
+    assert_eq!(found.service_name, "service");
+    assert_eq!(found.start_unix_nano, expected.start_unix_nano);
+    assert_eq!(found.duration_ns, 1000);
+    assert_eq!(found.time_marks, expected.time_marks);
+    assert_eq!(found.operation, basics.operation.as_str());
+    assert_eq!(found.genai, basics.genai);
+    let texts = [
+        (&found.provider, &basics.provider),
+        (&found.request_model, &basics.request_model),
+        (&found.response_model, &basics.response_model),
+        (&found.session_id, &basics.session_id),
+        (&found.user_id, &basics.user_id),
+        (&found.error_type, &basics.error_type),
+        (&found.http_method, &basics.http_method),
+        (&found.http_route, &basics.http_route),
+        (&found.db_system, &basics.db_system),
+        (&found.db_operation, &basics.db_operation),
+        (&found.rpc_system, &basics.rpc_system),
+        (&found.rpc_service, &basics.rpc_service),
+        (&found.rpc_method, &basics.rpc_method),
+    ];
+    for (found, expected) in texts {
+        assert_eq!(found.as_deref(), expected.as_deref());
+    }
+    assert_eq!(found.http_status_code, basics.http_status_code);
+}
+
 // Scenario: spans with every column, with none, and with GenAI columns that are all absent, in one
 // batch and in batches of their own, which are copied with other lists of columns.
 // Guarantees: each comes back as it went in.
@@ -162,35 +194,7 @@ fn every_column_comes_back() {
                 .iter()
                 .find(|span| span.span_id == expected.span_id)
                 .unwrap();
-            let basics = &expected.basics;
-            assert_eq!(found.parent_span_id, expected.parent_span_id);
-            assert_eq!((found.kind, found.status), (expected.kind, expected.status));
-            assert_eq!(found.status_message, expected.status_message);
-            assert_eq!(found.service_name, "service");
-            assert_eq!(found.start_unix_nano, expected.start_unix_nano);
-            assert_eq!(found.duration_ns, 1000);
-            assert_eq!(found.time_marks, expected.time_marks);
-            assert_eq!(found.operation, basics.operation.as_str());
-            assert_eq!(found.genai, basics.genai);
-            let texts = [
-                (&found.provider, &basics.provider),
-                (&found.request_model, &basics.request_model),
-                (&found.response_model, &basics.response_model),
-                (&found.session_id, &basics.session_id),
-                (&found.user_id, &basics.user_id),
-                (&found.error_type, &basics.error_type),
-                (&found.http_method, &basics.http_method),
-                (&found.http_route, &basics.http_route),
-                (&found.db_system, &basics.db_system),
-                (&found.db_operation, &basics.db_operation),
-                (&found.rpc_system, &basics.rpc_system),
-                (&found.rpc_service, &basics.rpc_service),
-                (&found.rpc_method, &basics.rpc_method),
-            ];
-            for (found, expected) in texts {
-                assert_eq!(found.as_deref(), expected.as_deref());
-            }
-            assert_eq!(found.http_status_code, basics.http_status_code);
+            assert_same(found, &expected);
         }
         let messages = store.database.value("SELECT min(error_message) FROM span");
         assert_eq!(messages, "error message");

@@ -44,7 +44,10 @@ fn any_number_of_collectors_may_migrate_at_once() {
 #[test]
 fn migrations_apply_once_and_in_order() {
     let database = Database::create();
-    let two = [(1, "CREATE TABLE a (x int)"), (2, "ALTER TABLE a ADD y int")];
+    let two = [
+        (1, "CREATE TABLE a (x int)"),
+        (2, "ALTER TABLE a ADD y int"),
+    ];
     let from_to = |from, to| Migrated { from, to };
     assert_eq!(migrated(&database, &two[..1]).unwrap(), from_to(0, 1));
     assert_eq!(migrated(&database, &two).unwrap(), from_to(1, 2));
@@ -122,12 +125,28 @@ fn the_schema_keeps_its_rules() {
     );
     let unexpected: Vec<_> = keys
         .iter()
-        .filter(|key| !CONTROL_TABLES.iter().any(|table| key.starts_with(&format!("{table}."))))
+        .filter(|key| {
+            !CONTROL_TABLES
+                .iter()
+                .any(|table| key.starts_with(&format!("{table}.")))
+        })
         .collect();
-    assert!(unexpected.is_empty(), "keys without the project: {unexpected:?}");
-    assert_eq!(names("SELECT relname FROM pg_class WHERE relkind = 'S'"), [""; 0]);
-    assert_eq!(names("SELECT conname FROM pg_constraint WHERE contype = 'f'"), [""; 0]);
-    assert_eq!(names("SELECT attname FROM pg_attribute WHERE attidentity <> ''"), [""; 0]);
+    assert!(
+        unexpected.is_empty(),
+        "keys without the project: {unexpected:?}"
+    );
+    assert_eq!(
+        names("SELECT relname FROM pg_class WHERE relkind = 'S'"),
+        [""; 0]
+    );
+    assert_eq!(
+        names("SELECT conname FROM pg_constraint WHERE contype = 'f'"),
+        [""; 0]
+    );
+    assert_eq!(
+        names("SELECT attname FROM pg_attribute WHERE attidentity <> ''"),
+        [""; 0]
+    );
     let without_key = names(
         "SELECT relname FROM pg_class c WHERE relkind IN ('r', 'p')
             AND relnamespace = 'public'::regnamespace AND NOT EXISTS (
@@ -158,9 +177,42 @@ fn partitions_are_like_their_table() {
             <> (c.attstorage, c.attcompression, c.attnotnull)",
     );
     assert_eq!(different, "0");
-    let external = "SELECT count(*) FROM pg_attribute WHERE attname = 'content' AND attstorage = 'e'";
+    let external =
+        "SELECT count(*) FROM pg_attribute WHERE attname = 'content' AND attstorage = 'e'";
     // The table, its default partition, and today with three days ahead.
     assert_eq!(store.database.value(external), "6");
+}
+
+// Scenario: stored spans are looked up with a plan that was made while every partition was empty.
+// Guarantees: it goes by the primary key of each, which is the index that has all that is asked.
+#[test]
+fn stored_spans_are_looked_up_by_their_key() {
+    use super::super::traces::FIND_STORED;
+    use crate::storage::postgres::transaction::{Settings, Transaction};
+    let store = Store::open();
+    let plan = wait(async {
+        let pool = connect::pool(&store.config, Purpose::Write, 1).unwrap();
+        let settings = Settings::of(&store.config);
+        let transaction = Transaction::begin(&pool, &settings).await.unwrap();
+        let prepare = format!(
+            "PREPARE find (bigint[], bytea[], bytea[], timestamptz[], timestamptz[]) AS {FIND_STORED}"
+        );
+        transaction.batch(&prepare, "").await.unwrap();
+        let explain = "EXPLAIN (COSTS off) EXECUTE find (NULL, NULL, NULL, NULL, NULL)";
+        let rows = transaction
+            .query_primary_key(explain, &[], "")
+            .await
+            .unwrap();
+        let lines: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+        lines.join("\n")
+    });
+    assert_eq!(plan.matches("Scan on span").count(), 0, "{plan}");
+    assert_eq!(
+        plan.matches("Index Only Scan using span_").count(),
+        5,
+        "{plan}"
+    );
+    assert_eq!(plan.matches("_pkey on span_").count(), 5, "{plan}");
 }
 
 // Guarantees: what SQL adds up is what the program adds up.
@@ -171,7 +223,9 @@ fn sql_and_program_agree_on_histograms() {
     let literal = |histogram: &Histogram| super::super::params::number_array(&histogram.to_pairs());
     let of = |durations: &[u64]| {
         let mut histogram = Histogram::default();
-        durations.iter().for_each(|duration| histogram.record(*duration));
+        durations
+            .iter()
+            .for_each(|duration| histogram.record(*duration));
         histogram
     };
     let sets: [&[u64]; 5] = [
