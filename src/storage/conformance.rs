@@ -4,6 +4,7 @@
 
 mod fixture;
 mod lists;
+mod paging;
 mod run;
 mod sums;
 

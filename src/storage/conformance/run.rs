@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, lists, runtime, sums};
+use super::{Backend, NOW, lists, paging, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -141,12 +141,12 @@ cases! {
 
 #[test]
 fn span_pages_join_to_the_whole_list_on_sqlite() {
-    lists::span_pages_join_to_the_whole_list(Sqlite::open, 24);
+    paging::span_pages_join_to_the_whole_list(Sqlite::open, 24);
 }
 
 #[test]
 fn span_pages_join_to_the_whole_list_on_postgres() {
-    lists::span_pages_join_to_the_whole_list(Postgres::open, 8);
+    paging::span_pages_join_to_the_whole_list(Postgres::open, 8);
 }
 
 #[test]
