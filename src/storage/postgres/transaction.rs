@@ -162,29 +162,6 @@ impl Transaction {
         self.within(count, context).await
     }
 
-    /// Runs a query over all partitions that the primary key can answer by itself, and makes sure
-    /// that it does. The plan is kept: to plan for every partition takes longer than to run it. An
-    /// index-only scan is what no other index can offer, and what is left when other ways are
-    /// switched off, so that the plan is right for partitions that were empty when it was made.
-    ///
-    /// # Errors
-    /// As [`write_error`] judges.
-    pub(super) async fn query_primary_key(
-        &self,
-        sql: &str,
-        params: &[Param<'_>],
-        context: &'static str,
-    ) -> Result<Vec<Row>, Error> {
-        let others_off = "SET LOCAL plan_cache_mode = force_generic_plan; \
-            SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off";
-        let others_on = "SET LOCAL plan_cache_mode = force_custom_plan; \
-            SET LOCAL enable_indexscan = on; SET LOCAL enable_bitmapscan = on";
-        self.batch(others_off, context).await?;
-        let rows = self.query(sql, params, context).await?;
-        self.batch(others_on, context).await?;
-        Ok(rows)
-    }
-
     /// Runs statements without parameters.
     ///
     /// # Errors

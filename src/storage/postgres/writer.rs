@@ -8,6 +8,7 @@ mod dimensions;
 pub(super) mod params;
 mod span_row;
 mod spans;
+mod stored;
 mod sums;
 #[cfg(test)]
 mod tests;
@@ -228,7 +229,7 @@ impl PostgresWriter {
     async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
         let groups = traces::groups(&ready.batch.spans);
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let fresh = traces::save(&transaction, ready.batch, groups, care).await?;
+        let fresh = traces::save(&transaction, ready.batch, groups, ready.received, care).await?;
         let arrivals = self.note_arrivals(&transaction, &fresh).await?;
         if care == Care::LookForLeftovers {
             spans::delete_leftovers(&transaction, &fresh).await?;

@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use super::super::transaction::Transaction;
 use super::Care;
 use super::clean::CleanBatch;
-use super::params::Time;
+use super::stored::without_stored;
 use super::trace_rows::{self, KnownTrace, TraceRows};
 use super::trace_services::Services;
 use crate::model::{ProjectId, TraceId};
@@ -27,7 +27,7 @@ pub(super) type Key = (ProjectId, TraceId);
 
 /// Spans of one trace that are stored together.
 pub(super) struct Group<'b> {
-    key: Key,
+    pub(super) key: Key,
     /// By span id, each once.
     pub(super) spans: Vec<&'b SpanRow<'b>>,
 }
@@ -94,7 +94,8 @@ fn add_up<'b>(
     Ok(added)
 }
 
-/// Saves what is new of the traces, and answers their new spans, in key order.
+/// Saves what is new of the traces, and answers their new spans, in key order. `received` is the
+/// arrival of the newest span, ns.
 ///
 /// # Errors
 /// As the store's.
@@ -102,6 +103,7 @@ pub(super) async fn save<'b>(
     transaction: &Transaction,
     batch: &'b CleanBatch<'b>,
     groups: Vec<Group<'b>>,
+    received: i64,
     care: Care,
 ) -> Result<Vec<Group<'b>>, Error> {
     let added: Vec<_> = groups
@@ -132,7 +134,7 @@ pub(super) async fn save<'b>(
             source: "traces keep being deleted while they are written".into(),
         });
     }
-    let fresh = without_stored(transaction, groups, &known).await?;
+    let fresh = without_stored(transaction, groups, &known, received).await?;
     grow(transaction, batch, &fresh, &known, &mut services).await?;
     services.save(transaction, care).await?;
     Ok(fresh)
@@ -189,69 +191,6 @@ async fn lock(
         )
         .await?;
     rows.iter().map(trace_rows::read).collect()
-}
-
-/// The subquery is run once a span, on the partitions between two times only: without the offset
-/// it would be turned into a join of everything.
-pub(super) const FIND_STORED: &str = "SELECT k.place::bigint
-    FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::timestamptz[])
-        WITH ORDINALITY AS k(project_id, trace_id, span_id, first_start, last_start, place)
-    CROSS JOIN LATERAL (
-        SELECT FROM span s
-        WHERE s.project_id = k.project_id AND s.trace_id = k.trace_id AND s.span_id = k.span_id
-            AND s.start_time >= k.first_start AND s.start_time <= k.last_start
-        LIMIT 1 OFFSET 0) AS found";
-
-/// Leaves out the spans that their traces hold already.
-async fn without_stored<'b>(
-    transaction: &Transaction,
-    groups: Vec<Group<'b>>,
-    known: &HashMap<Key, KnownTrace>,
-) -> Result<Vec<Group<'b>>, Error> {
-    let (mut projects, mut trace_ids, mut span_ids) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut first_starts, mut last_starts) = (Vec::new(), Vec::new());
-    for group in &groups {
-        let Some(known) = known.get(&group.key) else {
-            continue;
-        };
-        for span in &group.spans {
-            projects.push(i64::from(span.project.0));
-            trace_ids.push(span.trace_id.0.as_slice());
-            span_ids.push(span.span_id.0.as_slice());
-            first_starts.push(Time(known.summary.start));
-            last_starts.push(Time(known.last_start));
-        }
-    }
-    if projects.is_empty() {
-        return Ok(groups);
-    }
-    let rows = transaction
-        .query_primary_key(
-            FIND_STORED,
-            &[
-                (&projects, Type::INT8_ARRAY),
-                (&trace_ids, Type::BYTEA_ARRAY),
-                (&span_ids, Type::BYTEA_ARRAY),
-                (&first_starts, Type::TIMESTAMPTZ_ARRAY),
-                (&last_starts, Type::TIMESTAMPTZ_ARRAY),
-            ],
-            "look up stored spans",
-        )
-        .await?;
-    let stored: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-    drop((trace_ids, span_ids));
-    let mut place = 0_i64;
-    let mut fresh = groups;
-    for group in &mut fresh {
-        if known.contains_key(&group.key) {
-            group.spans.retain(|_| {
-                place += 1;
-                !stored.contains(&place)
-            });
-        }
-    }
-    fresh.retain(|group| !group.spans.is_empty());
-    Ok(fresh)
 }
 
 /// Adds new spans to the rows of traces that were there.

@@ -125,7 +125,7 @@ fn blocks_hold_one_project_each() {
     let mut store = Store::open();
     let other = crate::model::ProjectId(7);
     for project in [PROJECT, other] {
-        let spans = (1..=40).map(|number| {
+        let spans = (1..=300).map(|number| {
             let mut span = span(1, number);
             let noise: String = (0..3000_u64)
                 .map(|n| char::from(b'a' + ((n * n * number * 31 + n) % 26) as u8))
