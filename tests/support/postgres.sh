@@ -51,9 +51,11 @@ start() { as_owner "$binaries/pg_ctl" -D data -l server.log -w -t 60 -o "-p $1" 
 stop() { as_owner "$binaries/pg_ctl" -D data -w -t 60 -m "$1" stop; }
 
 signal() {
-  postmaster=$(head -n 1 data/postmaster.pid) || return
-  # shellcheck disable=SC2046
-  kill "$1" "$postmaster" $(cat "/proc/$postmaster/task/$postmaster/children" 2>/dev/null)
+  postmaster=$(head -n 1 data/postmaster.pid) && kill "$1" "$postmaster" || return
+  # One that has just ended needs no signal.
+  for child in $(cat "/proc/$postmaster/task/$postmaster/children"); do
+    kill "$1" "$child" 2>/dev/null || true
+  done
 }
 
 while read -r command argument; do

@@ -29,6 +29,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::config::Config;
+use super::writer::clean_text;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
 use crate::storage::{
@@ -225,7 +226,7 @@ fn project_id(project: ProjectId) -> i64 {
     i64::from(project.0)
 }
 
-/// A text as it is stored: Postgres has no U+0000, so that the writer puts U+FFFD in its place.
+/// A text as it is stored, which Postgres can't do with every text.
 fn stored_text(text: &str) -> String {
-    text.replace('\0', "\u{fffd}")
+    clean_text(text).into_owned()
 }

@@ -35,7 +35,9 @@ use crate::storage::session::Sessions;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
-use clean::{CleanBatch, clean_text};
+pub(super) use clean::clean_text;
+
+use clean::CleanBatch;
 use dimensions::Remembered;
 use params::Uuid;
 use traces::Group;

@@ -76,6 +76,7 @@ CREATE TABLE resource (
     service_instance    text,
     environment         text,
     schema_url          text NOT NULL,
+    schema_url_sent     bytea,
     attributes          jsonb,
     message             bytea NOT NULL,
     PRIMARY KEY (project_id, resource_id)
@@ -92,6 +93,8 @@ COMMENT ON COLUMN resource.service_version IS 'service.version.';
 COMMENT ON COLUMN resource.service_instance IS 'service.instance.id.';
 COMMENT ON COLUMN resource.environment IS 'deployment.environment.name.';
 COMMENT ON COLUMN resource.schema_url IS 'ResourceSpans.schema_url.';
+COMMENT ON COLUMN resource.schema_url_sent IS
+    'The same in UTF-8 as it was sent, where a text can''t hold it; else NULL. The message does not have it.';
 COMMENT ON COLUMN resource.attributes IS
     'Attributes whose value is small, for use in SQL; NULL when switched off. The message has them all.';
 COMMENT ON COLUMN resource.message IS 'Encoded opentelemetry.proto.resource.v1.Resource.';
@@ -104,6 +107,7 @@ CREATE TABLE scope (
     name                text COLLATE "C" NOT NULL,
     version             text NOT NULL,
     schema_url          text NOT NULL,
+    schema_url_sent     bytea,
     message             bytea NOT NULL,
     PRIMARY KEY (project_id, scope_id)
 ) WITH (fillfactor = 80);
@@ -117,6 +121,8 @@ COMMENT ON COLUMN scope.content_hash IS 'SHA-256 over schema_url and message.';
 COMMENT ON COLUMN scope.name IS 'Scope name.';
 COMMENT ON COLUMN scope.version IS 'Scope version.';
 COMMENT ON COLUMN scope.schema_url IS 'ScopeSpans.schema_url.';
+COMMENT ON COLUMN scope.schema_url_sent IS
+    'The same in UTF-8 as it was sent, where a text can''t hold it; else NULL. The message does not have it.';
 COMMENT ON COLUMN scope.message IS 'Encoded opentelemetry.proto.common.v1.InstrumentationScope.';
 
 ------------------------------------------------------------------------------------------------

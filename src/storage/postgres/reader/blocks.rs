@@ -30,10 +30,11 @@ pub(super) const BLOCKS: &str = "SELECT block_id, codec, content FROM ( \
 
 /// Resources and scopes by their ids. Looked up one by one.
 const RESOURCES: &str = "SELECT found.* FROM unnest($2::bigint[]) AS wanted (id) \
-     CROSS JOIN LATERAL (SELECT resource_id, message, schema_url, service_name FROM resource \
+     CROSS JOIN LATERAL (SELECT resource_id, message, schema_url, schema_url_sent, \
+         service_name FROM resource \
          WHERE project_id = $1 AND resource_id = wanted.id OFFSET 0) AS found";
 const SCOPES: &str = "SELECT found.* FROM unnest($2::bigint[]) AS wanted (id) \
-     CROSS JOIN LATERAL (SELECT scope_id, message, schema_url FROM scope \
+     CROSS JOIN LATERAL (SELECT scope_id, message, schema_url, schema_url_sent FROM scope \
          WHERE project_id = $1 AND scope_id = wanted.id OFFSET 0) AS found";
 
 /// Where the messages of some traces are.
@@ -336,7 +337,7 @@ pub(super) async fn resources(
             let id = columns.take()?;
             let resource = StoredResource {
                 message: columns.take()?,
-                schema_url: columns.take()?,
+                schema_url: schema_url(&mut columns)?,
                 service_name: columns.take()?,
             };
             Ok((id, Arc::new(resource)))
@@ -357,11 +358,20 @@ pub(super) async fn scopes(
             let id = columns.take()?;
             let scope = StoredScope {
                 message: columns.take()?,
-                schema_url: columns.take()?,
+                schema_url: schema_url(&mut columns)?,
             };
             Ok((id, Arc::new(scope)))
         })
         .collect()
+}
+
+/// Two columns: the URL, and the same as it was sent where a text can't hold that.
+fn schema_url(columns: &mut Columns<'_>) -> Result<String, Error> {
+    let (stored, sent): (String, Option<Vec<u8>>) = (columns.take()?, columns.take()?);
+    match sent {
+        None => Ok(stored),
+        Some(sent) => String::from_utf8(sent).map_err(|_| corrupt("a schema URL")),
+    }
 }
 
 async fn by_ids(

@@ -38,7 +38,7 @@ impl<R> std::ops::Deref for Rows<'_, R> {
     }
 }
 
-fn is_clean(text: &str) -> bool {
+pub(super) fn is_clean(text: &str) -> bool {
     memchr::memchr(0, text.as_bytes()).is_none()
 }
 
@@ -60,12 +60,6 @@ pub(super) fn texts(batch: &Batch<'_>) -> Texts {
             texts.push(clean_text(text).into_owned());
         }
     };
-    for resource in &batch.resources {
-        add(resource.schema_url);
-    }
-    for scope in &batch.scopes {
-        add(scope.schema_url);
-    }
     for span in &batch.spans {
         add(span.basics.operation.as_str());
     }
@@ -85,14 +79,12 @@ pub(super) fn clean<'b>(batch: &'b Batch<'b>, texts: &'b Texts) -> CleanBatch<'b
     let resources = if batch.resources.iter().all(resource_is_clean) {
         Rows::AsTheyCame(&batch.resources)
     } else {
-        let clean = |row| clean_resource(row, &mut borrowed);
-        Rows::Copied(batch.resources.iter().map(clean).collect())
+        Rows::Copied(batch.resources.iter().map(clean_resource).collect())
     };
     let scopes = if batch.scopes.iter().all(scope_is_clean) {
         Rows::AsTheyCame(&batch.scopes)
     } else {
-        let clean = |row| clean_scope(row, &mut borrowed);
-        Rows::Copied(batch.scopes.iter().map(clean).collect())
+        Rows::Copied(batch.scopes.iter().map(clean_scope).collect())
     };
     let spans = if batch.spans.iter().all(span_is_clean) {
         Rows::AsTheyCame(&batch.spans)
@@ -118,14 +110,13 @@ fn resource_is_clean(row: &ResourceRow<'_>) -> bool {
         &row.environment,
     ];
     is_clean(&row.service_name)
-        && is_clean(row.schema_url)
         && optional
             .into_iter()
             .all(|text| optional_is_clean(text.as_ref()))
 }
 
 fn scope_is_clean(row: &ScopeRow<'_>) -> bool {
-    is_clean(&row.name) && is_clean(&row.version) && is_clean(row.schema_url)
+    is_clean(&row.name) && is_clean(&row.version)
 }
 
 fn span_is_clean(row: &SpanRow<'_>) -> bool {
@@ -180,14 +171,12 @@ fn optional<'b>(text: &'b Option<Cow<'b, str>>) -> Option<Cow<'b, str>> {
     text.as_ref().map(cleaned)
 }
 
-fn clean_resource<'b>(
-    row: &'b ResourceRow<'b>,
-    borrowed: &mut impl FnMut(&'b str) -> &'b str,
-) -> ResourceRow<'b> {
+fn clean_resource<'b>(row: &'b ResourceRow<'b>) -> ResourceRow<'b> {
     ResourceRow {
         project: row.project,
         message: Cow::Borrowed(&row.message),
-        schema_url: borrowed(row.schema_url),
+        // Part of what identifies the row: stored beside its clean form.
+        schema_url: row.schema_url,
         service_name: cleaned(&row.service_name),
         service_version: optional(&row.service_version),
         service_instance: optional(&row.service_instance),
@@ -195,14 +184,11 @@ fn clean_resource<'b>(
     }
 }
 
-fn clean_scope<'b>(
-    row: &'b ScopeRow<'b>,
-    borrowed: &mut impl FnMut(&'b str) -> &'b str,
-) -> ScopeRow<'b> {
+fn clean_scope<'b>(row: &'b ScopeRow<'b>) -> ScopeRow<'b> {
     ScopeRow {
         project: row.project,
         message: Cow::Borrowed(&row.message),
-        schema_url: borrowed(row.schema_url),
+        schema_url: row.schema_url,
         name: cleaned(&row.name),
         version: cleaned(&row.version),
     }

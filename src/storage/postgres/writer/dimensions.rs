@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use super::super::transaction::{Settings, Transaction};
 use super::attributes;
-use super::clean::CleanBatch;
+use super::clean::{CleanBatch, clean_text, is_clean};
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::write::{ResourceRow, ScopeRow};
@@ -207,11 +207,16 @@ fn stored(rows: &[tokio_postgres::Row]) -> Vec<(ProjectId, Hash, i64)> {
         .collect()
 }
 
+/// The bytes of a text that is not stored as it is.
+fn unclean(text: &str) -> Option<&[u8]> {
+    (!is_clean(text)).then_some(text.as_bytes())
+}
+
 const INSERT_RESOURCES: &str = "INSERT INTO resource (project_id, resource_id, content_hash,
-        service_name, service_version, service_instance, environment, schema_url, attributes,
-        message, last_seen_unix_nano)
-    SELECT k.*, $11 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[],
-        $6::text[], $7::text[], $8::text[], $9::text[]::jsonb[], $10::bytea[]) AS k
+        service_name, service_version, service_instance, environment, schema_url, schema_url_sent,
+        attributes, message, last_seen_unix_nano)
+    SELECT k.*, $12 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[],
+        $6::text[], $7::text[], $8::text[], $9::bytea[], $10::text[]::jsonb[], $11::bytea[]) AS k
     ON CONFLICT (project_id, resource_id) DO UPDATE SET last_seen_unix_nano =
         greatest(resource.last_seen_unix_nano, excluded.last_seen_unix_nano)
     WHERE resource.content_hash = excluded.content_hash
@@ -237,7 +242,8 @@ async fn insert_resources(
         .map(|new| new.row.service_instance.as_deref())
         .collect();
     let environments: Vec<_> = all().map(|new| new.row.environment.as_deref()).collect();
-    let urls: Vec<_> = all().map(|new| new.row.schema_url).collect();
+    let urls: Vec<_> = all().map(|new| clean_text(new.row.schema_url)).collect();
+    let urls_sent: Vec<_> = all().map(|new| unclean(new.row.schema_url)).collect();
     let attributes: Vec<_> = all()
         .map(|new| {
             let message = &new.row.message;
@@ -260,6 +266,7 @@ async fn insert_resources(
                 (&instances, Type::TEXT_ARRAY),
                 (&environments, Type::TEXT_ARRAY),
                 (&urls, Type::TEXT_ARRAY),
+                (&urls_sent, Type::BYTEA_ARRAY),
                 (&attributes, Type::TEXT_ARRAY),
                 (&messages, Type::BYTEA_ARRAY),
                 (&options.now, Type::INT8),
@@ -271,9 +278,9 @@ async fn insert_resources(
 }
 
 const INSERT_SCOPES: &str = "INSERT INTO scope (project_id, scope_id, content_hash, name, version,
-        schema_url, message, last_seen_unix_nano)
-    SELECT k.*, $8 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[],
-        $6::text[], $7::bytea[]) AS k
+        schema_url, schema_url_sent, message, last_seen_unix_nano)
+    SELECT k.*, $9 FROM unnest($1::bigint[], $2::bigint[], $3::bytea[], $4::text[], $5::text[],
+        $6::text[], $7::bytea[], $8::bytea[]) AS k
     ON CONFLICT (project_id, scope_id) DO UPDATE SET last_seen_unix_nano =
         greatest(scope.last_seen_unix_nano, excluded.last_seen_unix_nano)
     WHERE scope.content_hash = excluded.content_hash
@@ -293,7 +300,8 @@ async fn insert_scopes(
     let hashes: Vec<_> = all().map(|new| new.hash.as_slice()).collect();
     let names: Vec<_> = all().map(|new| new.row.name.as_ref()).collect();
     let versions: Vec<_> = all().map(|new| new.row.version.as_ref()).collect();
-    let urls: Vec<_> = all().map(|new| new.row.schema_url).collect();
+    let urls: Vec<_> = all().map(|new| clean_text(new.row.schema_url)).collect();
+    let urls_sent: Vec<_> = all().map(|new| unclean(new.row.schema_url)).collect();
     let messages: Vec<_> = all().map(|new| new.row.message.as_ref()).collect();
     let rows = transaction
         .query(
@@ -305,6 +313,7 @@ async fn insert_scopes(
                 (&names, Type::TEXT_ARRAY),
                 (&versions, Type::TEXT_ARRAY),
                 (&urls, Type::TEXT_ARRAY),
+                (&urls_sent, Type::BYTEA_ARRAY),
                 (&messages, Type::BYTEA_ARRAY),
                 (&now, Type::INT8),
             ],

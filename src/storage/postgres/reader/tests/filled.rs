@@ -63,8 +63,10 @@ pub(super) fn database() -> Database {
                 CASE WHEN n % 4 = 0 THEN 'rare' ELSE 'api' END AS service,
                 CASE WHEN n % 10 = 0 THEN 'session-7' ELSE 'session-' || (1000 + n) END AS session
             FROM generate_series(1, {TRACES}) AS n;
-        INSERT INTO resource VALUES (1, 1, 0, '', 'api', NULL, NULL, NULL, '', NULL, '');
-        INSERT INTO scope VALUES (1, 1, 0, '', '', '', '', '');
+        INSERT INTO resource (project_id, resource_id, last_seen_unix_nano, content_hash,
+            service_name, schema_url, message) VALUES (1, 1, 0, '', 'api', '', '');
+        INSERT INTO scope (project_id, scope_id, last_seen_unix_nano, content_hash, name, version,
+            schema_url, message) VALUES (1, 1, 0, '', '', '', '', '');
         INSERT INTO trace SELECT 1, start, start + {last_span}, start + {last_span}, start, {SPANS},
             failed::int, 0, 0, 0, 0, 0, 0, start, NULL, false, id, '\\x0000000000000001', 'root',
             service, ARRAY[service], '{{}}', session FROM made;

@@ -159,6 +159,9 @@ fn texts_that_postgres_cannot_hold_are_stored() {
     ));
     let stored = stored.unwrap().unwrap();
     assert_eq!(stored.spans[0].message, odd.encode_to_vec());
+    // No message has these.
+    assert_eq!(stored.spans[0].resource.schema_url, "url\0");
+    assert_eq!(stored.spans[0].scope.schema_url, "\0");
 }
 
 // Scenario: keys as long as columns allow, of characters that do not compress.
