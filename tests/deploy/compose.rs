@@ -49,7 +49,6 @@ fn the_daemon_of_compose_has_a_valid_configuration() {
 }
 
 #[test]
-#[ignore = "this version has no PostgreSQL yet"]
 fn the_daemon_of_compose_uses_its_database() {
     let variables = variables("secret");
     let variables: Vec<(&str, &str)> = variables

@@ -96,7 +96,6 @@ fn the_embedded_daemon_has_a_valid_configuration() {
 }
 
 #[test]
-#[ignore = "this version has no PostgreSQL yet"]
 fn the_daemons_with_postgres_have_a_valid_configuration() {
     let file = repository(&format!("{POSTGRES}/config.yaml"));
     let database = (

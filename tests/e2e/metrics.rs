@@ -25,6 +25,7 @@ fn outcomes_add_up_to_what_was_sent(store: Store) {
         &[
             ("queue.segment_size", "64KiB"),
             ("queue.max_size", "256KiB"),
+            ("queue.partitions", "1"),
             ("processors.batch.timeout", "20ms"),
         ],
     );

@@ -14,6 +14,9 @@ use crate::random::Random;
 /// How long stored spans may take to be visible on a loaded machine.
 pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(15);
 
+/// Twice the partitions that a log has at most in these tests.
+const BARRIERS: usize = 8;
+
 impl Daemon {
     pub(crate) fn api(&self, path: &str) -> Response {
         http::get(self.addresses().gateway, path)
@@ -106,17 +109,23 @@ impl Daemon {
     /// Waits until everything acknowledged so far has been stored: the log is stored in order, so
     /// one more span, of a service of its own, is visible last.
     pub(crate) fn await_stored(&self) {
-        let seed = now();
-        let trace_id = Random::new(seed).id::<16>();
-        post_accepted(
-            self.addresses().http,
-            &request("barrier", vec![span(&trace_id, &[1; 8], "barrier")]),
-        );
-        eventually(
-            "everything acknowledged to be stored",
-            Duration::from_secs(60),
-            || self.trace(&trace_id),
-        );
+        let mut random = Random::new(now());
+        // Requests go to the partitions of the log in turn, and each is stored in order: behind all
+        // of these, in whatever partition, is everything that was acknowledged before.
+        let barriers: Vec<_> = (0..BARRIERS).map(|_| random.id::<16>()).collect();
+        for trace_id in &barriers {
+            post_accepted(
+                self.addresses().http,
+                &request("barrier", vec![span(trace_id, &[1; 8], "barrier")]),
+            );
+        }
+        for trace_id in &barriers {
+            eventually(
+                "everything acknowledged to be stored",
+                Duration::from_secs(60),
+                || self.trace(trace_id),
+            );
+        }
     }
 
     /// Waits until the store has counted every span that this process accepted.
