@@ -158,7 +158,7 @@ impl Serialize for DatabaseUrl {
     }
 }
 
-/// A secret. Shown as [`MASK`].
+/// A secret. Shown as `***`.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(String);
 
