@@ -25,6 +25,7 @@ pub mod model;
 pub mod net;
 pub mod otlp;
 pub mod pipeline;
+pub mod pricing;
 pub mod processors;
 pub mod queue;
 pub mod receivers;

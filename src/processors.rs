@@ -1,9 +1,10 @@
 //! What happens to spans between socket and store, in the order they run: the memory limiter
-//! (before the body is read), limits (per span, after the log), the batch.
+//! (before the body is read), limits and prices (per span, after the log), the batch.
 
 pub mod batch;
 pub mod limits;
 pub mod memory_limiter;
+pub mod pricing;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,8 @@ pub struct Config {
     pub memory_limiter: memory_limiter::Config,
     /// Truncates spans that carry too much.
     pub limits: limits::Config,
+    /// What model calls cost.
+    pub pricing: pricing::Config,
     /// How spans are grouped into store transactions.
     pub batch: batch::Config,
 }

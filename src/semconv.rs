@@ -1,164 +1,343 @@
-//! Which attributes become columns. Pure: a property of the span alone, so that a replay of the
-//! log gives the same row.
+//! Which attributes become columns, and which make up the messages. Pure: a property of the span,
+//! its scope's name and the prices alone, so that a replay of the log gives the same row whatever
+//! the order of the attributes.
 //!
-//! Attributes stay stored as they came; a column is a copy for filtering and grouping.
+//! Attributes stay stored as they came; a column is a copy for filtering, grouping and adding up.
+//!
+//! # Dialects
+//!
+//! Every library has its own words for the same call of a model. The words are rows of a table
+//! (`rows`), one file a dialect (`dialects`). A span's dialect is told by the name of its scope,
+//! else by the first dialect, in the order of `dialect::Dialect`, that it has a key of. Keys that
+//! mean something in one dialect only (`model`, `input_tokens`) count in its spans alone.
+//!
+//! A span can follow several dialects at once. Then, column by column, the first *usable* value
+//! counts (of the right type, not empty, not what libraries write for nothing), in this order:
+//!
+//! 1. what the application says of itself: `session.id`, `user.id`, then vendors' keys for them,
+//!    then conversations and threads (`dialects::identity`);
+//! 2. the Pulse SDKs' own keys;
+//! 3. `langfuse.*`;
+//! 4. OpenInference;
+//! 5. the AI SDK's `ai.*`, which know more of cache and reasoning than its copies in `gen_ai.*`;
+//! 6. the OpenTelemetry conventions: names of today, then older ones, then variants;
+//! 7. what only one framework sends: Anthropic's SDKs, ADK, MLflow, LangSmith, Genkit, … Laminar;
+//! 8. OpenLLMetry's indexed keys and `traceloop.*`.
+//!
+//! Usage is taken from one vocabulary only; others fill in details that fit (`usage`). The
+//! provider's name is the conventions' where it has one; frameworks are not providers, and a client
+//! of OpenAI's protocol that says `openai` is believed unless the host it calls is another
+//! provider's. An operation that is not known stays as sent.
+//!
+//! # What counts
+//!
+//! Tokens, cost and calls of traces, sessions and rollups come from *model calls* only
+//! (`GenAi::is_model_call`): operations that are one call of a language, embedding or reranking
+//! model. Agents, chains, workflows, tools and wrappers repeat what their calls used. Decided from
+//! the span alone, besides:
+//!
+//! - the AI SDK's outer spans are wrappers, whatever usage they have; of its two spans per
+//!   embedding the one with usage counts;
+//! - LiteLLM's raw request and its proxy's request repeat the call;
+//! - Mastra's generation counts, its steps and chunks do not;
+//! - Logfire's announcement of an open span counts nothing; of a streamed call, the span that has
+//!   the answer counts;
+//! - Codex: `handle_responses` with usage; Anthropic's `count_tokens` never;
+//! - an HTTP client's span below a call is no model call; the kind of a span decides nothing, since
+//!   providers send server spans of calls.
+//!
+//! # What takes more than one span to decide
+//!
+//! Not decided here, and so counted twice:
+//!
+//! 1. *One call, two instrumentations*: a package's span with the SDK's own below it (OpenInference
+//!    over Anthropic's SDK), a framework's span with the provider's below it (Haystack over OpenAI,
+//!    ADK 1.15's `call_llm` over `generate_content`), or a provider's server span below both.
+//! 2. *One call, two traces*, with one response id.
+//! 3. *Agents without calls below them*, whose own usage would be all there is.
+//!
+//! How the trace summary could decide 1 and 3 with sums that merge in any order: keep, per model
+//! call, its span id, parent id, response id and counts in a bounded list (say 256 per trace,
+//! ordered by span id, so that which ones are kept does not depend on the order of arrival), and
+//! beside it the plain sums over all calls. A call is *shadowed* when a call in the list has it for
+//! its parent and has the same response id or, where one has none, the same model and counts. The
+//! totals are then the plain sums less those of shadowed calls: a function of the set of spans
+//! alone, since union of sets and addition are commutative, associative and, by span identity,
+//! idempotent. When the list is full, the totals are the plain sums, which is marked. For 3, the
+//! list keeps agents with usage and whether any call has them among its ancestors as far as the
+//! list knows. For 2, sessions or projects would keep response ids for some days; the second trace
+//! to arrive would then depend on the order, unless both are left counted and only the query that
+//! adds up traces takes each (project, response id) once.
 
-mod genai;
+mod coerce;
+mod dialect;
+mod dialects;
+mod draft;
+mod json;
+pub mod messages;
+mod names;
+mod rows;
+mod usage;
 
 use std::borrow::Cow;
 
+pub use coerce::cut;
+pub use draft::SpanFacts;
+use draft::{Draft, ScopeFacts};
+use names::{Op, error, provider};
+use rows::{PLAIN, Plain, Take, Text, Weight};
+
+use crate::model::genai::{Cost, CostSource, GenAi, Usage};
 use crate::model::span::{Basics, Operation};
+use crate::otlp::protobuf::AnyValue;
+use crate::pricing::{Call, Pricer, ServiceTier, Table};
 
-/// Longest text copied to a column, in bytes; a longer one is cut, the attribute keeps it whole.
-const COLUMN_BYTES_MAX: usize = 512;
+/// Collects the columns of one span after another from attributes and events, in any order. Keeps
+/// what it allocated, and the prices it looked up.
+#[derive(Debug)]
+pub struct Collector<'a, 't> {
+    pricer: Pricer<'t>,
+    scope: ScopeFacts,
+    basics: Basics<'a>,
+    is: Is,
+    /// Rank of the name each plain column was taken from; a lower one wins.
+    ranks: [u8; PLAIN],
+    /// Numbers and values of rows that are decided when all are known.
+    found: Vec<(u16, AnyValue<'a>)>,
+    /// Whether any of them is a dialect's own.
+    has_evidence: bool,
+    /// Earliest event that tells of a first token, ns since the Unix epoch.
+    first_token_at: Option<u64>,
+    /// Reason in an event that carries the answer.
+    finish_reason: Option<AnyValue<'a>>,
+}
 
-/// An attribute value, as far as columns are concerned.
+/// What a span is, by keys of spans of any sort.
+#[derive(Debug, Clone, Copy, Default)]
+struct Is {
+    http: bool,
+    db: bool,
+    rpc: bool,
+    messaging: bool,
+}
+
+/// What an event is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// A string.
-    Text(&'a str),
-    /// An integer.
-    Integer(i64),
-    /// Anything else.
+pub enum EventKind {
+    /// Its attributes tell of an exception.
+    Exception,
+    /// Its attributes tell why the model stopped.
+    Answer,
+    /// Nothing in its attributes becomes a column.
     Other,
 }
 
-/// Collects the columns of one span from its attributes and events, in any order.
-#[derive(Debug, Default)]
-pub struct Collector<'a> {
-    basics: Basics<'a>,
-    genai_operation: Option<&'a str>,
-    genai: genai::Collector<'a>,
-    is_http: bool,
-    is_db: bool,
-    is_rpc: bool,
-    is_messaging: bool,
-    /// Rank of the name each column was taken from; a lower one wins.
-    ranks: [u8; COLUMN_COUNT],
-}
-
-const COLUMN_COUNT: usize = 16;
-
-/// Columns with several names.
-#[derive(Debug, Clone, Copy)]
-enum Column {
-    Provider,
-    RequestModel,
-    ResponseModel,
-    Session,
-    User,
-    ErrorType,
-    HttpMethod,
-    HttpRoute,
-    HttpStatus,
-    DbSystem,
-    DbOperation,
-    RpcSystem,
-    RpcService,
-    RpcMethod,
-    GenAiOperation,
-    Messaging,
-}
-
-/// Which column a key feeds, and the rank of the name among the column's names (1 is best).
-fn column_of(key: &[u8]) -> Option<(Column, u8)> {
-    let found = match key {
-        b"gen_ai.operation.name" => (Column::GenAiOperation, 1),
-        b"gen_ai.provider.name" => (Column::Provider, 1),
-        b"gen_ai.system" => (Column::Provider, 2),
-        b"gen_ai.request.model" => (Column::RequestModel, 1),
-        b"gen_ai.response.model" => (Column::ResponseModel, 1),
-        b"session.id" => (Column::Session, 1),
-        b"gen_ai.conversation.id" => (Column::Session, 2),
-        b"user.id" => (Column::User, 1),
-        b"enduser.id" => (Column::User, 2),
-        b"error.type" => (Column::ErrorType, 1),
-        b"http.request.method" => (Column::HttpMethod, 1),
-        b"http.method" => (Column::HttpMethod, 2),
-        b"http.route" => (Column::HttpRoute, 1),
-        b"url.path" => (Column::HttpRoute, 2),
-        b"http.target" => (Column::HttpRoute, 3),
-        b"http.response.status_code" => (Column::HttpStatus, 1),
-        b"http.status_code" => (Column::HttpStatus, 2),
-        b"db.system.name" => (Column::DbSystem, 1),
-        b"db.system" => (Column::DbSystem, 2),
-        b"db.operation.name" => (Column::DbOperation, 1),
-        b"db.operation" => (Column::DbOperation, 2),
-        b"rpc.system.name" => (Column::RpcSystem, 1),
-        b"rpc.system" => (Column::RpcSystem, 2),
-        b"rpc.service" => (Column::RpcService, 1),
-        b"rpc.method" => (Column::RpcMethod, 1),
-        b"messaging.system" => (Column::Messaging, 1),
-        _ => return None,
-    };
-    Some(found)
-}
-
-impl<'a> Collector<'a> {
-    /// Takes an attribute of the span. The value is read only if the key feeds a column.
-    pub fn attribute(&mut self, key: &[u8], value: impl FnOnce() -> Value<'a>) {
-        let Some((column, rank)) = column_of(key) else {
-            if let Some((column, rank)) = genai::column_of(key) {
-                self.genai.take(column, rank, value());
-            }
-            return;
-        };
-        let value = value();
-        let usable = match value {
-            Value::Text(text) if matches!(column, Column::HttpStatus) => {
-                text.parse::<i64>().is_ok()
-            }
-            Value::Text(text) => !text.is_empty(),
-            Value::Integer(_) => matches!(column, Column::HttpStatus),
-            Value::Other => false,
-        };
-        if !usable || !self.outranks(column, rank) {
-            return;
-        }
-        match value {
-            Value::Text(text) => self.set_text(column, cut(text)),
-            Value::Integer(number) => self.basics.http_status_code = Some(number),
-            Value::Other => {}
+impl<'a, 't> Collector<'a, 't> {
+    /// Starts with a table of prices.
+    #[must_use]
+    pub fn new(prices: &'t Table) -> Self {
+        Self {
+            pricer: Pricer::new(prices),
+            scope: ScopeFacts::default(),
+            basics: Basics::default(),
+            is: Is::default(),
+            ranks: [0; PLAIN],
+            found: Vec::new(),
+            has_evidence: false,
+            first_token_at: None,
+            finish_reason: None,
         }
     }
 
-    /// Takes an attribute of an event named `exception`; the last exception wins.
-    pub fn exception_attribute(&mut self, key: &str, value: Value<'a>) {
-        let Value::Text(text) = value else {
+    /// Names the scope of the spans that follow.
+    pub fn scope(&mut self, name: &str) {
+        self.scope = ScopeFacts::of(name);
+    }
+
+    /// Takes an attribute of the span. The value is read only if the key feeds a column. Of equal
+    /// keys the last counts.
+    #[inline]
+    pub fn attribute(&mut self, key: &[u8], value: impl FnOnce() -> AnyValue<'a>) {
+        let Some(number) = rows::find(key) else {
             return;
         };
-        if text.is_empty() {
+        let Some(row) = rows::row(number) else {
+            return;
+        };
+        if let Take::Plain(column, rank) = row.take {
+            self.plain(column, rank, value());
             return;
         }
-        match key {
-            // An `error.type` on the span itself is the better source.
-            "exception.type" if self.outranks(Column::ErrorType, 2) => {
-                self.basics.error_type = Some(Cow::Borrowed(cut(text)));
+        self.has_evidence |= matches!(row.weight, Weight::Evidence | Weight::Hint);
+        self.found.push((number, value()));
+    }
+
+    /// Takes an event, and says what its attributes are good for.
+    pub fn event(&mut self, name: &str, time_unix_nano: u64) -> EventKind {
+        match name {
+            "exception" => EventKind::Exception,
+            "gen_ai.choice" => EventKind::Answer,
+            "ai.stream.firstChunk"
+            | "llm.content.completion.chunk"
+            | "gen_ai.content.completion.chunk"
+            | "First Token Stream Event" => {
+                let earliest = self
+                    .first_token_at
+                    .map_or(time_unix_nano, |at| at.min(time_unix_nano));
+                self.first_token_at = Some(earliest);
+                EventKind::Other
             }
-            "exception.message" => self.basics.error_message = Some(Cow::Borrowed(cut(text))),
+            _ => EventKind::Other,
+        }
+    }
+
+    /// Takes an attribute of an event of some kind; the last exception wins.
+    pub fn event_attribute(&mut self, kind: EventKind, key: &str, value: AnyValue<'a>) {
+        match (kind, key) {
+            (EventKind::Exception, "exception.type") => {
+                // An `error.type` on the span itself is the better source.
+                self.plain(Plain::ErrorType, 2, value);
+            }
+            (EventKind::Exception, "exception.message") => {
+                if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
+                    self.basics.error_message = Some(Cow::Borrowed(cut(text)));
+                }
+            }
+            (EventKind::Answer, "finish_reason") => self.finish_reason = Some(value),
             _ => {}
         }
     }
 
-    /// The columns.
-    #[must_use]
-    pub fn finish(mut self) -> Basics<'a> {
-        self.basics.operation = match self.genai_operation {
-            Some(name) => Operation::GenAi(name),
-            None if self.is_rpc => Operation::Rpc,
-            None if self.is_db => Operation::Db,
-            None if self.is_messaging => Operation::Messaging,
-            None if self.is_http => Operation::Http,
-            None => Operation::Other,
+    /// The columns of the span whose attributes and events were taken. The collector is ready for
+    /// the next one.
+    pub fn finish(&mut self, span: SpanFacts<'a>) -> Basics<'a> {
+        let mut basics = std::mem::take(&mut self.basics);
+        let is = std::mem::take(&mut self.is);
+        self.ranks = [0; PLAIN];
+        let first_token_at = self.first_token_at.take();
+        let finish_reason = self.finish_reason.take();
+        basics.operation = match is {
+            Is { rpc: true, .. } => Operation::Rpc,
+            Is { db: true, .. } => Operation::Db,
+            Is {
+                messaging: true, ..
+            } => Operation::Messaging,
+            Is { http: true, .. } => Operation::Http,
+            _ => Operation::Other,
         };
-        if let Operation::GenAi(operation) = self.basics.operation {
-            self.basics.genai = Some(Box::new(self.genai.finish(operation)));
+        if self.has_evidence || self.scope.dialect.is_some() {
+            let mut draft = Draft {
+                span,
+                scope: self.scope,
+                ..Draft::default()
+            };
+            self.draft(&mut draft);
+            if let Some(value) = finish_reason {
+                draft.finish_reason(&value);
+            }
+            let after = first_token_at.and_then(|at| at.checked_sub(span.start_unix_nano));
+            let after = after.and_then(|after| i64::try_from(after).ok());
+            draft.first_token = draft.first_token.or(after);
+            draft.settle();
+            fill(&mut basics, draft, &mut self.pricer);
+        } else {
+            basics.session_id = self.identity(Text::Session);
+            basics.user_id = self.identity(Text::User);
         }
-        self.basics
+        self.found.clear();
+        self.has_evidence = false;
+        if span.failed || basics.error_type.is_some() {
+            basics.error_kind = Some(failure(&basics, span).kind());
+        }
+        basics
+    }
+
+    /// Applies what was found, in order of precedence.
+    fn draft(&mut self, draft: &mut Draft<'a>) {
+        // Stable: of equal keys the last stays last.
+        self.found.sort_by_key(|(number, _)| *number);
+        let mut followed = dialect::Set::default();
+        let mut span_type = None;
+        let mut has_session = false;
+        for (number, value) in &self.found {
+            let Some(row) = rows::row(*number) else {
+                continue;
+            };
+            match row.weight {
+                Weight::Evidence => {
+                    followed.add(row.dialect);
+                    // Of the two that share a prefix, only one reports totals.
+                    if self.scope.is_instrumentation && row.key == "gen_ai.usage.total_tokens" {
+                        followed.add(dialect::Dialect::OpenLlmetry);
+                    }
+                }
+                Weight::Hint => span_type = value.as_str(),
+                Weight::Neutral if row.key == "session.id" => has_session = true,
+                _ => {}
+            }
+        }
+        let is_claude_code = span_type
+            .and_then(dialects::claude_code::of_span_type)
+            .is_some();
+        if is_claude_code && has_session {
+            followed.add(dialect::Dialect::ClaudeCode);
+        }
+        draft.dialect = self.scope.dialect.or_else(|| followed.first());
+        for (index, (number, value)) in self.found.iter().enumerate() {
+            let is_repeated = self
+                .found
+                .get(index + 1)
+                .is_some_and(|(next, _)| next == number);
+            let Some(row) = rows::row(*number).filter(|_| !is_repeated) else {
+                continue;
+            };
+            let is_meant = !matches!(row.weight, Weight::Bare | Weight::Hint)
+                || draft.dialect == Some(row.dialect)
+                || followed.has(row.dialect);
+            if is_meant {
+                draft.apply(row, *value);
+            }
+        }
+    }
+
+    /// Session or user of a span that has nothing to do with models: of the best name, the last
+    /// value, if any is usable.
+    fn identity(&self, column: Text) -> Option<Cow<'a, str>> {
+        let mut best: Option<(u16, &'a str)> = None;
+        for (number, value) in &self.found {
+            let names = rows::row(*number).is_some_and(|row| {
+                row.weight == Weight::Neutral
+                    && matches!(row.take, Take::Text(text) if text == column)
+            });
+            if names
+                && best.is_none_or(|(rank, _)| *number <= rank)
+                && let Some(text) = coerce::text(value).filter(|it| draft::is_usable(column, it))
+            {
+                best = Some((*number, text));
+            }
+        }
+        best.map(|(_, text)| Cow::Borrowed(text))
+    }
+
+    fn plain(&mut self, column: Plain, rank: u8, value: AnyValue<'a>) {
+        let text = match value {
+            AnyValue::Str(text) if !text.is_empty() => cut(text),
+            AnyValue::Int(number) if column == Plain::HttpStatus => {
+                if self.outranks(column, rank) {
+                    self.basics.http_status_code = Some(number);
+                }
+                return;
+            }
+            _ => return,
+        };
+        let is_usable = column != Plain::HttpStatus || text.parse::<i64>().is_ok();
+        if is_usable && self.outranks(column, rank) {
+            self.set_plain(column, text);
+        }
     }
 
     /// Whether a name of this rank is at least as good as the one the column has; remembers it.
-    fn outranks(&mut self, column: Column, rank: u8) -> bool {
+    fn outranks(&mut self, column: Plain, rank: u8) -> bool {
         let Some(best) = self.ranks.get_mut(column as usize) else {
             return false;
         };
@@ -169,122 +348,140 @@ impl<'a> Collector<'a> {
         wins
     }
 
-    fn set_text(&mut self, column: Column, text: &'a str) {
+    fn set_plain(&mut self, column: Plain, text: &'a str) {
         let basics = &mut self.basics;
         let owned = Some(Cow::Borrowed(text));
         match column {
-            Column::Provider => basics.provider = owned,
-            Column::RequestModel => basics.request_model = owned,
-            Column::ResponseModel => basics.response_model = owned,
-            Column::Session => basics.session_id = owned,
-            Column::User => basics.user_id = owned,
-            Column::ErrorType => basics.error_type = owned,
-            Column::HttpMethod => {
-                self.is_http = true;
+            Plain::ErrorType => basics.error_type = owned,
+            Plain::HttpMethod => {
+                self.is.http = true;
                 basics.http_method = owned;
             }
-            Column::HttpRoute => basics.http_route = owned,
-            Column::HttpStatus => basics.http_status_code = text.parse().ok(),
-            Column::DbSystem => {
-                self.is_db = true;
+            Plain::HttpRoute => basics.http_route = owned,
+            Plain::HttpStatus => basics.http_status_code = text.parse().ok(),
+            Plain::DbSystem => {
+                self.is.db = true;
                 basics.db_system = owned;
             }
-            Column::DbOperation => basics.db_operation = owned,
-            Column::RpcSystem => {
-                self.is_rpc = true;
+            Plain::DbOperation => basics.db_operation = owned,
+            Plain::RpcSystem => {
+                self.is.rpc = true;
                 basics.rpc_system = owned;
             }
-            Column::RpcService => basics.rpc_service = owned,
-            Column::RpcMethod => basics.rpc_method = owned,
-            Column::GenAiOperation => self.genai_operation = Some(text),
-            Column::Messaging => self.is_messaging = true,
+            Plain::RpcService => basics.rpc_service = owned,
+            Plain::RpcMethod => basics.rpc_method = owned,
+            Plain::Messaging => self.is.messaging = true,
         }
     }
 }
 
-/// Cuts a text for a column at a character boundary.
-#[must_use]
-pub fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(COLUMN_BYTES_MAX))
-        .unwrap_or(text)
+fn failure<'f>(basics: &'f Basics<'_>, span: SpanFacts<'f>) -> error::Failure<'f> {
+    error::Failure {
+        error_type: basics.error_type.as_deref(),
+        message: basics.error_message.as_deref(),
+        status_message: span.status_message,
+        http_status: basics.http_status_code,
+        is_tool: basics.operation == Operation::GenAi(Op::ExecuteTool.as_str()),
+    }
+}
+
+/// Fills the columns from a draft that is settled.
+fn fill<'a>(basics: &mut Basics<'a>, mut draft: Draft<'a>, pricer: &mut Pricer<'_>) {
+    basics.session_id = draft.take_text(Text::Session);
+    basics.user_id = draft.take_text(Text::User);
+    let error_type = draft.take_text(Text::ErrorType);
+    basics.error_type = basics.error_type.take().or(error_type);
+    let Some(op) = draft.kind else { return };
+    basics.provider = provider_of(&mut draft);
+    // A failure that the dialect tells of is one of what it says of nothing else.
+    let message = draft.take_text(Text::ErrorMessage);
+    basics.error_message = basics.error_message.take().or(message);
+    basics.request_model = draft.take_text(Text::RequestModel);
+    basics.response_model = draft.take_text(Text::ResponseModel);
+    basics.operation = Operation::GenAi(op.as_str());
+    let entity = draft.take_text(Text::EntityName);
+    let mut agent_name = draft.take_text(Text::AgentName);
+    let (mut tool_name, mut tool_call_id) = (None, None);
+    match op {
+        Op::InvokeAgent | Op::CreateAgent => agent_name = agent_name.or(entity),
+        // A chat may name the tool it asks for; only the call of a tool is the tool's.
+        Op::ExecuteTool => {
+            tool_name = draft.take_text(Text::ToolName).or(entity);
+            tool_call_id = draft.take_text(Text::ToolCallId);
+        }
+        _ => {}
+    }
+    let provider = basics.provider.as_deref();
+    let tier = draft.text(Text::Tier).and_then(ServiceTier::parse);
+    let context = usage::Context {
+        failed: draft.span.failed,
+        is_google: provider.is_some_and(|it| it.starts_with("gcp.")),
+    };
+    let (usage, cache_write_1h) = std::mem::take(&mut draft.usage).settle(context);
+    let misses_usage = draft.counts_with_usage && !draft.span.failed && usage == Usage::default();
+    let is_model_call = op.is_model() && !draft.repeats && !misses_usage;
+    let reported = reported_cost(draft.cost);
+    let cost = match reported {
+        Some(cost) => cost,
+        None if is_model_call => pricer.price(&Call {
+            provider,
+            response_model: basics.response_model.as_deref(),
+            request_model: basics.request_model.as_deref(),
+            usage,
+            cache_write_1h,
+            tier,
+            start_unix_nano: draft.span.start_unix_nano,
+        }),
+        None => Cost::default(),
+    };
+    basics.genai = Some(Box::new(GenAi {
+        dialect: draft.dialect.map(|it| Cow::Borrowed(it.as_str())),
+        response_id: draft.take_text(Text::ResponseId),
+        finish_reason: draft.take_text(Text::FinishReason),
+        streaming: draft.streaming,
+        time_to_first_token_ns: draft.first_token,
+        agent_name,
+        agent_id: draft.take_text(Text::AgentId),
+        tool_name,
+        tool_call_id,
+        usage,
+        cost,
+        tags: draft.tags,
+        is_model_call,
+    }));
+}
+
+/// The provider: as named, else by the prefix of the model or by the host.
+fn provider_of<'a>(draft: &mut Draft<'a>) -> Option<Cow<'a, str>> {
+    let named = draft.take_text(Text::Provider);
+    let host = draft.text(Text::Server).and_then(provider::of_host);
+    if let Some(host) = host
+        && named.as_deref().is_none_or(|it| it == "openai")
+    {
+        return Some(Cow::Borrowed(host));
+    }
+    let models = [Text::ResponseModel, Text::RequestModel];
+    named.or_else(|| {
+        models
+            .into_iter()
+            .filter_map(|model| draft.text(model))
+            .find_map(provider::of_model)
+            .map(Cow::Borrowed)
+    })
+}
+
+/// What the client says the call cost, unless it says nothing or zero.
+fn reported_cost([input, output, total]: [Option<i64>; 3]) -> Option<Cost> {
+    let parts = input.unwrap_or(0).saturating_add(output.unwrap_or(0));
+    let total = total.or((parts > 0).then_some(parts))?;
+    Some(Cost {
+        input,
+        output,
+        total: Some(total),
+        source: Some(CostSource::Reported),
+        price_version: None,
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn basics<'a>(attributes: &[(&str, Value<'a>)]) -> Basics<'a> {
-        let mut collector = Collector::default();
-        for (key, value) in attributes {
-            collector.attribute(key.as_bytes(), || *value);
-        }
-        collector.finish()
-    }
-
-    #[test]
-    fn newer_names_win_in_either_order() {
-        let new = ("http.request.method", Value::Text("GET"));
-        let old = ("http.method", Value::Text("POST"));
-        assert_eq!(basics(&[new, old]).http_method.as_deref(), Some("GET"));
-        assert_eq!(basics(&[old, new]).http_method.as_deref(), Some("GET"));
-        assert_eq!(basics(&[old]).http_method.as_deref(), Some("POST"));
-        assert_eq!(basics(&[old]).operation, Operation::Http);
-    }
-
-    #[test]
-    fn the_operation_is_the_most_specific_one() {
-        let http = ("http.request.method", Value::Text("POST"));
-        let rpc = ("rpc.system", Value::Text("grpc"));
-        let chat = ("gen_ai.operation.name", Value::Text("chat"));
-        assert_eq!(basics(&[http, rpc]).operation, Operation::Rpc);
-        assert_eq!(basics(&[chat, http]).operation, Operation::GenAi("chat"));
-        assert_eq!(basics(&[]).operation, Operation::Other);
-    }
-
-    #[test]
-    fn unusable_values_leave_the_column_to_the_next_name() {
-        let empty = ("session.id", Value::Text(""));
-        let other = ("session.id", Value::Integer(7));
-        let older = ("gen_ai.conversation.id", Value::Text("c1"));
-        assert_eq!(basics(&[empty, older]).session_id.as_deref(), Some("c1"));
-        assert_eq!(basics(&[older, other]).session_id.as_deref(), Some("c1"));
-    }
-
-    #[test]
-    fn status_codes_come_as_numbers_or_text() {
-        let number = ("http.response.status_code", Value::Integer(503));
-        let text = ("http.status_code", Value::Text("404"));
-        assert_eq!(basics(&[number]).http_status_code, Some(503));
-        assert_eq!(basics(&[text]).http_status_code, Some(404));
-    }
-
-    #[test]
-    fn exceptions_name_the_error_unless_the_span_does() {
-        let mut collector = Collector::default();
-        collector.exception_attribute("exception.type", Value::Text("First"));
-        collector.exception_attribute("exception.type", Value::Text("ValueError"));
-        collector.exception_attribute("exception.message", Value::Text("bad"));
-        let basics = collector.finish();
-        assert_eq!(
-            (
-                basics.error_type.as_deref(),
-                basics.error_message.as_deref()
-            ),
-            (Some("ValueError"), Some("bad"))
-        );
-
-        let mut collector = Collector::default();
-        collector.attribute(b"error.type", || Value::Text("timeout"));
-        collector.exception_attribute("exception.type", Value::Text("ValueError"));
-        assert_eq!(collector.finish().error_type.as_deref(), Some("timeout"));
-    }
-
-    #[test]
-    fn long_texts_are_cut_at_a_character() {
-        let text = "é".repeat(300);
-        let session = basics(&[("session.id", Value::Text(&text))])
-            .session_id
-            .unwrap();
-        assert_eq!(session, "é".repeat(256));
-    }
-}
+mod tests;

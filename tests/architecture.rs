@@ -10,16 +10,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate a module may use, besides itself.
-const MAY_USE: [(&str, &[&str]); 9] = [
+const MAY_USE: [(&str, &[&str]); 10] = [
     ("model", &[]),
-    ("semconv", &["model"]),
     ("otlp", &["model"]),
+    ("pricing", &["model"]),
+    ("semconv", &["model", "otlp", "pricing"]),
     ("queue", &["config", "model"]),
     (
         "storage",
         &["config", "model", "otlp", "queue", "telemetry"],
     ),
-    ("processors", &["config", "otlp"]),
+    ("processors", &["config", "otlp", "pricing"]),
     (
         "pipeline",
         &["model", "otlp", "processors", "queue", "telemetry"],
@@ -30,6 +31,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "model",
             "otlp",
             "pipeline",
+            "pricing",
             "processors",
             "queue",
             "semconv",
@@ -44,6 +46,7 @@ const MAY_USE: [(&str, &[&str]); 9] = [
             "model",
             "net",
             "otlp",
+            "semconv",
             "service",
             "storage",
             "telemetry",

@@ -66,10 +66,21 @@ pub(crate) fn validate(config: &Config, check_files: CheckFiles) -> Vec<Issue> {
     let mut issues = Vec::new();
     bounds::check(config, &mut issues);
     listeners::check(config, check_files, &mut issues);
+    pricing(config, &mut issues);
     log_level(config, &mut issues);
     paths(config, &mut issues);
     processes(config, &mut issues);
     issues
+}
+
+fn pricing(config: &Config, issues: &mut Vec<Issue>) {
+    let pricing = &config.processors.pricing;
+    for (index, one) in pricing.overrides.iter().enumerate() {
+        if let Err(error) = crate::pricing::Table::new(std::slice::from_ref(one)) {
+            let message = format!("entry {}: {error}", index + 1);
+            issues.push(Issue::new("processors.pricing.overrides", message));
+        }
+    }
 }
 
 /// The words that are a log level by themselves.

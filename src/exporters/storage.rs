@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::pipeline::clock::Clock;
+use crate::pricing;
 use crate::processors::{batch, limits};
 use crate::queue::{LogId, Next, Reader, Record, Release};
 use crate::storage::{self, SpanWriter, WriteReport};
@@ -53,6 +54,8 @@ pub struct StorageExporter {
     pub batch: batch::Config,
     /// What one span may carry.
     pub limits: limits::Config,
+    /// What model calls cost.
+    pub prices: pricing::Table,
     /// How often retention runs.
     pub retention_interval: Duration,
     /// Time of day.
@@ -185,9 +188,11 @@ impl StorageExporter {
 
     /// Writes the records, a bounded number of rows at a time.
     fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Halt> {
-        let limits = self.limits.clone();
+        let (limits, prices) = (self.limits.clone(), self.prices.clone());
         let rows_max = usize::try_from(self.batch.send_batch_max_size).unwrap_or(usize::MAX);
-        let assembler = Assembler::new(self.partition, &limits).of_log(self.log_id);
+        let assembler = Assembler::new(self.partition, &limits)
+            .of_log(self.log_id)
+            .priced(&prices);
         assembler.slices(records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
             self.write(runtime, &slice)

@@ -13,6 +13,7 @@ mod value;
 
 use serde::Serialize;
 
+use crate::model::failure::ErrorKind;
 use crate::model::{SpanId, TraceId};
 use crate::storage::query::{self, DeadLetter};
 use crate::storage::{Error, ServiceSummary, SessionSummary};
@@ -125,6 +126,7 @@ pub(super) struct SpanSummary {
     session_id: Option<String>,
     user_id: Option<String>,
     error_type: Option<String>,
+    error_kind: Option<&'static str>,
     http_method: Option<String>,
     http_route: Option<String>,
     http_status_code: Option<i64>,
@@ -170,6 +172,7 @@ impl From<query::SpanSummary> for SpanSummary {
             session_id: span.session_id,
             user_id: span.user_id,
             error_type: span.error_type,
+            error_kind: span.error_kind.map(ErrorKind::as_str),
             http_method: span.http_method,
             http_route: span.http_route,
             http_status_code: span.http_status_code,

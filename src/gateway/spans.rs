@@ -57,5 +57,5 @@ pub(super) async fn detail(
         .span(caller.project, trace_id, span_id)
         .await?;
     let span = found.ok_or_else(|| Problem::new(Code::NotFound, "no such span"))?;
-    Ok(Json(render::SpanDetail::new(span)?).into_response())
+    Ok(Json(render::SpanDetail::with_messages(span)?).into_response())
 }

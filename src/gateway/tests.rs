@@ -186,12 +186,13 @@ async fn a_trace_is_rendered_with_everything_it_came_with() {
     let span = &answer["spans"][0];
     assert_eq!(span["status"]["code"], "error");
     assert_eq!(span["http_status_code"], 500);
+    assert_eq!(span["error_kind"], "server");
     assert_eq!(span["time_marks"], serde_json::json!(["end_before_start"]));
     assert_eq!(span["attributes"], serde_json::json!({"k": 7}));
     let genai = serde_json::json!({
         "dialect": "otel", "is_model_call": true, "response_id": "r-1", "finish_reason": null,
         "streaming": true, "time_to_first_token_ns": 7, "agent_name": "writer", "agent_id": null,
-        "tool_name": null, "tool_call_id": null,
+        "tool_name": null, "tool_call_id": null, "tags": ["beta", "a,b"],
         "usage": {
             "input_tokens": 15, "output_tokens": 0, "cache_read_tokens": null,
             "cache_write_tokens": null, "reasoning_tokens": null, "audio_input_tokens": null,
@@ -207,6 +208,30 @@ async fn a_trace_is_rendered_with_everything_it_came_with() {
     assert_eq!(span["links"][0]["span_id"], "02".repeat(8));
     assert_eq!(span["resource"]["schema_url"], "https://example.com/1");
     assert_eq!(span["received_time"], "2023-11-14T22:13:21.000000000Z");
+}
+
+// Scenario: a span with a chat's messages is asked for by itself and as part of its trace.
+// Guarantees: by itself it has its messages in one shape; the trace does not repeat them.
+#[tokio::test]
+async fn one_span_has_its_messages() {
+    let detail = render::SpanDetail::with_messages(stub::chat()).unwrap();
+    let json = serde_json::to_value(detail).unwrap();
+    let messages = &json["messages"];
+    assert_eq!(
+        messages["input_messages"],
+        serde_json::json!([{"role": "user", "parts": [{"type": "text", "content": "Hi"}]}])
+    );
+    assert_eq!(messages["tool_call"], Value::Null);
+    let document = document();
+    let schema = &document["components"]["schemas"]["SpanDetail"];
+    schema::check(&document, schema, &json, "a chat");
+
+    let stub = Stub::new(Mood::Well);
+    let plain = get(&stub, &uri_of("/api/v1/spans/{trace_id}/{span_id}")).await;
+    assert_eq!(plain.json["messages"], Value::Null);
+    assert!(plain.json.as_object().unwrap().contains_key("messages"));
+    let trace = get(&stub, &uri_of("/api/v1/traces/{trace_id}")).await;
+    assert_eq!(trace.json["spans"][0].get("messages"), None);
 }
 
 #[tokio::test]

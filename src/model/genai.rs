@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+/// Most tags that are kept of a span.
+pub const TAGS_MAX: usize = 16;
+
 /// Columns of a GenAI span.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GenAi<'a> {
@@ -9,7 +12,8 @@ pub struct GenAi<'a> {
     pub dialect: Option<Cow<'a, str>>,
     /// Id the provider gave the answer.
     pub response_id: Option<Cow<'a, str>>,
-    /// Why the model stopped.
+    /// Why the model stopped: `stop`, `length`, `tool_call`, `content_filter`, `error`, or another
+    /// reason as sent.
     pub finish_reason: Option<Cow<'a, str>>,
     /// Whether the answer was streamed.
     pub streaming: Option<bool>,
@@ -27,6 +31,9 @@ pub struct GenAi<'a> {
     pub usage: Usage,
     /// Cost.
     pub cost: Cost,
+    /// Labels that the application gave the span or its trace; at most [`TAGS_MAX`], in the order
+    /// sent.
+    pub tags: Vec<Cow<'a, str>>,
     /// Whether the span is a model call, whose usage adds to totals. An agent, a chain or a
     /// workflow repeats what its children used and adds nothing.
     pub is_model_call: bool,

@@ -82,25 +82,27 @@ impl Status {
 /// Columns taken from the attributes and events of one span.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Basics<'a> {
-    /// What the span does: a GenAI operation name as sent, else `http`, `db`, `rpc`,
-    /// `messaging` or `other`.
+    /// What the span does: a GenAI operation, else `http`, `db`, `rpc`, `messaging` or `other`.
     pub operation: Operation<'a>,
     /// What only GenAI spans have; absent for all others.
     pub genai: Option<Box<super::genai::GenAi<'a>>>,
-    /// `gen_ai.provider.name`, or the older `gen_ai.system`.
+    /// Who serves the model, by its name in the OpenTelemetry conventions where it has one
+    /// (`openai`, `aws.bedrock`, …).
     pub provider: Option<Cow<'a, str>>,
-    /// `gen_ai.request.model`.
+    /// The model asked for, as sent.
     pub request_model: Option<Cow<'a, str>>,
-    /// `gen_ai.response.model`.
+    /// The model that answered, as sent.
     pub response_model: Option<Cow<'a, str>>,
-    /// `session.id`, or `gen_ai.conversation.id`.
+    /// `session.id`, else the conversation or thread by its name in the span's dialect.
     pub session_id: Option<Cow<'a, str>>,
-    /// `user.id`, or `enduser.id`.
+    /// `user.id`, else the end user by its name in the span's dialect.
     pub user_id: Option<Cow<'a, str>>,
     /// `error.type`, or `exception.type` of the span's last exception event.
     pub error_type: Option<Cow<'a, str>>,
-    /// Message of the span's last exception event.
+    /// Message of the span's last exception event, else the dialect's own.
     pub error_message: Option<Cow<'a, str>>,
+    /// What kind of failure a failed span tells of.
+    pub error_kind: Option<super::failure::ErrorKind>,
     /// `http.request.method`, or the older `http.method`.
     pub http_method: Option<Cow<'a, str>>,
     /// `http.route`, else `url.path`, else the older `http.target`.
@@ -122,7 +124,9 @@ pub struct Basics<'a> {
 /// What a span does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, PartialOrd, Ord)]
 pub enum Operation<'a> {
-    /// `gen_ai.operation.name` as sent (`chat`, `embeddings`, `execute_tool`, …).
+    /// A GenAI operation: `chat`, `text_completion`, `generate_content`, `embeddings`, `rerank`,
+    /// `retrieval`, `execute_tool`, `invoke_agent`, `create_agent`, `workflow`, `chain`,
+    /// `guardrail`, `evaluation`, `prompt`, or one that is not known, as sent.
     GenAi(&'a str),
     /// An HTTP call, either side.
     Http,

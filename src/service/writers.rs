@@ -58,6 +58,8 @@ pub(super) struct Work {
 enum Ended {
     #[error(transparent)]
     Exporter(#[from] crate::exporters::storage::Error),
+    #[error("processors.pricing")]
+    Prices(#[from] crate::pricing::Error),
     #[error("the store can't be used")]
     Store(#[source] storage::Error),
     #[error("gave up at the drain deadline; the log keeps what is not stored")]
@@ -157,6 +159,7 @@ impl Writers {
             writer,
             batch: self.config.processors.batch.clone(),
             limits: self.config.processors.limits.clone(),
+            prices: self.config.processors.pricing.table()?,
             retention_interval: self.config.storage.retention.check_interval.0,
             clock: Arc::clone(&self.clock),
             metrics: self.metrics.clone(),

@@ -314,6 +314,8 @@ pub struct SpanSummary {
     pub user_id: Option<String>,
     /// Error type.
     pub error_type: Option<String>,
+    /// Kind of failure, of a span that failed.
+    pub error_kind: Option<crate::model::failure::ErrorKind>,
     /// HTTP method.
     pub http_method: Option<String>,
     /// HTTP route or path.

@@ -10,10 +10,11 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
-use crate::otlp::protobuf::{AnyValue, KeyValue, Request, ResourceSpans, ScopeSpans, Span};
+use crate::otlp::protobuf::{AnyValue, KeyValue, Request, ResourceSpans, Scope, ScopeSpans, Span};
+use crate::pricing;
 use crate::processors::limits;
 use crate::queue::{LogId, PayloadKind, Position, Record};
-use crate::semconv::{self, Value};
+use crate::semconv::{self, EventKind, SpanFacts};
 use crate::storage::{Batch, SpanRow};
 
 use origin::{resource_row, scope_row};
@@ -33,6 +34,7 @@ pub struct Assembler<'l> {
     log: LogId,
     partition: u32,
     limits: &'l limits::Config,
+    prices: &'l pricing::Table,
 }
 
 /// Some of the rows of the records, as a batch.
@@ -60,6 +62,7 @@ struct Building<'a, 's, E> {
     log: LogId,
     partition: u32,
     limits: &'s limits::Config,
+    columns: semconv::Collector<'a, 's>,
     rows_max: usize,
     truncated: u64,
     records: &'a [Record],
@@ -93,7 +96,15 @@ impl<'l> Assembler<'l> {
             log: LogId::default(),
             partition,
             limits,
+            prices: pricing::Table::builtin(),
         }
+    }
+
+    /// Says what model calls cost, in place of the built-in table alone.
+    #[must_use]
+    pub fn priced(mut self, prices: &'l pricing::Table) -> Self {
+        self.prices = prices;
+        self
     }
 
     /// Says which life of the log the records are of.
@@ -134,6 +145,7 @@ impl<'l> Assembler<'l> {
             log: self.log,
             partition: self.partition,
             limits: self.limits,
+            columns: semconv::Collector::new(self.prices),
             rows_max: rows_max.max(1),
             truncated: 0,
             records,
@@ -162,6 +174,8 @@ impl<'a, E> Building<'a, '_, E> {
                     scope: &scope,
                 };
                 place.scope = None;
+                let named = Scope::parse(&scope.scope).unwrap_or_default();
+                self.columns.scope(named.name);
                 for message in scope.spans() {
                     self.add_span(message, &envelope, &mut place)?;
                 }
@@ -225,10 +239,10 @@ impl<'a, E> Building<'a, '_, E> {
 
     /// The row of a span, not placed yet; `None` when its ids are invalid, which the client was
     /// told when it sent it.
-    fn span_row(&self, record: &Record, message: &'a [u8]) -> Option<SpanRow<'a>> {
+    fn span_row(&mut self, record: &Record, message: &'a [u8]) -> Option<SpanRow<'a>> {
         let span = Span::parse(message).ok()?;
         let ids = span.ids().ok()?;
-        let (basics, over_limits) = read_attributes(&span, self.limits);
+        let (basics, over_limits) = read_attributes(&span, self.limits, &mut self.columns);
         let name_bytes_max = self.limits.name_length.as_usize();
         let (start, end) = (span.start_unix_nano, span.end_unix_nano);
         Some(SpanRow {
@@ -273,24 +287,31 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 /// Takes the columns and tells whether anything is over a limit, in one pass. Only what feeds a
 /// column, or is long enough to be over a limit, is looked into: the request was checked whole when
 /// it came in.
-fn read_attributes<'a>(span: &Span<'a>, limits: &limits::Config) -> (Basics<'a>, bool) {
-    let mut columns = semconv::Collector::default();
+fn read_attributes<'a>(
+    span: &Span<'a>,
+    limits: &limits::Config,
+    columns: &mut semconv::Collector<'a, '_>,
+) -> (Basics<'a>, bool) {
     let mut over = span.name.len() > limits.name_length.as_usize()
         || span.attributes.len() > limits.attributes_per_span as usize
         || span.event_count() > limits.events_per_span as usize
         || span.link_count() > limits.links_per_span as usize;
     for attribute in span.attributes.encoded() {
         over |= is_over(attribute, limits);
-        columns.attribute(KeyValue::key_of(attribute), || column_value(attribute));
+        columns.attribute(KeyValue::key_of(attribute), || {
+            KeyValue::parse(attribute).unwrap_or_default().value
+        });
     }
     for event in span.events() {
-        let is_exception = event.name == "exception";
+        let kind = columns.event(event.name, event.time_unix_nano);
         over |= event.name.len() > limits.name_length.as_usize()
             || event.attributes.len() > limits.attributes_per_event as usize;
         for attribute in event.attributes.encoded() {
             over |= is_over(attribute, limits);
-            if is_exception && let Ok(attribute) = KeyValue::parse(attribute) {
-                columns.exception_attribute(attribute.key, value_of(&attribute.value));
+            if kind != EventKind::Other
+                && let Ok(attribute) = KeyValue::parse(attribute)
+            {
+                columns.event_attribute(kind, attribute.key, attribute.value);
             }
         }
     }
@@ -301,19 +322,13 @@ fn read_attributes<'a>(span: &Span<'a>, limits: &limits::Config) -> (Basics<'a>,
             .encoded()
             .any(|attribute| is_over(attribute, limits));
     }
-    (columns.finish(), over)
-}
-
-fn column_value(attribute: &[u8]) -> Value<'_> {
-    KeyValue::parse(attribute).map_or(Value::Other, |attribute| value_of(&attribute.value))
-}
-
-fn value_of<'a>(value: &AnyValue<'a>) -> Value<'a> {
-    match value {
-        AnyValue::Str(text) => Value::Text(text),
-        AnyValue::Int(number) => Value::Integer(*number),
-        _ => Value::Other,
-    }
+    let facts = SpanFacts {
+        name: span.name,
+        failed: Status::from_wire(span.status.code) == Status::Error,
+        status_message: span.status.message,
+        start_unix_nano: span.start_unix_nano,
+    };
+    (columns.finish(facts), over)
 }
 
 /// Whether an encoded attribute has no key, or a text or bytes in it that are too long. No text is

@@ -147,6 +147,7 @@ impl Thread {
                 ..batch::Config::default()
             },
             limits: limits::Config::default(),
+            prices: pricing::Table::default(),
             retention_interval: Duration::from_secs(60),
             clock: Arc::new(SystemClock),
             health: StoreHealth::new(Readiness::new().register("store"), metrics.clone()),

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::{SpanSummary, TraceSummary, damaged, time, value};
+use crate::otlp::protobuf;
+use crate::semconv::messages::Messages;
 use crate::storage::{Error, StoredSpan, StoredTrace};
 
 /// A span as it came, beside its columns.
@@ -27,6 +29,9 @@ pub(in crate::gateway) struct SpanDetail {
     dropped_links_count: u32,
     resource: Resource,
     scope: Scope,
+    /// Absent where it was not asked for, `null` where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Option<Messages>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +70,19 @@ struct Scope {
 }
 
 impl SpanDetail {
+    /// Decodes what is stored, and reads the messages.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a stored message is not what it should be.
+    pub(in crate::gateway) fn with_messages(stored: StoredSpan) -> Result<Self, Error> {
+        let scope = protobuf::Scope::parse(&stored.scope.message).unwrap_or_default();
+        let span = protobuf::Span::parse(&stored.message).unwrap_or_default();
+        let messages = Messages::of(&span, scope.name);
+        let mut detail = Self::new(stored)?;
+        detail.messages = Some(messages);
+        Ok(detail)
+    }
+
     /// Decodes what is stored.
     ///
     /// # Errors
@@ -105,6 +123,7 @@ impl SpanDetail {
                 dropped_attributes_count: scope.dropped_attributes_count,
                 schema_url: stored.scope.schema_url.clone(),
             },
+            messages: None,
         })
     }
 }

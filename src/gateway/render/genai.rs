@@ -41,6 +41,7 @@ pub(super) struct GenAi {
     agent_id: Option<Cow<'static, str>>,
     tool_name: Option<Cow<'static, str>>,
     tool_call_id: Option<Cow<'static, str>>,
+    tags: Vec<Cow<'static, str>>,
     usage: Usage,
     cost: Cost,
 }
@@ -81,6 +82,7 @@ impl From<genai::GenAi<'static>> for GenAi {
             agent_id: genai.agent_id,
             tool_name: genai.tool_name,
             tool_call_id: genai.tool_call_id,
+            tags: genai.tags,
             usage: Usage {
                 input_tokens: usage.input,
                 output_tokens: usage.output,

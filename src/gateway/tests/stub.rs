@@ -9,6 +9,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use prost::Message as _;
 
+use crate::model::failure::ErrorKind;
 use crate::model::genai::{Cost, CostSource, GenAi, Totals, Usage};
 use crate::model::histogram::Histogram;
 use crate::model::span::{Kind, Status, TimeMarks};
@@ -156,6 +157,7 @@ fn genai() -> GenAi<'static> {
         streaming: Some(true),
         time_to_first_token_ns: Some(7),
         agent_name: Some("writer".into()),
+        tags: vec!["beta".into(), "a,b".into()],
         usage: Usage {
             input: Some(15),
             output: Some(0),
@@ -207,6 +209,7 @@ fn span_summary() -> SpanSummary {
         session_id: None,
         user_id: None,
         error_type: Some("500".to_owned()),
+        error_kind: Some(ErrorKind::Server),
         http_method: Some("GET".to_owned()),
         http_route: Some("/".to_owned()),
         http_status_code: Some(500),
@@ -383,5 +386,22 @@ impl SpanReader for Stub {
 
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>> {
         self.in_mood(StoreUsage { bytes: 4096 })
+    }
+}
+
+/// A stored chat, in the OpenTelemetry GenAI conventions.
+pub(super) fn chat() -> StoredSpan {
+    let text = |text: &str| Value::StringValue(text.to_owned());
+    let messages = r#"[{"role":"user","content":"Hi"}]"#;
+    let span = Span {
+        attributes: vec![
+            attribute("gen_ai.operation.name", text("chat")),
+            attribute("gen_ai.input.messages", text(messages)),
+        ],
+        ..message()
+    };
+    StoredSpan {
+        message: span.encode_to_vec(),
+        ..stored_span()
     }
 }

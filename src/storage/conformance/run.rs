@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, lists, paging, runtime, sums};
+use super::{Backend, NOW, columns, lists, paging, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -133,7 +133,7 @@ cases! {
     lists::attributes_are_found_in_long_traces,
     lists::short_lists_are_answered_in_pages,
     lists::a_project_never_sees_rows_of_another,
-    sums::every_column_comes_back,
+    columns::every_column_comes_back,
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,
     sums::sums_keep_to_their_project_range_and_limit,

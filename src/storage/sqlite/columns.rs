@@ -6,16 +6,17 @@
 mod names;
 mod read;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use prost::Message as _;
 
 use crate::model::TraceId;
 use crate::model::genai::GenAi;
-use crate::storage::content::proto::{BlockColumns, IntColumn, TextColumn};
+use crate::storage::content::proto::{BlockColumns, IntColumn, ListColumn, TextColumn};
 use crate::storage::summary::clamp_time;
 use crate::storage::write::SpanRow;
-use names::{Int, Text};
+use names::{Int, List, Text};
 
 pub(super) use read::Columns;
 
@@ -27,6 +28,7 @@ pub(super) struct ColumnsBuilder<'b> {
     resources: HashMap<i64, u32>,
     text_columns: Vec<Vec<u32>>,
     int_columns: Vec<IntColumn>,
+    list_columns: Vec<ListColumn>,
     spans: u32,
 }
 
@@ -74,6 +76,8 @@ impl<'b> ColumnsBuilder<'b> {
         self.text(Text::RpcService, basics.rpc_service.as_deref());
         self.text(Text::RpcMethod, basics.rpc_method.as_deref());
         self.int(Int::HttpStatus, basics.http_status_code);
+        let error_kind = basics.error_kind.map(|kind| i64::from(kind as u8));
+        self.int(Int::ErrorKind, error_kind);
         if let Some(genai) = basics.genai.as_deref() {
             self.genai(genai);
         }
@@ -105,6 +109,7 @@ impl<'b> ColumnsBuilder<'b> {
         self.int(Int::CostTotal, genai.cost.total);
         let source = genai.cost.source.map(|source| i64::from(source as u8));
         self.int(Int::CostSource, source);
+        self.list(List::Tags, &genai.tags);
     }
 
     fn resource(&mut self, resource_id: i64, service: &'b str) -> u32 {
@@ -156,6 +161,21 @@ impl<'b> ColumnsBuilder<'b> {
         }
     }
 
+    fn list(&mut self, column: List, texts: &'b [Cow<'b, str>]) {
+        for text in texts {
+            let value = self.place_of(text);
+            let index = column as usize;
+            if self.list_columns.len() <= index {
+                self.list_columns
+                    .resize_with(index + 1, ListColumn::default);
+            }
+            if let Some(lists) = self.list_columns.get_mut(index) {
+                lists.places.push(self.spans);
+                lists.values.push(value);
+            }
+        }
+    }
+
     /// Ends the block and answers its encoded columns. The builder is as new then.
     pub(super) fn finish(&mut self) -> Vec<u8> {
         let mut done = std::mem::take(self);
@@ -184,6 +204,11 @@ impl<'b> ColumnsBuilder<'b> {
             .zip(done.int_columns)
             .filter(|(_, values)| !values.places.is_empty())
             .map(|(column, values)| IntColumn { column, ..values })
+            .collect();
+        block.list_columns = (0..)
+            .zip(done.list_columns)
+            .filter(|(_, lists)| !lists.places.is_empty())
+            .map(|(column, lists)| ListColumn { column, ..lists })
             .collect();
         block.encode_to_vec()
     }

@@ -249,6 +249,7 @@ CREATE TABLE span (
     status                 smallint NOT NULL,
     time_marks             smallint NOT NULL,
     cost_source            smallint,
+    error_kind             smallint,
     is_model_call          boolean,
     streaming              boolean,
     trace_id               bytea NOT NULL,
@@ -280,6 +281,7 @@ CREATE TABLE span (
     tool_name              text COLLATE "C",
     tool_call_id           text COLLATE "C",
     price_version          text COLLATE "C",
+    tags                   text[] COLLATE "C",
     attributes             jsonb,
     PRIMARY KEY (project_id, trace_id, span_id, start_time)
 ) PARTITION BY RANGE (start_time);
@@ -316,6 +318,7 @@ ALTER TABLE span
     ALTER COLUMN cost_nano_usd SET STATISTICS 0,
     ALTER COLUMN time_marks SET STATISTICS 0,
     ALTER COLUMN cost_source SET STATISTICS 0,
+    ALTER COLUMN error_kind SET STATISTICS 0,
     ALTER COLUMN streaming SET STATISTICS 0,
     ALTER COLUMN parent_span_id SET STATISTICS 0,
     ALTER COLUMN status_message SET STATISTICS 0,
@@ -336,6 +339,7 @@ ALTER TABLE span
     ALTER COLUMN tool_name SET STATISTICS 0,
     ALTER COLUMN tool_call_id SET STATISTICS 0,
     ALTER COLUMN price_version SET STATISTICS 0,
+    ALTER COLUMN tags SET STATISTICS 0,
     ALTER COLUMN attributes SET STATISTICS 0;
 COMMENT ON TABLE span IS
     'One row a span, partitioned by start. (project_id, trace_id, span_id) is unique: see trace. What falls outside every partition is in span_default.';
@@ -366,6 +370,8 @@ COMMENT ON COLUMN span.status IS '0 unset, 1 ok, 2 error.';
 COMMENT ON COLUMN span.time_marks IS
     'What is implausible about the times, bits: 1 end before start, 2 start missing, 4 start in the future, 8 start in the distant past.';
 COMMENT ON COLUMN span.cost_source IS '1 reported by the client, 2 computed from tokens and prices, 3 unpriced.';
+COMMENT ON COLUMN span.error_kind IS
+    'Kind of failure: 1 timeout, 2 cancelled, 3 rate_limited, 4 quota_exceeded, 5 unauthenticated, 6 permission_denied, 7 not_found, 8 invalid_request, 9 context_length, 10 content_filter, 11 overloaded, 12 server, 13 connection, 14 tool, 15 other; NULL where nothing failed.';
 COMMENT ON COLUMN span.is_model_call IS
     'Whether its usage counts in totals; NULL for spans that are not GenAI.';
 COMMENT ON COLUMN span.streaming IS 'Whether the answer was streamed.';
@@ -399,6 +405,7 @@ COMMENT ON COLUMN span.agent_id IS 'Id of the agent.';
 COMMENT ON COLUMN span.tool_name IS 'Name of the tool called.';
 COMMENT ON COLUMN span.tool_call_id IS 'Id of the tool call.';
 COMMENT ON COLUMN span.price_version IS 'Version of the price table the cost was computed with.';
+COMMENT ON COLUMN span.tags IS 'Labels the application gave the span or its trace, in the order sent; NULL for none.';
 COMMENT ON COLUMN span.attributes IS
     'Span attributes whose value is small, for use in SQL; NULL when there are none or when switched off. The message has them all.';
 

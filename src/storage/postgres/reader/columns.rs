@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
 use super::{corrupt, unsigned};
+use crate::model::failure::ErrorKind;
 use crate::model::genai::{Cost, CostSource, GenAi, Totals, Usage};
 use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
@@ -75,12 +76,12 @@ macro_rules! span_columns {
         "start_unix_nano, span_id, trace_id, received_unix_nano, resource_id, scope_id, block_id, \
          block_place, parent_span_id, name, kind, status, status_message, service_name, \
          duration_ns, time_marks, operation, provider, request_model, response_model, session_id, \
-         user_id, error_type, http_method, http_route, http_status_code, db_system, db_operation, \
-         rpc_system, rpc_service, rpc_method, is_model_call, dialect, response_id, finish_reason, \
+         user_id, error_type, error_kind, http_method, http_route, http_status_code, db_system, \
+         db_operation, rpc_system, rpc_service, rpc_method, is_model_call, dialect, response_id, finish_reason, \
          streaming, time_to_first_token_ns, agent_name, agent_id, tool_name, tool_call_id, \
          input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, \
          audio_input_tokens, audio_output_tokens, input_cost_nano_usd, output_cost_nano_usd, \
-         cost_nano_usd, cost_source, price_version"
+         cost_nano_usd, cost_source, price_version, tags"
     };
 }
 pub(super) use span_columns;
@@ -127,6 +128,9 @@ impl SpanColumns {
                 session_id: columns.take()?,
                 user_id: columns.take()?,
                 error_type: columns.take()?,
+                error_kind: columns
+                    .take::<Option<i16>>()?
+                    .and_then(|number| ErrorKind::from_number(i64::from(number))),
                 http_method: columns.take()?,
                 http_route: columns.take()?,
                 http_status_code: columns.take()?,
@@ -181,6 +185,12 @@ fn genai(columns: &mut Columns<'_>) -> Result<Option<Box<GenAi<'static>>>, Error
                 .and_then(|number| CostSource::from_number(i64::from(number))),
             price_version: text(columns)?,
         },
+        tags: tags(columns)?,
         is_model_call,
     })))
+}
+
+fn tags(columns: &mut Columns<'_>) -> Result<Vec<Cow<'static, str>>, Error> {
+    let tags: Option<Vec<String>> = columns.take()?;
+    Ok(tags.into_iter().flatten().map(Cow::Owned).collect())
 }

@@ -161,6 +161,7 @@ fn genai_is_clean(genai: &GenAi<'_>) -> bool {
         .into_iter()
         .all(|text| optional_is_clean(text.as_ref()))
         && price_version.is_none_or(is_clean)
+        && genai.tags.iter().all(|tag| is_clean(tag))
 }
 
 fn cleaned<'b>(text: &'b Cow<'b, str>) -> Cow<'b, str> {
@@ -219,6 +220,7 @@ fn clean_span<'b>(
             user_id: optional(&basics.user_id),
             error_type: optional(&basics.error_type),
             error_message: optional(&basics.error_message),
+            error_kind: basics.error_kind,
             http_method: optional(&basics.http_method),
             http_route: optional(&basics.http_route),
             http_status_code: basics.http_status_code,
@@ -249,6 +251,7 @@ fn clean_genai<'b>(genai: &'b GenAi<'b>) -> GenAi<'b> {
         tool_call_id: optional(&genai.tool_call_id),
         usage: genai.usage,
         cost,
+        tags: genai.tags.iter().map(cleaned).collect(),
         is_model_call: genai.is_model_call,
     }
 }

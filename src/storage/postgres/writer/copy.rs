@@ -1,10 +1,12 @@
 //! Rows in the binary format of `COPY`, written straight into the buffers that are sent.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use futures_util::SinkExt as _;
 use tokio_postgres::CopyInSink;
+use tokio_postgres::types::Type;
 
 use super::super::transaction::Transaction;
 use crate::storage::Error;
@@ -23,6 +25,12 @@ const EPOCH_SECONDS: i64 = 946_684_800;
 /// A `timestamptz`, microseconds since 2000-01-01, of ns since the Unix epoch.
 pub(in super::super) const fn timestamptz(unix_nano: i64) -> i64 {
     unix_nano.div_euclid(1000) - EPOCH_SECONDS * 1_000_000
+}
+
+/// A length as it is written. One of 2 GiB is far beyond what a request may hold; the server refuses
+/// it as damaged.
+fn length_of(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
 }
 
 /// Rows in the making.
@@ -62,9 +70,7 @@ impl Rows {
     }
 
     pub(super) fn bytes(&mut self, value: &[u8]) {
-        // A field of 2 GiB is far beyond what a request may hold; the server refuses it as damaged.
-        self.bytes
-            .put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+        self.bytes.put_i32(length_of(value.len()));
         self.bytes.put_slice(value);
     }
 
@@ -93,6 +99,23 @@ impl Rows {
         }
     }
 
+    /// A `text[]`; NULL when it is empty.
+    pub(super) fn texts(&mut self, values: &[Cow<'_, str>]) {
+        self.written(|out| {
+            // One dimension, no NULLs in it, numbered from 1.
+            out.put_i32(1);
+            out.put_i32(0);
+            out.put_u32(Type::TEXT.oid());
+            out.put_i32(length_of(values.len()));
+            out.put_i32(1);
+            for value in values {
+                out.put_i32(length_of(value.len()));
+                out.put_slice(value.as_bytes());
+            }
+            !values.is_empty()
+        });
+    }
+
     /// A field that is written in place; NULL when `write` answers that there is nothing.
     pub(super) fn written(&mut self, write: impl FnOnce(&mut BytesMut) -> bool) {
         let start = self.bytes.len();
@@ -101,7 +124,7 @@ impl Rows {
             self.bytes.truncate(start + 4);
             return;
         }
-        let length = i32::try_from(self.bytes.len() - start - 4).unwrap_or(i32::MAX);
+        let length = length_of(self.bytes.len() - start - 4);
         if let Some(place) = self.bytes.get_mut(start..start + 4) {
             place.copy_from_slice(&length.to_be_bytes());
         }

@@ -12,16 +12,16 @@ use crate::storage::write::SpanRow;
 const CORE: &str = "project_id, start_time, start_unix_nano, duration_ns, received_unix_nano, \
     resource_id, scope_id, block_id, block_place, kind, status, time_marks, trace_id, span_id, \
     parent_span_id, name, service_name, operation, status_message, session_id, user_id, \
-    error_type, error_message";
-const CORE_FIELDS: u16 = 23;
+    error_type, error_message, error_kind";
+const CORE_FIELDS: u16 = 24;
 const MODEL: &str = ", provider, request_model, response_model";
 const MODEL_FIELDS: u16 = 3;
 const GENAI: &str = ", time_to_first_token_ns, input_tokens, output_tokens, cache_read_tokens, \
     cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, \
     input_cost_nano_usd, output_cost_nano_usd, cost_nano_usd, cost_source, is_model_call, \
     streaming, dialect, response_id, finish_reason, agent_name, agent_id, tool_name, \
-    tool_call_id, price_version";
-const GENAI_FIELDS: u16 = 22;
+    tool_call_id, price_version, tags";
+const GENAI_FIELDS: u16 = 23;
 const HTTP: &str = ", http_status_code, http_method, http_route";
 const HTTP_FIELDS: u16 = 3;
 const CALLS: &str = ", db_system, db_operation, rpc_system, rpc_service, rpc_method";
@@ -164,6 +164,10 @@ fn write_core(rows: &mut Rows, span: &SpanRow<'_>, places: &Places<'_>) {
     rows.optional_text(basics.user_id.as_deref());
     rows.optional_text(basics.error_type.as_deref());
     rows.optional_text(basics.error_message.as_deref());
+    match basics.error_kind {
+        Some(kind) => rows.i16(i16::from(kind as u8)),
+        None => rows.null(),
+    }
 }
 
 fn write_genai(rows: &mut Rows, genai: &GenAi<'_>) {
@@ -201,6 +205,7 @@ fn write_genai(rows: &mut Rows, genai: &GenAi<'_>) {
         rows.optional_text(text.as_deref());
     }
     rows.optional_text(cost.price_version.as_deref());
+    rows.texts(&genai.tags);
 }
 
 #[cfg(test)]
@@ -238,7 +243,7 @@ mod tests {
             calls: true,
             attributes: true,
         };
-        assert_eq!(all.fields(), 57);
-        assert_eq!(all.copy_statement().matches(',').count(), 56);
+        assert_eq!(all.fields(), 59);
+        assert_eq!(all.copy_statement().matches(',').count(), 58);
     }
 }

@@ -49,4 +49,12 @@ pub(super) enum Int {
     CostOutput = 12,
     CostTotal = 13,
     CostSource = 14,
+    ErrorKind = 15,
+}
+
+/// Columns of lists of texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum List {
+    Tags = 0,
 }

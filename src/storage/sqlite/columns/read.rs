@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use prost::Message as _;
 
-use super::names::{Int, Text};
+use super::names::{Int, List, Text};
+use crate::model::failure::ErrorKind;
 use crate::model::genai::{Cost, CostSource, GenAi, Usage};
 use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 use crate::storage::SpanSummary;
-use crate::storage::content::proto::{BlockColumns, IntColumn, TextColumn};
+use crate::storage::content::proto::{BlockColumns, IntColumn, ListColumn, TextColumn};
 
 /// The columns of the spans of a block.
 #[derive(Debug)]
@@ -107,6 +108,9 @@ impl Columns {
             session_id: owned(Text::Session),
             user_id: owned(Text::User),
             error_type: owned(Text::ErrorType),
+            error_kind: self
+                .int(Int::ErrorKind, place)
+                .and_then(ErrorKind::from_number),
             http_method: owned(Text::HttpMethod),
             http_route: owned(Text::HttpRoute),
             http_status_code: self.int(Int::HttpStatus, place),
@@ -157,6 +161,7 @@ impl Columns {
                 source: int(Int::CostSource).and_then(CostSource::from_number),
                 price_version: owned(Text::PriceVersion),
             },
+            tags: self.list(List::Tags, place),
             is_model_call,
         }))
     }
@@ -184,6 +189,18 @@ impl Columns {
         let at = u32::try_from(place).ok()?;
         let index = column.places.binary_search(&at).ok()?;
         column.values.get(index).copied()
+    }
+
+    fn list(&self, column: List, place: usize) -> Vec<Cow<'static, str>> {
+        let of_column = |found: &&ListColumn| found.column == column as u32;
+        let Some(column) = self.block.list_columns.iter().find(of_column) else {
+            return Vec::new();
+        };
+        let before = column.places.partition_point(|of| (*of as usize) < place);
+        let through = column.places.partition_point(|of| (*of as usize) <= place);
+        let texts = column.values.get(before..through).unwrap_or_default();
+        let owned = |text: &u32| Cow::Owned(self.text_at(*text).to_owned());
+        texts.iter().map(owned).collect()
     }
 }
 

@@ -126,6 +126,7 @@ fn texts_that_postgres_cannot_hold_are_stored() {
         attribute("session.id", "s\0"),
         attribute("user.id", "\0u"),
         attribute("k\0ey", "v\0"),
+        attribute("logfire.tags", "whole,t\0ag"),
     ];
     let mut batch = request("ser\0vice", vec![odd.clone(), span(1, 2)]);
     batch.resource_spans[0].schema_url = "url\0".to_owned();
@@ -135,7 +136,7 @@ fn texts_that_postgres_cannot_hold_are_stored() {
     assert_eq!(report.spans_duplicate, 2);
     let row = store.database.rows(
         "SELECT name, service_name, operation, request_model, session_id, user_id,
-            attributes->>E'k\u{fffd}ey' FROM span WHERE parent_span_id IS NULL",
+            array_to_string(tags, '; '), attributes->>E'k\u{fffd}ey' FROM span WHERE parent_span_id IS NULL",
     );
     let expected = [
         "na\u{fffd}me",
@@ -144,6 +145,7 @@ fn texts_that_postgres_cannot_hold_are_stored() {
         "\u{fffd}",
         "s\u{fffd}",
         "\u{fffd}u",
+        "whole; t\u{fffd}ag",
         "v\u{fffd}",
     ];
     assert_eq!(row, [expected.map(|text| Some(text.to_owned()))]);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{NOW, PROJECT, Store, wait};
+use crate::model::failure::ErrorKind;
 use crate::model::genai::{Cost, CostSource, GenAi, Usage};
 use crate::model::span::{Basics, Kind, Operation, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
@@ -44,6 +45,7 @@ fn genai() -> GenAi<'static> {
             source: Some(CostSource::Computed),
             price_version: some("2026-11"),
         },
+        tags: vec![Cow::Borrowed("tag"), Cow::Borrowed("another \\ tag")],
         is_model_call: true,
     }
 }
@@ -59,6 +61,7 @@ fn basics(genai: Option<GenAi<'static>>) -> Basics<'static> {
         user_id: some("user"),
         error_type: some("error type"),
         error_message: some("error message"),
+        error_kind: Some(ErrorKind::RateLimited),
         http_method: some("GET"),
         http_route: some("/route"),
         http_status_code: Some(-5),
@@ -145,6 +148,7 @@ fn assert_same(found: &SpanSummary, expected: &SpanRow<'_>) {
         assert_eq!(found.as_deref(), expected.as_deref());
     }
     assert_eq!(found.http_status_code, basics.http_status_code);
+    assert_eq!(found.error_kind, basics.error_kind);
 }
 
 // Scenario: spans with every column, with none, and with GenAI columns that are all absent, in one

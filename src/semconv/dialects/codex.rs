@@ -1,0 +1,30 @@
+//! Codex CLI: hundreds of spans per turn, of which those named `handle_responses` that have usage
+//! are model calls; the span of the turn has the sum.
+
+use super::prelude::*;
+
+const fn row(key: &'static str, take: Take) -> Row {
+    Row::new(Dialect::Codex, key, take)
+}
+
+pub(in crate::semconv) const ROWS: &[Row] = &[
+    row(
+        "codex.usage.reasoning_output_tokens",
+        Take::Count(Count::Reasoning),
+    ),
+    row("codex.usage.total_tokens", Take::Count(Count::Total)),
+    row("codex.turn.token_usage.input_tokens", Take::Mark),
+    row("codex.turn.token_usage.output_tokens", Take::Mark),
+    row("codex.turn.token_usage.total_tokens", Take::Mark),
+];
+
+pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
+    if draft.kind.is_some() {
+        return;
+    }
+    match draft.span.name {
+        "handle_responses" if draft.usage.has_counts() => draft.kind(Op::Chat),
+        "session_task.turn" => draft.kind(Op::InvokeAgent),
+        _ => {}
+    }
+}

@@ -1,0 +1,10 @@
+//! Gemini CLI: operations by names of its own; output without thoughts.
+
+use super::prelude::*;
+
+pub(in crate::semconv) const ROWS: &[Row] =
+    &[Row::new(Dialect::GeminiCli, "installation.id", Take::Mark).bare()];
+
+pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
+    draft.usage.habits.reasoning_beside_output = Some(true);
+}

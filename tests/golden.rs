@@ -1,0 +1,277 @@
+//! The golden corpus: spans of each dialect as OTLP/JSON (`tests/golden/<dialect>/<name>.json`),
+//! and beside each file the columns and messages that they must give
+//! (`<name>.expected.json`, one entry per span, in order).
+//!
+//! `GOLDEN_WRITE=1` writes what the code gives in place of what is expected; look at the difference
+//! before you commit it. `tests/golden/README.md` says where the files come from, and has the table
+//! of dialects and fields that is made from them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use prost::Message as _;
+use pulse_collector::exporters::storage::assemble::Assembler;
+use pulse_collector::model::ProjectId;
+use pulse_collector::model::genai::GenAi;
+use pulse_collector::model::span::Basics;
+use pulse_collector::otlp::{json, protobuf};
+use pulse_collector::processors::limits;
+use pulse_collector::queue::{PayloadKind, Position, Record};
+use pulse_collector::semconv::messages::Messages;
+use serde_json::{Map, Value};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// Files of spans, by dialect.
+fn cases() -> BTreeMap<String, Vec<PathBuf>> {
+    let mut found = BTreeMap::<String, Vec<PathBuf>>::new();
+    for directory in fs::read_dir(corpus()).unwrap() {
+        let directory = directory.unwrap().path();
+        let dialect = directory.file_name().unwrap().to_str().unwrap().to_owned();
+        if !directory.is_dir() || dialect == "record" {
+            continue;
+        }
+        for file in fs::read_dir(&directory).unwrap() {
+            let file = file.unwrap().path();
+            let name = file.file_name().unwrap().to_str().unwrap();
+            if name.ends_with(".json") && !name.ends_with(".expected.json") {
+                found.entry(dialect.clone()).or_default().push(file);
+            }
+        }
+    }
+    for files in found.values_mut() {
+        files.sort();
+    }
+    found
+}
+
+fn write_wanted() -> bool {
+    std::env::var_os("GOLDEN_WRITE").is_some()
+}
+
+/// What the code gives for the spans of a file, by the path that spans take.
+fn rows(file: &Path) -> Vec<Value> {
+    let request = json::decode(&fs::read(file).unwrap()).unwrap();
+    let record = Record {
+        position: Position(0),
+        project: ProjectId(1),
+        received_unix_nano: 1_768_478_500_000_000_000,
+        kind: PayloadKind::OtlpTraces,
+        payload: Bytes::from(request.encode_to_vec()),
+    };
+    let limits = limits::Config::default();
+    let records = [record];
+    let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+    let spans = batch.spans.iter().map(|row| {
+        let scope = batch.scopes.get(row.scope).unwrap();
+        let span = protobuf::Span::parse(&row.message).unwrap();
+        let messages = Messages::of(&span, &scope.name);
+        serde_json::json!({
+            "name": row.name,
+            "columns": columns(&row.basics),
+            "messages": messages.map(|it| dense(serde_json::to_value(it).unwrap())),
+        })
+    });
+    spans.collect()
+}
+
+/// The columns that have a value.
+fn columns(basics: &Basics<'_>) -> Value {
+    let kind = basics.error_kind.map(|kind| kind.as_str());
+    let mut found = serde_json::json!({
+        "operation": basics.operation.as_str(),
+        "provider": basics.provider,
+        "request_model": basics.request_model,
+        "response_model": basics.response_model,
+        "session_id": basics.session_id,
+        "user_id": basics.user_id,
+        "error_type": basics.error_type,
+        "error_message": basics.error_message,
+        "error_kind": kind,
+        "http_method": basics.http_method,
+        "http_status_code": basics.http_status_code,
+    });
+    if let Some(genai) = basics.genai.as_deref() {
+        let of_genai = genai_columns(genai);
+        found.as_object_mut().unwrap().extend(of_genai);
+    }
+    dense(found)
+}
+
+fn genai_columns(genai: &GenAi<'_>) -> Map<String, Value> {
+    let source = genai.cost.source.map(|source| source.as_str());
+    let Value::Object(found) = serde_json::json!({
+        "dialect": genai.dialect,
+        "response_id": genai.response_id,
+        "finish_reason": genai.finish_reason,
+        "streaming": genai.streaming,
+        "time_to_first_token_ns": genai.time_to_first_token_ns,
+        "agent_name": genai.agent_name,
+        "agent_id": genai.agent_id,
+        "tool_name": genai.tool_name,
+        "tool_call_id": genai.tool_call_id,
+        "input_tokens": genai.usage.input,
+        "output_tokens": genai.usage.output,
+        "cache_read_tokens": genai.usage.cache_read,
+        "cache_write_tokens": genai.usage.cache_write,
+        "reasoning_tokens": genai.usage.reasoning,
+        "audio_input_tokens": genai.usage.audio_in,
+        "audio_output_tokens": genai.usage.audio_out,
+        "cost_input": genai.cost.input,
+        "cost_output": genai.cost.output,
+        "cost_total": genai.cost.total,
+        "cost_source": source,
+        "tags": genai.tags,
+        "is_model_call": genai.is_model_call,
+    }) else {
+        panic!("an object");
+    };
+    found
+}
+
+/// An object without what is null or empty.
+fn dense(value: Value) -> Value {
+    let Value::Object(mut map) = value else {
+        return value;
+    };
+    map.retain(|_, value| !value.is_null() && value.as_array().is_none_or(|it| !it.is_empty()));
+    Value::Object(map)
+}
+
+fn expected_path(file: &Path) -> PathBuf {
+    file.with_extension("expected.json")
+}
+
+// Scenario: the spans of every file are taken through the way that received spans take.
+// Guarantees: they give the columns and messages written beside them, and nothing else.
+#[test]
+fn every_dialect_gives_the_columns_and_messages_expected() {
+    let mut wrong = String::new();
+    for file in cases().into_values().flatten() {
+        let actual = rows(&file);
+        let path = expected_path(&file);
+        if write_wanted() {
+            let text = serde_json::to_string_pretty(&actual).unwrap();
+            fs::write(&path, text + "\n").unwrap();
+            continue;
+        }
+        let expected = fs::read(&path).unwrap_or_else(|_| panic!("no {}", path.display()));
+        let expected: Vec<Value> = serde_json::from_slice(&expected).unwrap();
+        assert_eq!(actual.len(), expected.len(), "{}", file.display());
+        for (actual, expected) in actual.iter().zip(&expected) {
+            if actual != expected {
+                writeln!(
+                    wrong,
+                    "{}:\n{actual:#}\nexpected\n{expected:#}",
+                    file.display()
+                )
+                .unwrap();
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+// Scenario: the attributes of every span of the corpus are turned around.
+// Guarantees: the columns are the same.
+#[test]
+fn the_order_of_attributes_does_not_matter() {
+    for file in cases().into_values().flatten() {
+        let mut request = json::decode(&fs::read(&file).unwrap()).unwrap();
+        let spans = request.resource_spans.iter_mut();
+        let spans = spans.flat_map(|it| &mut it.scope_spans);
+        for span in spans.flat_map(|it| &mut it.spans) {
+            span.attributes.reverse();
+        }
+        let turned = tempfile::NamedTempFile::new().unwrap();
+        fs::write(turned.path(), json::encode(&request.resource_spans)).unwrap();
+        assert_eq!(rows(turned.path()), rows(&file), "{}", file.display());
+    }
+}
+
+/// Columns of the table, and the names of what counts for them.
+const FIELDS: [(&str, &[&str]); 16] = [
+    ("model", &["request_model", "response_model"]),
+    ("provider", &["provider"]),
+    ("tokens", &["input_tokens", "output_tokens"]),
+    ("cache", &["cache_read_tokens", "cache_write_tokens"]),
+    ("reasoning", &["reasoning_tokens"]),
+    ("reported cost", &["reported"]),
+    ("finish reason", &["finish_reason"]),
+    ("first token", &["time_to_first_token_ns"]),
+    ("response id", &["response_id"]),
+    ("session", &["session_id"]),
+    ("user", &["user_id"]),
+    ("agent", &["agent_name"]),
+    ("tool", &["tool_name"]),
+    ("tags", &["tags"]),
+    ("input", &["input_messages", "input_value"]),
+    ("output", &["output_messages", "output_value"]),
+];
+
+/// The names of what a file's spans have.
+fn present(expected: &[Value]) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for span in expected {
+        for part in ["columns", "messages"] {
+            let names = span.get(part).and_then(Value::as_object);
+            let names = names.into_iter().flat_map(Map::keys);
+            found.extend(names.cloned());
+        }
+        let source = span.pointer("/columns/cost_source");
+        if source.is_some_and(|source| source == "reported") {
+            found.insert("reported".to_owned());
+        }
+    }
+    found
+}
+
+fn table() -> String {
+    let mut text = String::from("| dialect |");
+    for (title, _) in FIELDS {
+        write!(text, " {title} |").unwrap();
+    }
+    text.push_str(" spans |\n|---|");
+    text.push_str(&":-:|".repeat(FIELDS.len()));
+    text.push_str("--:|\n");
+    for (dialect, files) in cases() {
+        let (mut names, mut spans) = (BTreeSet::new(), 0);
+        for file in files {
+            let expected = fs::read(expected_path(&file)).unwrap();
+            let expected: Vec<Value> = serde_json::from_slice(&expected).unwrap();
+            spans += expected.len();
+            names.extend(present(&expected));
+        }
+        write!(text, "| {dialect} |").unwrap();
+        for (_, meant) in FIELDS {
+            let has = meant.iter().any(|name| names.contains(*name));
+            text.push_str(if has { " ✓ |" } else { "   |" });
+        }
+        writeln!(text, " {spans} |").unwrap();
+    }
+    text
+}
+
+// Guarantees: the table in the corpus' README is the one that the corpus gives.
+#[test]
+fn the_table_of_dialects_and_fields_is_up_to_date() {
+    const MARK: &str = "<!-- made by tests/golden.rs with GOLDEN_WRITE=1 -->\n";
+    let path = corpus().join("README.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (head, written) = text.split_once(MARK).unwrap();
+    if write_wanted() {
+        fs::write(&path, format!("{head}{MARK}\n{}", table())).unwrap();
+        return;
+    }
+    assert_eq!(written.trim(), table().trim(), "run with GOLDEN_WRITE=1");
+}
