@@ -72,7 +72,7 @@ impl Kind {
     pub fn log_partitions(self) -> u32 {
         match self {
             Self::Sqlite => 1,
-            Self::Postgres => 4,
+            Self::Postgres => 2,
         }
     }
 

@@ -83,7 +83,7 @@ impl Default for Config {
             lock_timeout: Duration::seconds(5),
             tcp_user_timeout: Duration::seconds(20),
             prepared_statements: true,
-            attributes_jsonb: true,
+            attributes_jsonb: false,
             migrate_on_start: true,
             partitions: PartitionConfig::default(),
         }

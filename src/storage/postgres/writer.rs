@@ -2,6 +2,7 @@
 
 mod attributes;
 pub(super) mod block_id;
+mod checkpoint;
 mod clean;
 mod copy;
 mod dimensions;
@@ -39,12 +40,15 @@ pub(super) use clean::clean_text;
 
 use clean::CleanBatch;
 use dimensions::Remembered;
-use params::Uuid;
 use traces::Group;
 
 /// A writer writes, and now and then maintains partitions; one connection more lets it begin anew
 /// while a lost one is still being given up.
 const CONNECTIONS: usize = 2;
+
+/// For how many batches it is remembered that another writer made the same traces: who runs services
+/// that send at the same time pays for a failed attempt now and then, not each time.
+const SHARED_BATCHES: u32 = 32;
 
 /// SQLSTATE of a key that is there already.
 const UNIQUE_VIOLATION: &str = "23505";
@@ -60,6 +64,8 @@ pub struct PostgresWriter {
     partitions: Partitions,
     /// When partitions were last looked after, ns; 0 when they have not been.
     maintained: i64,
+    /// For how many batches more others are expected to make the same traces.
+    shared: u32,
 }
 
 impl std::fmt::Debug for PostgresWriter {
@@ -71,13 +77,27 @@ impl std::fmt::Debug for PostgresWriter {
     }
 }
 
-/// How a batch is written.
+/// How a batch is written: what is cheapest goes by what is usual, and fails with a unique violation
+/// where it is not so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Care {
-    /// What is not in a trace is not in a partition either.
-    Usual,
-    /// Rows left behind by deleted traces may stand in the way.
+    /// Nobody else makes the rows of the same traces at the same time, and what is not in a trace
+    /// is not in a partition either.
+    Alone,
+    /// Others may make the same traces.
+    Shared,
+    /// And rows left behind by deleted traces may stand in the way.
     LookForLeftovers,
+}
+
+impl Care {
+    const fn more(self) -> Option<Self> {
+        match self {
+            Self::Alone => Some(Self::Shared),
+            Self::Shared => Some(Self::LookForLeftovers),
+            Self::LookForLeftovers => None,
+        }
+    }
 }
 
 /// A batch, ready to be written.
@@ -115,6 +135,7 @@ impl PostgresWriter {
             packer,
             remembered: Remembered::default(),
             maintained: 0,
+            shared: 0,
         })
     }
 
@@ -140,7 +161,7 @@ impl PostgresWriter {
     /// [`Error::Unavailable`].
     pub async fn checkpoint(&self, log: [u8; 16], partition: u32) -> Result<Position, Error> {
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let found = read_checkpoint(&transaction, log, partition).await?;
+        let found = checkpoint::read(&transaction, log, partition).await?;
         transaction.commit("read the log checkpoint").await?;
         Ok(found.unwrap_or(Position(1)))
     }
@@ -192,14 +213,7 @@ impl PostgresWriter {
             log_partition: batch.partition,
             next: batch.next,
         };
-        let mut done = self.attempt(&ready, Care::Usual).await;
-        if let Err(error) = &done
-            && sqlstate(error) == Some(UNIQUE_VIOLATION)
-        {
-            // Leftovers, or a block id that another batch of the same millisecond has.
-            done = self.attempt(&ready, Care::LookForLeftovers).await;
-        }
-        let done = done?;
+        let done = self.attempts(&ready).await?;
         self.partitions.noted(&done.arrivals);
         Ok(WriteReport {
             spans_stored: done.stored,
@@ -223,6 +237,27 @@ impl PostgresWriter {
             .await
     }
 
+    /// Writes a batch with as much care as it needs.
+    async fn attempts(&mut self, ready: &Ready<'_>) -> Result<Done, Error> {
+        let mut care = Care::Alone;
+        if self.shared > 0 {
+            self.shared -= 1;
+            care = Care::Shared;
+        }
+        loop {
+            let done = self.attempt(ready, care).await;
+            // Another writer made a trace of ours, or leftovers, or a block id that another batch of
+            // the same millisecond has.
+            let more = match &done {
+                Err(error) if sqlstate(error) == Some(UNIQUE_VIOLATION) => care.more(),
+                _ => None,
+            };
+            let Some(more) = more else { return done };
+            care = more;
+            self.shared = SHARED_BATCHES;
+        }
+    }
+
     async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
         let groups = traces::groups(&ready.batch.spans);
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
@@ -238,8 +273,8 @@ impl PostgresWriter {
             attributes: self.config.attributes_jsonb,
         };
         spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
-        save_sums(&transaction, ready.batch, &fresh).await?;
-        save_checkpoint(&transaction, ready).await?;
+        save_sums(&transaction, ready.batch, &fresh, care).await?;
+        checkpoint::save(&transaction, ready).await?;
         let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
         match transaction.commit("commit a batch").await {
             Ok(()) => {}
@@ -258,7 +293,7 @@ impl PostgresWriter {
         let Ok(transaction) = Transaction::begin(&self.pool, &self.settings).await else {
             return false;
         };
-        let found = read_checkpoint(&transaction, ready.log, ready.log_partition).await;
+        let found = checkpoint::read(&transaction, ready.log, ready.log_partition).await;
         found.is_ok_and(|found| found.is_some_and(|found| found >= ready.next))
     }
 
@@ -315,6 +350,7 @@ async fn save_sums(
     transaction: &Transaction,
     batch: &CleanBatch<'_>,
     fresh: &[Group<'_>],
+    care: Care,
 ) -> Result<(), Error> {
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
@@ -323,52 +359,13 @@ async fn save_sums(
         totals.add(span, &resource.service_name);
         conversations.add(span, span.trace_id);
     }
-    sums::save_sessions(transaction, &conversations).await?;
+    let new = fresh
+        .iter()
+        .filter(|group| group.is_new && care != Care::LookForLeftovers);
+    let new = new.map(|group| group.key).collect();
+    sums::save_sessions(transaction, &conversations, &new).await?;
     sums::save_services(transaction, &totals).await?;
     sums::save_rollups(transaction, &totals).await
-}
-
-async fn read_checkpoint(
-    transaction: &Transaction,
-    log: [u8; 16],
-    partition: u32,
-) -> Result<Option<Position>, Error> {
-    let rows = transaction
-        .query(
-            "SELECT next_position FROM log_checkpoint WHERE log_id = $1 AND partition = $2",
-            &[
-                (&Uuid(log), Type::UUID),
-                (&partition.cast_signed(), Type::INT4),
-            ],
-            "read the log checkpoint",
-        )
-        .await?;
-    let position = rows.first().map(|row| row.get::<_, i64>(0));
-    Ok(position.map(|position| Position(position.cast_unsigned())))
-}
-
-async fn save_checkpoint(transaction: &Transaction, ready: &Ready<'_>) -> Result<(), Error> {
-    if ready.next == Position(0) {
-        return Ok(());
-    }
-    transaction
-        .execute(
-            "INSERT INTO log_checkpoint (log_id, partition, next_position, updated_unix_nano)
-             VALUES ($1, $2, $3, $4)
-             ON CONFLICT (log_id, partition) DO UPDATE SET
-                next_position = greatest(log_checkpoint.next_position, excluded.next_position),
-                updated_unix_nano =
-                    greatest(log_checkpoint.updated_unix_nano, excluded.updated_unix_nano)",
-            &[
-                (&Uuid(ready.log), Type::UUID),
-                (&ready.log_partition.cast_signed(), Type::INT4),
-                (&clamp_time(ready.next.0), Type::INT8),
-                (&ready.received, Type::INT8),
-            ],
-            "store the log checkpoint",
-        )
-        .await?;
-    Ok(())
 }
 
 impl SpanWriter for PostgresWriter {

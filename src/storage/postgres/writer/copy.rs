@@ -100,19 +100,31 @@ impl Rows {
     }
 
     /// A `text[]`; NULL when it is empty.
+    pub(super) fn optional_texts(&mut self, values: &[Cow<'_, str>]) {
+        if values.is_empty() {
+            self.null();
+        } else {
+            self.texts(values);
+        }
+    }
+
+    /// A `text[]`.
     pub(super) fn texts(&mut self, values: &[Cow<'_, str>]) {
         self.written(|out| {
-            // One dimension, no NULLs in it, numbered from 1.
-            out.put_i32(1);
+            // No dimension when it is empty, else one; no NULLs in it, numbered from 1.
+            out.put_i32(i32::from(!values.is_empty()));
             out.put_i32(0);
             out.put_u32(Type::TEXT.oid());
+            if values.is_empty() {
+                return true;
+            }
             out.put_i32(length_of(values.len()));
             out.put_i32(1);
             for value in values {
                 out.put_i32(length_of(value.len()));
                 out.put_slice(value.as_bytes());
             }
-            !values.is_empty()
+            true
         });
     }
 

@@ -205,7 +205,7 @@ fn write_genai(rows: &mut Rows, genai: &GenAi<'_>) {
         rows.optional_text(text.as_deref());
     }
     rows.optional_text(cost.price_version.as_deref());
-    rows.texts(&genai.tags);
+    rows.optional_texts(&genai.tags);
 }
 
 #[cfg(test)]

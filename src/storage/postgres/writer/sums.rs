@@ -2,15 +2,17 @@
 //! are shared by everybody who writes to a project, so they are written last: their locks are held
 //! the shortest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::types::Type;
 
 use super::super::partitions::ARRIVAL_STEP_NS;
 use super::super::transaction::Transaction;
+use super::copy::Copy;
 use super::params::number_array;
-use crate::model::TraceId;
+use super::traces::Key;
 use crate::model::genai::Totals;
+use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::rollup::Rollups;
 use crate::storage::session::{SessionSums, Sessions};
@@ -79,9 +81,12 @@ impl TotalColumns {
     }
 }
 
-const JOIN_SESSIONS: &str = "INSERT INTO session_trace (project_id, session_id, trace_id)
+const JOIN: &str = "join traces to sessions";
+const COPY_JOINED: &str =
+    "COPY session_trace (project_id, session_id, trace_id) FROM STDIN (FORMAT binary)";
+const INSERT_JOINED: &str = "INSERT INTO session_trace (project_id, session_id, trace_id)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
-    ON CONFLICT DO NOTHING RETURNING project_id, session_id";
+    ON CONFLICT DO NOTHING RETURNING project_id, session_id, trace_id";
 
 const UPSERT_SESSIONS: &str = concat!(
     "INSERT INTO session (project_id, session_id, user_id, start_unix_nano, end_unix_nano,
@@ -99,19 +104,21 @@ const UPSERT_SESSIONS: &str = concat!(
     add_totals!("session")
 );
 
-/// Merges what a batch adds to sessions.
+/// Merges what a batch adds to sessions. `new` are traces that this transaction made: they are in no
+/// session yet.
 ///
 /// # Errors
 /// As the store's.
 pub(super) async fn save_sessions(
     transaction: &Transaction,
     sessions: &Sessions<'_, TraceId>,
+    new: &HashSet<Key>,
 ) -> Result<(), Error> {
     if sessions.sums.is_empty() {
         return Ok(());
     }
     let context = "store sessions";
-    let joined = join_traces(transaction, sessions).await?;
+    let joined = join_traces(transaction, sessions, new).await?;
     let all = || sessions.sums.iter();
     let number = |of: fn(&SessionSums<'_, TraceId>) -> i64| -> Vec<i64> {
         all().map(|(_, sums)| of(sums)).collect()
@@ -121,15 +128,8 @@ pub(super) async fn save_sessions(
         .collect();
     let names: Vec<_> = all().map(|((_, session), _)| *session).collect();
     let users: Vec<_> = all().map(|(_, sums)| sums.user_id).collect();
-    let trace_counts: Vec<_> = projects
-        .iter()
-        .zip(&names)
-        .map(|(project, name)| {
-            joined
-                .get(&(*project, (*name).to_owned()))
-                .copied()
-                .unwrap_or(0)
-        })
+    let trace_counts: Vec<_> = all()
+        .map(|(key, _)| joined.get(key).copied().unwrap_or(0))
         .collect();
     let mut totals = TotalColumns::default();
     for (_, sums) in all() {
@@ -161,37 +161,82 @@ pub(super) async fn save_sessions(
 }
 
 /// Joins traces to their sessions; answers how many are new to each.
-async fn join_traces(
+async fn join_traces<'s>(
     transaction: &Transaction,
-    sessions: &Sessions<'_, TraceId>,
-) -> Result<HashMap<(i64, String), i64>, Error> {
-    let pairs = || {
-        sessions
-            .sums
-            .iter()
-            .flat_map(|(key, sums)| sums.traces.iter().map(move |trace| (key, trace)))
-    };
-    let projects: Vec<_> = pairs()
-        .map(|((project, _), _)| i64::from(project.0))
-        .collect();
-    let names: Vec<_> = pairs().map(|((_, session), _)| *session).collect();
-    let trace_ids: Vec<_> = pairs().map(|(_, trace)| trace.0.as_slice()).collect();
-    let rows = transaction
-        .query(
-            JOIN_SESSIONS,
-            &[
-                (&projects, Type::INT8_ARRAY),
-                (&names, Type::TEXT_ARRAY),
-                (&trace_ids, Type::BYTEA_ARRAY),
-            ],
-            "join traces to sessions",
-        )
-        .await?;
-    let mut joined = HashMap::new();
-    for row in rows {
-        *joined.entry((row.get(0), row.get(1))).or_default() += 1;
+    sessions: &Sessions<'s, TraceId>,
+    new: &HashSet<Key>,
+) -> Result<HashMap<(ProjectId, &'s str), i64>, Error> {
+    let mut joined: HashMap<_, i64> = HashMap::new();
+    let (mut added, mut other) = (Vec::new(), Vec::new());
+    for (key, sums) in &sessions.sums {
+        for trace in &sums.traces {
+            if new.contains(&(key.0, *trace)) {
+                *joined.entry(*key).or_default() += 1;
+                added.push((*key, trace));
+            } else {
+                other.push((*key, trace));
+            }
+        }
+    }
+    copy_joined(transaction, &added).await?;
+    for place in insert_joined(transaction, &other).await? {
+        if let Some((key, _)) = other.get(place) {
+            *joined.entry(*key).or_default() += 1;
+        }
     }
     Ok(joined)
+}
+
+type Joined<'s, 't> = ((ProjectId, &'s str), &'t TraceId);
+
+/// Traces that can't be in the session yet: who adds to a trace holds its lock.
+async fn copy_joined(transaction: &Transaction, rows: &[Joined<'_, '_>]) -> Result<(), Error> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mut copy = Copy::begin(transaction, COPY_JOINED, JOIN).await?;
+    for ((project, session), trace) in rows {
+        copy.rows.row(3);
+        copy.rows.i64(i64::from(project.0));
+        copy.rows.text(session);
+        copy.rows.bytes(&trace.0);
+        copy.send_if_full().await?;
+    }
+    copy.finish().await?;
+    Ok(())
+}
+
+/// Traces that may be in the session; answers the places of those that were not.
+async fn insert_joined(
+    transaction: &Transaction,
+    rows: &[Joined<'_, '_>],
+) -> Result<Vec<usize>, Error> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let projects: Vec<_> = rows.iter().map(|row| i64::from(row.0.0.0)).collect();
+    let names: Vec<_> = rows.iter().map(|row| row.0.1).collect();
+    let trace_ids: Vec<_> = rows.iter().map(|row| row.1.0.as_slice()).collect();
+    let params = [
+        (&projects as _, Type::INT8_ARRAY),
+        (&names as _, Type::TEXT_ARRAY),
+        (&trace_ids as _, Type::BYTEA_ARRAY),
+    ];
+    let inserted = transaction.query(INSERT_JOINED, &params, JOIN).await?;
+    let key = |row: &tokio_postgres::Row| -> (i64, String, Vec<u8>) {
+        (row.get(0), row.get(1), row.get(2))
+    };
+    let inserted: HashSet<_> = inserted.iter().map(key).collect();
+    let is_new = |((project, session), trace): &Joined<'_, '_>| {
+        let row = (
+            i64::from(project.0),
+            (*session).to_owned(),
+            trace.0.to_vec(),
+        );
+        inserted.contains(&row)
+    };
+    let places = rows.iter().enumerate().filter(|(_, row)| is_new(row));
+    Ok(places.map(|(place, _)| place).collect())
 }
 
 const UPSERT_SERVICES: &str = "INSERT INTO service (project_id, name, first_seen_unix_nano,

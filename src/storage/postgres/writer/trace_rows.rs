@@ -6,6 +6,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::super::transaction::Param;
+use super::copy::Rows;
 use super::params::text_array;
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
@@ -32,6 +33,19 @@ macro_rules! arrays {
         $24::bigint[], $25::bytea[], $26::text[], $27::text[], $28::text[])"
     };
 }
+
+/// Which of these traces there are, by their places among the parameters, counted from 1. Locks
+/// nothing. The subquery is run once a trace.
+pub(super) const FIND: &str = "SELECT k.place::bigint
+    FROM unnest($1::bigint[], $2::bytea[]) WITH ORDINALITY AS k(project_id, trace_id, place)
+    CROSS JOIN LATERAL (
+        SELECT FROM trace t WHERE t.project_id = k.project_id AND t.trace_id = k.trace_id
+        LIMIT 1 OFFSET 0) AS found";
+
+/// Copies in traces that are new: half the price of [`INSERT`], but fails when one is there.
+pub(super) const COPY: &str = concat!("COPY trace (", columns!(), ") FROM STDIN (FORMAT binary)");
+
+const FIELDS: u16 = 28;
 
 /// Inserts the traces that are new, in key order, and answers which those are.
 pub(super) const INSERT: &str = concat!(
@@ -126,22 +140,8 @@ impl<'a> TraceRows<'a> {
     ) {
         self.projects.push(i64::from(project.0));
         self.trace_ids.push(&trace_id.0);
-        let (totals, head) = (&summary.totals, &summary.head);
-        let numbers = [
-            summary.start,
-            last_start,
-            summary.end,
-            summary.received,
-            summary.span_count,
-            summary.error_count,
-            summary.genai_span_count,
-            totals.llm_calls,
-            totals.input_tokens,
-            totals.output_tokens,
-            totals.cache_read_tokens,
-            totals.cost_nano_usd,
-            head.start,
-        ];
+        let head = &summary.head;
+        let numbers = numbers(summary, last_start);
         for (column, number) in self.numbers.iter_mut().zip(numbers) {
             column.push(number);
         }
@@ -192,6 +192,61 @@ impl<'a> TraceRows<'a> {
         params.extend(rest);
         params
     }
+}
+
+/// Writes a row of [`COPY`].
+pub(super) fn write(
+    rows: &mut Rows,
+    project: ProjectId,
+    trace_id: &TraceId,
+    summary: &Summary<'_>,
+    last_start: i64,
+) {
+    rows.row(FIELDS);
+    rows.i64(i64::from(project.0));
+    rows.bytes(&trace_id.0);
+    for number in numbers(summary, last_start) {
+        rows.i64(number);
+    }
+    let head = &summary.head;
+    rows.boolean(head.has_parent);
+    rows.bytes(&head.span_id.0);
+    rows.text(&head.name);
+    rows.text(&head.service);
+    rows.texts(&summary.services);
+    rows.texts(&summary.models);
+    rows.optional_text(summary.session_id.as_deref());
+    rows.optional_text(summary.user_id.as_deref());
+    match &summary.first_error {
+        Some(error) => {
+            rows.i64(error.start);
+            rows.bytes(&error.span_id.0);
+            rows.text(&error.name);
+            rows.optional_text(error.error_type.as_deref());
+            rows.text(&error.message);
+        }
+        None => (0..5).for_each(|_| rows.null()),
+    }
+}
+
+/// The columns from the start to the head's start, in their order.
+fn numbers(summary: &Summary<'_>, last_start: i64) -> [i64; 13] {
+    let totals = &summary.totals;
+    [
+        summary.start,
+        last_start,
+        summary.end,
+        summary.received,
+        summary.span_count,
+        summary.error_count,
+        summary.genai_span_count,
+        totals.llm_calls,
+        totals.input_tokens,
+        totals.output_tokens,
+        totals.cache_read_tokens,
+        totals.cost_nano_usd,
+        summary.head.start,
+    ]
 }
 
 /// Reads a row of [`LOCK`].

@@ -12,6 +12,7 @@ use tokio_postgres::types::Type;
 use super::super::transaction::Transaction;
 use super::Care;
 use super::clean::CleanBatch;
+use super::copy::Copy;
 use super::stored::without_stored;
 use super::trace_rows::{self, KnownTrace, TraceRows};
 use super::trace_services::Services;
@@ -30,6 +31,8 @@ pub(super) struct Group<'b> {
     pub(super) key: Key,
     /// By span id, each once.
     pub(super) spans: Vec<&'b SpanRow<'b>>,
+    /// Whether this transaction made the row of the trace.
+    pub(super) is_new: bool,
 }
 
 /// Spans of a batch grouped by trace, in key order; of spans with one identity only the first that
@@ -46,6 +49,7 @@ pub(super) fn groups<'b>(spans: &'b [SpanRow<'b>]) -> Vec<Group<'b>> {
             Some(Group {
                 key: key(spans.first()?),
                 spans: spans.to_vec(),
+                is_new: false,
             })
         })
         .collect()
@@ -113,8 +117,13 @@ pub(super) async fn save<'b>(
     let mut services = Services::default();
     let mut open: Vec<_> = groups.iter().zip(&added).collect();
     let mut known = HashMap::new();
-    for _ in 0..ROUNDS_MAX {
-        let new = insert_new(transaction, &open).await?;
+    let mut all_new = HashSet::new();
+    for round in 0..ROUNDS_MAX {
+        let new = if care == Care::Alone && round == 0 {
+            copy_new(transaction, &open).await?
+        } else {
+            insert_new(transaction, &open).await?
+        };
         for (group, added) in &open {
             if let (true, Some(added)) = (new.contains(&group.key), added) {
                 services.add(group.key, added.summary.start, &added.summary.services);
@@ -124,6 +133,7 @@ pub(super) async fn save<'b>(
         known.extend(lock(transaction, &open).await?);
         // What is neither new nor there was deleted in between.
         open.retain(|(group, _)| !known.contains_key(&group.key));
+        all_new.extend(new);
         if open.is_empty() {
             break;
         }
@@ -134,10 +144,72 @@ pub(super) async fn save<'b>(
             source: "traces keep being deleted while they are written".into(),
         });
     }
-    let fresh = without_stored(transaction, groups, &known, received).await?;
+    let mut fresh = without_stored(transaction, groups, &known, received).await?;
+    for group in &mut fresh {
+        group.is_new = all_new.contains(&group.key);
+    }
     grow(transaction, batch, &fresh, &known, &mut services).await?;
     services.save(transaction, care).await?;
     Ok(fresh)
+}
+
+/// Copies in the rows of traces that have none; answers which. In key order, as [`insert_new`]. Fails
+/// with a unique violation when another writer makes one of them at the same time.
+async fn copy_new(
+    transaction: &Transaction,
+    open: &[(&Group<'_>, &Option<Added<'_>>)],
+) -> Result<HashSet<Key>, Error> {
+    let found = find(transaction, open).await?;
+    let mut new = HashSet::with_capacity(open.len() - found.len());
+    if found.len() == open.len() {
+        return Ok(new);
+    }
+    let mut copy = Copy::begin(transaction, trace_rows::COPY, "store traces").await?;
+    for (place, (group, added)) in open.iter().enumerate() {
+        if let (false, Some(added)) = (found.contains(&place), added) {
+            let (project, trace_id) = &group.key;
+            let summary = &added.summary;
+            trace_rows::write(
+                &mut copy.rows,
+                *project,
+                trace_id,
+                summary,
+                added.last_start,
+            );
+            copy.send_if_full().await?;
+            new.insert(group.key);
+        }
+    }
+    copy.finish().await?;
+    Ok(new)
+}
+
+/// Which traces have a row, by their places.
+async fn find(
+    transaction: &Transaction,
+    open: &[(&Group<'_>, &Option<Added<'_>>)],
+) -> Result<HashSet<usize>, Error> {
+    let (projects, trace_ids) = keys(open);
+    let params = [
+        (&projects as _, Type::INT8_ARRAY),
+        (&trace_ids as _, Type::BYTEA_ARRAY),
+    ];
+    let rows = transaction
+        .query(trace_rows::FIND, &params, "look up traces")
+        .await?;
+    let place = |row: &tokio_postgres::Row| {
+        let ordinal = usize::try_from(row.get::<_, i64>(0)).ok()?;
+        ordinal.checked_sub(1)
+    };
+    Ok(rows.iter().filter_map(place).collect())
+}
+
+/// Keys of traces, column by column.
+fn keys<'g>(open: &[(&'g Group<'_>, &Option<Added<'_>>)]) -> (Vec<i64>, Vec<&'g [u8]>) {
+    let of = |(group, _): &(&'g Group<'_>, &Option<Added<'_>>)| {
+        (i64::from(group.key.0.0), group.key.1.0.as_slice())
+    };
+    open.iter().map(of).unzip()
 }
 
 /// Inserts the rows of traces that have none; answers which.
@@ -172,14 +244,7 @@ async fn lock(
     if open.is_empty() {
         return Ok(HashMap::new());
     }
-    let projects: Vec<_> = open
-        .iter()
-        .map(|(group, _)| i64::from(group.key.0.0))
-        .collect();
-    let trace_ids: Vec<_> = open
-        .iter()
-        .map(|(group, _)| group.key.1.0.as_slice())
-        .collect();
+    let (projects, trace_ids) = keys(open);
     let rows = transaction
         .query(
             trace_rows::LOCK,

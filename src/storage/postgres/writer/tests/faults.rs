@@ -100,7 +100,9 @@ fn a_refused_row_is_poison_and_can_be_set_aside() {
 // Guarantees: everything is stored, the message as it came, the columns with U+FFFD.
 #[test]
 fn texts_that_postgres_cannot_hold_are_stored() {
-    let mut store = Store::open();
+    let mut store = Store::with(RetentionConfig::default(), |config| {
+        config.attributes_jsonb = true;
+    });
     let mut odd = span(1, 1);
     odd.name = "na\0me".to_owned();
     odd.status = Some(opentelemetry_proto::tonic::trace::v1::Status {
