@@ -23,6 +23,7 @@ mod stats;
 mod target;
 mod template;
 mod verify;
+mod visible;
 mod words;
 
 #[cfg(test)]
@@ -45,10 +46,11 @@ use crate::telemetry::process;
 use layout::Ids;
 use ledger::{Acknowledged, Ledger};
 use load::{Load, Phase};
-use report::{LoadReport, Report, ServerReport};
+use report::{LoadReport, ProcessReport, Report, ServerReport};
 use server::Server;
 use stats::{Counts, Stats};
 use target::{Getter, Target};
+use visible::Histogram;
 
 /// Bytes of input and output messages of a chat span, unless told otherwise: over 4 KB, and
 /// 2.2 KB a span on average.
@@ -176,7 +178,7 @@ async fn run_load(
     if warm_up.spans > 0 {
         server.wait_for_rest(args.rest_timeout.0).await;
     }
-    let before = Usage::now(args, &server)?;
+    let before = Usage::now(args, &server).await?;
     let under_load = spawn_queries(args, tasks);
     let stats = Arc::new(Stats::default());
     let ticker = progress::spawn(tasks, Arc::clone(&stats), args.quiet);
@@ -259,16 +261,19 @@ fn spawn_queries(args: &Args, tasks: &Tasks) -> Option<(CancellationToken, Query
 #[derive(Debug)]
 struct Usage {
     client: Duration,
-    server: Duration,
+    /// Of each process.
+    server: Vec<Duration>,
+    visible: Histogram,
     disk: Option<u64>,
 }
 
 impl Usage {
-    fn now(args: &Args, server: &Server) -> anyhow::Result<Self> {
+    async fn now(args: &Args, server: &Server) -> anyhow::Result<Self> {
         let disk = args.data_dir.as_deref().map(server::disk_bytes);
         Ok(Self {
             client: process::cpu_time("self")?,
             server: server.cpu().context("read the server's processor time")?,
+            visible: server.visible().await,
             disk: disk.transpose().context("measure --data-dir")?,
         })
     }
@@ -280,22 +285,40 @@ impl Usage {
         server: &Server,
         spans: u64,
     ) -> anyhow::Result<Option<ServerReport>> {
-        if server.pids.is_empty() && self.disk.is_none() {
+        if server.pids.is_empty() && self.disk.is_none() && server.metrics_url.is_none() {
             return Ok(None);
         }
         let at_rest = server.wait_for_rest(args.rest_timeout.0).await;
-        let after = Self::now(args, server)?;
+        let after = Self::now(args, server).await?;
         let mut report = ServerReport {
             at_rest,
             ..ServerReport::default()
         };
         let spans = (spans as f64).max(1.0);
         if !server.pids.is_empty() {
-            let seconds = after.server.saturating_sub(self.server).as_secs_f64();
+            for (pid, (after, before)) in server
+                .pids
+                .iter()
+                .zip(after.server.iter().zip(&self.server))
+            {
+                let seconds = after.saturating_sub(*before).as_secs_f64();
+                report.processes.push(ProcessReport {
+                    pid: *pid,
+                    cpu_seconds: seconds,
+                    cpu_seconds_per_million_spans: seconds * 1e6 / spans,
+                    peak_rss_bytes: process::peak_rss_bytes(&pid.to_string())?,
+                });
+            }
+            let each = report.processes.iter();
+            let seconds = each.map(|process| process.cpu_seconds).sum();
             report.cpu_seconds = Some(seconds);
             report.cpu_seconds_per_million_spans = Some(seconds * 1e6 / spans);
-            report.peak_rss_bytes = Some(server.peak_rss_bytes()?);
+            let each = report.processes.iter();
+            report.peak_rss_bytes = Some(each.map(|process| process.peak_rss_bytes).sum());
         }
+        let visible = |share| after.visible.quantile_since(&self.visible, share);
+        report.visible_ms_p50 = visible(0.5);
+        report.visible_ms_p99 = visible(0.99);
         if let (Some(before), Some(after)) = (self.disk, after.disk) {
             let growth = after.cast_signed() - before.cast_signed();
             report.disk_growth_bytes = Some(growth);

@@ -71,12 +71,30 @@ pub(super) struct ServerReport {
     pub(super) cpu_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cpu_seconds_per_million_spans: Option<f64>,
+    /// The same for each process, in the order they were named.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) processes: Vec<ProcessReport>,
+    /// Time from receipt until queries saw it, by the server's metrics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) visible_ms_p50: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) visible_ms_p99: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) peak_rss_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disk_growth_bytes: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disk_bytes_per_span: Option<f64>,
+}
+
+/// What one process of the server used, its children included.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct ProcessReport {
+    pub(super) pid: u32,
+    pub(super) cpu_seconds: f64,
+    pub(super) cpu_seconds_per_million_spans: f64,
+    /// Largest resident size, without children.
+    pub(super) peak_rss_bytes: u64,
 }
 
 impl LoadReport {
@@ -217,6 +235,24 @@ impl fmt::Display for ServerReport {
                 out,
                 "server CPU          {seconds:.2} s, everything written: {per_million:.2} s per \
                  million acknowledged spans"
+            )?;
+        }
+        if self.processes.len() > 1 {
+            for process in &self.processes {
+                let per_million = process.cpu_seconds_per_million_spans;
+                let peak = process.peak_rss_bytes as f64 / 1_048_576.0;
+                let pid = process.pid;
+                writeln!(
+                    out,
+                    "  process {pid:<10}{per_million:.2} s per million spans, peak {peak:.1} MiB"
+                )?;
+            }
+        }
+        if let (Some(p50), Some(p99)) = (self.visible_ms_p50, self.visible_ms_p99) {
+            writeln!(
+                out,
+                "visible after       p50 {p50:.0} ms, p99 {p99:.0} (from the buckets of the server's \
+                 metrics)"
             )?;
         }
         if let Some(peak) = self.peak_rss_bytes {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::target::Getter;
+use super::visible::Histogram;
 use crate::telemetry::process;
 
 /// How the server is watched.
@@ -24,24 +25,20 @@ const REST_SHARE: f64 = 0.03;
 const UNSTORED: &str = "pulse_queue_unstored_records";
 
 impl Server {
-    /// Processor time so far of all processes, their children included.
+    /// Processor time so far of each process, its children included.
     ///
     /// # Errors
     /// When one of them is gone.
-    pub(super) fn cpu(&self) -> std::io::Result<Duration> {
+    pub(super) fn cpu(&self) -> std::io::Result<Vec<Duration>> {
         self.pids
             .iter()
             .map(|pid| process::tree_cpu_time(*pid))
-            .sum()
+            .collect()
     }
 
-    /// Largest resident sizes of the processes, added up.
-    pub(super) fn peak_rss_bytes(&self) -> std::io::Result<u64> {
-        let peaks = self
-            .pids
-            .iter()
-            .map(|pid| process::peak_rss_bytes(&pid.to_string()));
-        peaks.sum()
+    /// How long until queries saw what was sent so far.
+    pub(super) async fn visible(&self) -> Histogram {
+        Histogram::fetch(&self.getter, self.metrics_url.as_deref()).await
     }
 
     /// Waits until the store holds everything: the log's backlog is zero where metrics say so,
@@ -81,7 +78,8 @@ impl Server {
             let (Ok(before), Ok(after)) = (before, self.cpu()) else {
                 return false;
             };
-            let used = after.saturating_sub(before).as_secs_f64();
+            let sum = |times: &[Duration]| times.iter().sum::<Duration>();
+            let used = sum(&after).saturating_sub(sum(&before)).as_secs_f64();
             if used / started.elapsed().as_secs_f64() < REST_SHARE {
                 return true;
             }
