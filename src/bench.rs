@@ -142,6 +142,7 @@ fn query_settings(args: &Args, requests: Option<u64>, pause: Duration) -> querie
         url: args.query_base(),
         getter: Getter::new(&args.headers, QUERY_TIMEOUT),
         requests,
+        searches: args.queries_only,
         pause,
         seed: 1,
     }

@@ -15,6 +15,7 @@ mod params;
 mod problem;
 mod render;
 mod routes;
+mod search;
 mod spans;
 mod traces;
 
@@ -41,6 +42,9 @@ pub use listen::Listener;
 
 /// Traces rendered at once: each may hold tens of megabytes.
 const TRACES_AT_ONCE: usize = 4;
+/// Searches run at once: each has a connection of the store for as long as it runs, and all share
+/// the same few threads.
+const SEARCHES_AT_ONCE: usize = 2;
 
 /// `gateway`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -113,6 +117,8 @@ struct Shared {
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
     trace_permits: Semaphore,
+    /// Bounds the connections that searches have.
+    search_permits: Semaphore,
 }
 
 impl Shared {
@@ -131,6 +137,7 @@ pub fn router(state: State) -> Router {
         metrics: state.metrics,
         request_ids: RequestIds::new(),
         trace_permits: Semaphore::new(TRACES_AT_ONCE),
+        search_permits: Semaphore::new(SEARCHES_AT_ONCE),
     });
     routes::ROUTES
         .iter()

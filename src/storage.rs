@@ -20,6 +20,7 @@ pub mod content;
 pub mod postgres;
 pub mod query;
 pub mod rollup;
+pub mod search;
 pub mod session;
 pub mod sqlite;
 pub mod summary;
@@ -238,6 +239,15 @@ pub trait SpanReader: Send + Sync {
         filter: &'a SpanFilter,
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SpanSummary>, Error>>;
+
+    /// Spans that say something, newest start first. What is searched is everything that the
+    /// filter leaves; when the time is up before the page is full, the page says so.
+    fn search<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a search::SearchQuery,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<search::SearchPage, Error>>;
 
     /// One span.
     fn span(

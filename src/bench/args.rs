@@ -150,7 +150,7 @@ pub struct Args {
     /// Measure query latencies beside the load and after it
     #[arg(long, help_heading = "Queries")]
     pub queries: bool,
-    /// Measure query latencies only; send nothing
+    /// Measure query latencies only, searches too; send nothing
     #[arg(long, conflicts_with = "queries", help_heading = "Queries")]
     pub queries_only: bool,
     /// Requests of each kind of query

@@ -1,5 +1,6 @@
 //! Measures the query API as a person's dashboard uses it: one trace by its id, and the newest 50
-//! traces without and with filters. One request at a time: latency, not throughput.
+//! traces without and with filters; where asked for, a search for a word that many spans say and for
+//! one that none says. One request at a time: latency, not throughput.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(super) struct Settings {
     pub(super) getter: Getter,
     /// Requests of each kind; `None` goes on until stopped.
     pub(super) requests: Option<u64>,
+    /// Whether to search, too.
+    pub(super) searches: bool,
     /// Pause between requests: beside a load, queries must not become the load.
     pub(super) pause: Duration,
     pub(super) seed: u64,
@@ -35,6 +38,8 @@ pub(super) struct QueryReport {
     pub(super) errors: u64,
     /// Items in the largest answer: spans or traces.
     pub(super) items_max: u64,
+    /// Answers of a search whose time was up before everything was searched.
+    pub(super) incomplete: u64,
     /// Milliseconds.
     pub(super) latency_ms: Percentiles,
 }
@@ -48,15 +53,23 @@ enum Kind {
     Newest,
     NewestByService,
     NewestByError,
+    SearchCommon,
+    SearchRare,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 6] = [
         Self::TraceById,
         Self::Newest,
         Self::NewestByService,
         Self::NewestByError,
+        Self::SearchCommon,
+        Self::SearchRare,
     ];
+
+    const fn is_search(self) -> bool {
+        matches!(self, Self::SearchCommon | Self::SearchRare)
+    }
 
     const fn name(self) -> &'static str {
         match self {
@@ -64,6 +77,8 @@ impl Kind {
             Self::Newest => "newest_50",
             Self::NewestByService => "newest_50_by_service",
             Self::NewestByError => "newest_50_by_error",
+            Self::SearchCommon => "search_common_word",
+            Self::SearchRare => "search_absent_word",
         }
     }
 }
@@ -73,8 +88,17 @@ struct Measured {
     requests: u64,
     errors: u64,
     items_max: u64,
+    incomplete: u64,
     latencies: Latencies,
 }
+
+/// Searches of each kind at most: for a word that is not there, everything stored is read.
+const SEARCHES_MAX: u64 = 10;
+/// How long a search may take: as long as the API allows.
+const SEARCH_TIMEOUT: &str = "10s";
+/// A word of the load's vocabulary, and one that is not in it.
+const COMMON_WORD: &str = "customer";
+const ABSENT_WORD: &str = "zyzzyva";
 
 /// Pages of the newest traces that ids are taken from.
 const NEWEST_PAGES: usize = 10;
@@ -111,20 +135,11 @@ pub(super) async fn run(
     while settings.requests.is_none_or(|requests| round < requests) && !stop.is_cancelled() {
         round += 1;
         for kind in Kind::ALL {
-            let url = match kind {
-                Kind::TraceById => {
-                    let id = pick(&mut rng, &trace_ids);
-                    format!("{}/api/v1/traces/{id}", settings.url)
-                }
-                Kind::Newest => format!("{}/api/v1/traces?limit=50", settings.url),
-                Kind::NewestByService => {
-                    let service = percent_encoded(pick(&mut rng, &listed.services));
-                    format!("{}/api/v1/traces?limit=50&service={service}", settings.url)
-                }
-                Kind::NewestByError => {
-                    format!("{}/api/v1/traces?limit=50&status=error", settings.url)
-                }
-            };
+            if kind.is_search() && (!settings.searches || round > SEARCHES_MAX) {
+                continue;
+            }
+            let path = path(kind, &mut rng, &trace_ids, &listed.services);
+            let url = format!("{}{path}", settings.url);
             measure(settings, &url, measured.entry(kind).or_default()).await;
             if !settings.pause.is_zero() {
                 tokio::time::sleep(settings.pause).await;
@@ -136,11 +151,28 @@ pub(super) async fn run(
             requests: measured.requests,
             errors: measured.errors,
             items_max: measured.items_max,
+            incomplete: measured.incomplete,
             latency_ms: measured.latencies.percentiles(),
         };
         (kind.name(), report)
     });
     Ok(reports.collect())
+}
+
+/// What to ask for next.
+fn path(kind: Kind, rng: &mut Rng, trace_ids: &[String], services: &[String]) -> String {
+    let search = |word| format!("/api/v1/search?q={word}&timeout={SEARCH_TIMEOUT}");
+    match kind {
+        Kind::TraceById => format!("/api/v1/traces/{}", pick(rng, trace_ids)),
+        Kind::Newest => "/api/v1/traces?limit=50".to_owned(),
+        Kind::NewestByService => {
+            let service = percent_encoded(pick(rng, services));
+            format!("/api/v1/traces?limit=50&service={service}")
+        }
+        Kind::NewestByError => "/api/v1/traces?limit=50&status=error".to_owned(),
+        Kind::SearchCommon => search(COMMON_WORD),
+        Kind::SearchRare => search(ABSENT_WORD),
+    }
 }
 
 async fn measure(settings: &Settings, url: &str, measured: &mut Measured) {
@@ -152,7 +184,10 @@ async fn measure(settings: &Settings, url: &str, measured: &mut Measured) {
         Ok((status, body)) if status.is_success() => {
             measured.requests += 1;
             measured.latencies.record(took);
-            measured.items_max = measured.items_max.max(items(&body));
+            let page: Value = serde_json::from_slice(&body).unwrap_or_default();
+            measured.items_max = measured.items_max.max(items(&page));
+            let is_incomplete = page.get("complete") == Some(&Value::Bool(false));
+            measured.incomplete += u64::from(is_incomplete);
         }
         Ok((status, _)) => {
             measured.errors += 1;
@@ -165,8 +200,7 @@ async fn measure(settings: &Settings, url: &str, measured: &mut Measured) {
     }
 }
 
-fn items(body: &[u8]) -> u64 {
-    let page: Value = serde_json::from_slice(body).unwrap_or_default();
+fn items(page: &Value) -> u64 {
     let list = ["spans", "items"]
         .into_iter()
         .find_map(|key| page.get(key)?.as_array());
@@ -252,6 +286,15 @@ async fn list_pages(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // Scenario: the words that are searched for are compared with the load's vocabulary.
+    // Guarantees: one is said, the other is not, whatever the load writes.
+    #[test]
+    fn the_words_searched_for_are_common_and_absent() {
+        let vocabulary = include_str!("words.rs");
+        assert!(vocabulary.contains(&format!("\"{COMMON_WORD}\"")));
+        assert!(!vocabulary.contains(ABSENT_WORD));
+    }
 
     #[test]
     fn query_values_are_percent_encoded() {

@@ -156,16 +156,21 @@ impl fmt::Display for Report {
                     requests,
                     errors,
                     items_max,
+                    incomplete,
                     latency_ms:
                         Percentiles {
                             p50, p95, p99, max, ..
                         },
                 } = query;
-                writeln!(
+                write!(
                     out,
                     "{title}: {name}: p50 {p50:.2} ms, p95 {p95:.2}, p99 {p99:.2}, max {max:.2} \
-                     ({requests} answered, {errors} errors, up to {items_max} items)"
+                     ({requests} answered, {errors} errors, up to {items_max} items"
                 )?;
+                if *incomplete > 0 {
+                    write!(out, ", {incomplete} out of time")?;
+                }
+                writeln!(out, ")")?;
             }
         }
         if let Some(verification) = &self.verification {

@@ -6,6 +6,7 @@
 #[cfg(test)]
 mod tests;
 mod value;
+mod words;
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -35,7 +36,9 @@ pub(super) const PAGE_SIZE_DEFAULT: u32 = 50;
 pub(super) const ATTRIBUTE: &str = "attr.<key>";
 const ATTRIBUTE_PREFIX: &str = "attr.";
 /// Parameters that may change from page to page: they don't choose what is in the list.
-const UNBOUND: [&str; 3] = ["cursor", "limit", "format"];
+const UNBOUND: [&str; 4] = ["cursor", "limit", "format", "timeout"];
+/// Parameters that may be given more than once.
+const REPEATED: [&str; 1] = ["in"];
 
 /// The parameters of one request. Each is taken by its name; what is wrong is collected until
 /// [`Params::finish`].
@@ -104,7 +107,7 @@ impl Params {
                     Some(nearest) => format!("unknown parameter; did you mean {nearest}?"),
                     None => "unknown parameter".to_owned(),
                 }
-            } else if seen.contains(&name.as_str()) {
+            } else if seen.contains(&name.as_str()) && !REPEATED.contains(&name.as_str()) {
                 "given more than once".to_owned()
             } else {
                 seen.push(name);

@@ -9,6 +9,7 @@ mod analytics;
 mod detail;
 mod genai;
 mod otlp;
+mod search;
 mod value;
 
 use serde::Serialize;
@@ -21,6 +22,7 @@ use crate::storage::{Error, ServiceSummary, SessionSummary};
 pub(super) use analytics::{Measure, Sums, dimension_name};
 pub(super) use detail::{SpanDetail, write_trace};
 pub(super) use otlp::write_otlp;
+pub(super) use search::SearchPage;
 
 /// A page of a list.
 #[derive(Debug, Serialize)]

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, analytics, lists, spans, traces};
+use super::{Shared, analytics, lists, search, spans, traces};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 10] = [
+pub(super) static ROUTES: [Route; 11] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -72,6 +72,26 @@ pub(super) static ROUTES: [Route; 10] = [
             "cursor",
         ],
         serve: || get(spans::list),
+    },
+    Route {
+        path: "/api/v1/search",
+        parameters: &[
+            "q",
+            "in",
+            "start",
+            "end",
+            "trace_id",
+            "service",
+            "name",
+            "status",
+            "min_duration",
+            "max_duration",
+            ATTRIBUTE,
+            "timeout",
+            "limit",
+            "cursor",
+        ],
+        serve: || get(search::search),
     },
     Route {
         path: "/api/v1/spans/{trace_id}/{span_id}",

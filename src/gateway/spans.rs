@@ -18,9 +18,21 @@ pub(super) async fn list(
     caller: Caller,
     mut params: Params,
 ) -> Result<Response, Problem> {
+    let filter = filter(&mut params);
+    let (page, binding) =
+        params.finish_page(&shared, PAGE_SIZE_DEFAULT, shared.config.page_size_max)?;
+    let answer = shared.reader.list_spans(caller.project, &filter, &page);
+    let found = answer.await?;
+    Ok(list_answer::<_, render::SpanSummary>(
+        &shared, &binding, found,
+    ))
+}
+
+/// Which spans are meant; what is wrong is noted in the parameters.
+pub(super) fn filter(params: &mut Params) -> SpanFilter {
     let range = params.range();
     let (duration_min_ns, duration_max_ns) = params.durations();
-    let filter = SpanFilter {
+    SpanFilter {
         range,
         trace_id: params.trace_id(),
         service: params.text("service"),
@@ -29,14 +41,7 @@ pub(super) async fn list(
         duration_min_ns,
         duration_max_ns,
         attributes: params.attributes(),
-    };
-    let (page, binding) =
-        params.finish_page(&shared, PAGE_SIZE_DEFAULT, shared.config.page_size_max)?;
-    let answer = shared.reader.list_spans(caller.project, &filter, &page);
-    let found = answer.await?;
-    Ok(list_answer::<_, render::SpanSummary>(
-        &shared, &binding, found,
-    ))
+    }
 }
 
 /// `GET /api/v1/spans/{trace_id}/{span_id}`.

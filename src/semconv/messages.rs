@@ -11,6 +11,7 @@
 mod documents;
 mod events;
 mod indexed;
+mod keys;
 mod media;
 mod part;
 mod places;
@@ -21,6 +22,7 @@ mod tools;
 use serde::Serialize;
 
 pub use documents::{Document, Rerank};
+pub use keys::holds_messages;
 pub use part::Part;
 use places::{Place, What};
 use source::Source;

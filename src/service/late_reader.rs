@@ -14,6 +14,7 @@ use super::tasks::Tasks;
 use crate::exporters::storage::StoreHealth;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::{
     self, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter, SpanReader,
     SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
@@ -152,6 +153,15 @@ impl SpanReader for LateReader {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SpanSummary>, storage::Error>> {
         self.ask(|reader| reader.list_spans(project, filter, page))
+    }
+
+    fn search<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a SearchQuery,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage, storage::Error>> {
+        self.ask(|reader| reader.search(project, query, page))
     }
 
     fn span(

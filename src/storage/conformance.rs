@@ -7,6 +7,7 @@ mod fixture;
 mod lists;
 mod paging;
 mod run;
+mod search;
 mod sums;
 
 use std::collections::BTreeMap;

@@ -15,12 +15,16 @@
 //!
 //! A codec number is never reused for another format.
 
+mod in_place;
+
 use std::cell::RefCell;
 
 use bytes::Bytes;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use zstd::zstd_safe::CParameter;
+
+pub use in_place::{spans_of, unpack};
 
 #[expect(unreachable_pub, reason = "generated")]
 pub(in crate::storage) mod proto {
@@ -263,6 +267,12 @@ pub fn decode(codec: i64, content: &[u8]) -> Result<DecodedBlock, Error> {
 }
 
 fn decompress(content: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut packed = Vec::new();
+    decompress_into(content, &mut packed)?;
+    Ok(packed)
+}
+
+fn decompress_into(content: &[u8], packed: &mut Vec<u8>) -> Result<(), Error> {
     let (prefix, frame) = content
         .split_first_chunk::<4>()
         .ok_or(Error::Damaged("no length before the frame"))?;
@@ -270,18 +280,21 @@ fn decompress(content: &[u8]) -> Result<Vec<u8>, Error> {
     if packed_len > PACKED_BYTES_MAX {
         return Err(Error::Damaged("implausible length before the frame"));
     }
-    let packed = DECOMPRESSOR.with_borrow_mut(|slot| {
+    packed.clear();
+    packed.reserve(packed_len);
+    let written = DECOMPRESSOR.with_borrow_mut(|slot| {
         let decompressor = match slot {
             Some(decompressor) => decompressor,
             None => slot.insert(zstd::bulk::Decompressor::new()?),
         };
-        decompressor.decompress(frame, packed_len)
+        decompressor.decompress_to_buffer(frame, packed)
     });
-    let packed = packed.map_err(Error::Zstd)?;
-    if packed.len() == packed_len {
-        Ok(packed)
+    if written.map_err(Error::Zstd)? == packed_len {
+        Ok(())
     } else {
-        Err(Error::Damaged("the frame is shorter than its length says"))
+        Err(Error::Damaged(
+            "the frame is not as long as its length says",
+        ))
     }
 }
 
@@ -305,6 +318,17 @@ mod tests {
                 .map(|span| (span.resource_id, span.scope_id, span.message.to_vec()))
                 .collect();
             assert_eq!(back, spans);
+            let mut buffer = vec![1, 2, 3];
+            unpack(packed.codec, packed.content, &mut buffer).unwrap();
+            let in_place: Vec<_> = spans_of(&buffer)
+                .map(|span| {
+                    let (span, at) = span.unwrap();
+                    let message = &buffer[at..at + span.message.len()];
+                    assert!(std::ptr::eq(message, span.message));
+                    (span.resource_id, span.scope_id, message.to_vec())
+                })
+                .collect();
+            assert_eq!(in_place, spans);
         }
     }
 
@@ -329,6 +353,10 @@ mod tests {
             content in prop::collection::vec(any::<u8>(), 0..300),
         ) {
             drop(decode(codec, &content));
+            let mut buffer = Vec::new();
+            drop(unpack(codec, &content, &mut buffer));
+            let read = spans_of(&buffer).take(1000).filter(Result::is_ok).count();
+            prop_assert!(read <= buffer.len());
         }
     }
 

@@ -39,6 +39,8 @@ pub struct Config {
     pub cache_size: ByteSize,
     /// Connections that answer queries.
     pub readers: u32,
+    /// Threads that look through blocks for searches.
+    pub search_threads: u32,
 }
 
 impl Default for Config {
@@ -47,6 +49,7 @@ impl Default for Config {
             path: PathBuf::new(),
             cache_size: ByteSize::mib(16),
             readers: 4,
+            search_threads: 2,
         }
     }
 }

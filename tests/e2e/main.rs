@@ -49,6 +49,7 @@ mod round_trip;
 mod sdk_node;
 mod sdk_python;
 mod sdk_rust;
+mod search;
 mod shutdown;
 mod startup;
 mod systemd;

@@ -13,6 +13,8 @@ const PARTITIONS_MAX: u32 = 64;
 const GROUP_COMMIT_DELAY_MAX: Duration = Duration::seconds(1);
 /// Most connections that answer queries; each has a thread and a page cache.
 const READERS_MAX: u32 = 256;
+/// Most threads that look through blocks.
+const SEARCH_THREADS_MAX: u32 = 64;
 /// The largest message gRPC lengths can express leaves room for a header, in MiB.
 const MESSAGE_MIB_MAX: u32 = 2047;
 
@@ -215,11 +217,23 @@ fn check_storage(config: &Config, issues: &mut Vec<Issue>) {
     let sqlite = &config.storage.sqlite;
     not_zero.check("sqlite.cache_size", &sqlite.cache_size);
     not_zero.check("sqlite.readers", &sqlite.readers);
+    not_zero.check("sqlite.search_threads", &sqlite.search_threads);
     let retention = &config.storage.retention;
     not_zero.check("retention.check_interval", &retention.check_interval);
     if sqlite.readers > READERS_MAX {
         let message = format!("must be at most {READERS_MAX}");
         issues.push(Issue::new("storage.sqlite.readers", message));
+    }
+    let postgres = &config.storage.postgres;
+    for (key, threads) in [
+        ("sqlite", sqlite.search_threads),
+        ("postgres", postgres.search_threads),
+    ] {
+        if threads > SEARCH_THREADS_MAX {
+            let path = format!("storage.{key}.search_threads");
+            let message = format!("must be at most {SEARCH_THREADS_MAX}");
+            issues.push(Issue::new(path, message));
+        }
     }
     let in_use = config.storage.kind == Kind::Postgres;
     for (key, message) in config.storage.postgres.problems(in_use) {

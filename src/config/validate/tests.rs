@@ -80,6 +80,14 @@ const BROKEN: &[(&str, &str)] = &[
         "storage.sqlite.readers: must be at most 256",
     ),
     (
+        "storage: {sqlite: {search_threads: 0}}",
+        "storage.sqlite.search_threads: must be more than zero",
+    ),
+    (
+        "storage: {postgres: {search_threads: 65}}",
+        "storage.postgres.search_threads: must be at most 64",
+    ),
+    (
         "gateway: {query_timeout: 0s}",
         "gateway.query_timeout: must be more than zero",
     ),

@@ -18,6 +18,7 @@ use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, FirstError, Measures, SpanSummary,
     StoredResource, StoredScope, StoredSpan, StoredTrace,
 };
+use crate::storage::search::{Found, Match, SearchPage, SearchQuery};
 use crate::storage::{
     Cursor, Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanReader, StoreUsage, TraceFilter, TraceSummary,
@@ -44,6 +45,8 @@ pub(super) enum Asked {
     Trace(TraceId, PageRequest),
     Spans(SpanFilter, PageRequest),
     Span(TraceId, SpanId),
+    /// The matcher as it shows itself.
+    Search(SpanFilter, String, std::time::Duration, PageRequest),
     Services(PageRequest),
     Sessions(SessionFilter, PageRequest),
     DeadLetters(PageRequest),
@@ -301,6 +304,39 @@ impl SpanReader for Stub {
     ) -> BoxFuture<'a, Result<Page<SpanSummary>, Error>> {
         let asked = Asked::Spans(filter.clone(), page.clone());
         self.answer(project, asked, one(span_summary()))
+    }
+
+    fn search<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a SearchQuery,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage, Error>> {
+        let matcher = format!("{:?}", query.matcher);
+        let asked = Asked::Search(
+            query.filter.clone(),
+            matcher,
+            query.time_limit,
+            page.clone(),
+        );
+        let page = SearchPage {
+            items: vec![Found {
+                span: span_summary(),
+                matches: vec![Match {
+                    event: Some("exception".to_owned()),
+                    field: "exception.message".to_owned(),
+                    snippet: "a word".to_owned(),
+                    offset: 2,
+                    length: 4,
+                }],
+            }],
+            next: one(()).next,
+            complete: false,
+            searched_to_unix_nano: 1_700_000_000_000_000_000,
+            searched_spans: 7,
+            searched_bytes: 1000,
+        };
+        self.answer(project, asked, page)
     }
 
     fn span(

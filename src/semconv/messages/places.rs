@@ -154,6 +154,13 @@ const OUTPUT_VALUES: &[&str] = &[
     "pulse.metadata.pulse.response",
 ];
 
+/// Every key that is looked at; one that ends with a dot stands for those below it.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    let places = [INPUT, OUTPUT, SYSTEM].into_iter().flatten();
+    let values = [INPUT_VALUES, OUTPUT_VALUES].into_iter().flatten();
+    places.map(|(key, _)| *key).chain(values.copied())
+}
+
 /// The messages at the first place that has any.
 pub(super) fn messages(source: &mut Source<'_>, what: What, is_model: bool) -> Vec<Message> {
     let (places, role) = match what {

@@ -61,6 +61,14 @@ const DEFINITIONS: [(&str, &[&str]); 9] = [
     ("pulse.metadata.pulse.request", &["tools"]),
 ];
 
+/// Every key that is looked at; one that ends with a dot stands for those below it.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    let definitions = DEFINITIONS.iter().map(|(key, _)| *key);
+    let flat = ["llm.tools.", "llm.request.functions."];
+    let calls = ARGUMENTS.into_iter().chain(RESULTS);
+    calls.chain(definitions).chain(flat)
+}
+
 /// What the span of a tool tells, beside its columns.
 pub(super) fn call(source: &mut Source<'_>, genai: &GenAi<'_>) -> ToolCall {
     let arguments = ARGUMENTS.iter().find_map(|key| {

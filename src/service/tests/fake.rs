@@ -10,6 +10,7 @@ use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::{
     Batch, Error, Page, PageRequest, RetentionReport, ServiceSummary, SessionFilter,
     SessionSummary, SpanFilter, SpanReader, SpanRow, SpanSummary, SpanWriter, StoreUsage,
@@ -208,6 +209,15 @@ impl SpanReader for Client {
         _filter: &'a SpanFilter,
         _page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SpanSummary>, Error>> {
+        nothing()
+    }
+
+    fn search<'a>(
+        &'a self,
+        _project: ProjectId,
+        _query: &'a SearchQuery,
+        _page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage, Error>> {
         nothing()
     }
 

@@ -11,7 +11,7 @@ use crate::storage::{SpanFilter, StatusFilter};
 const SECOND: u64 = 1_000_000_000;
 
 /// Starts that lie together, apart, and far apart.
-fn start() -> impl Strategy<Value = u64> {
+pub(super) fn start() -> impl Strategy<Value = u64> {
     let base = NOW - 200 * 3600 * SECOND;
     prop_oneof![
         4 => (0..5_u64).prop_map(move |offset| base + offset),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, columns, lists, paging, runtime, sums};
+use super::{Backend, NOW, columns, lists, paging, runtime, search, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -134,6 +134,13 @@ cases! {
     lists::short_lists_are_answered_in_pages,
     lists::a_project_never_sees_rows_of_another,
     columns::every_column_comes_back,
+    search::words_find_the_spans_that_say_them,
+    search::text_in_json_and_in_events_is_found_with_its_place,
+    search::filters_narrow_a_search,
+    search::searches_go_on_while_spans_arrive,
+    search::a_search_never_finds_what_another_project_says,
+    search::deleted_spans_are_not_found,
+    search::spans_of_one_time_are_all_found,
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,
     sums::sums_keep_to_their_project_range_and_limit,
@@ -147,6 +154,16 @@ fn span_pages_join_to_the_whole_list_on_sqlite() {
 #[test]
 fn span_pages_join_to_the_whole_list_on_postgres() {
     paging::span_pages_join_to_the_whole_list(Postgres::open, 8);
+}
+
+#[test]
+fn searches_join_to_all_that_matches_on_sqlite() {
+    search::searches_join_to_all_that_matches(Sqlite::open, 24);
+}
+
+#[test]
+fn searches_join_to_all_that_matches_on_postgres() {
+    search::searches_join_to_all_that_matches(Postgres::open, 8);
 }
 
 #[test]
@@ -168,4 +185,5 @@ fn a_pooler_in_transaction_mode_changes_nothing() {
     super::a_resend_changes_nothing(&mut Postgres::pooled());
     sums::sums_keep_to_their_project_range_and_limit(&mut Postgres::pooled());
     super::lists_page_through_what_matches(&mut Postgres::pooled());
+    search::filters_narrow_a_search(&mut Postgres::pooled());
 }

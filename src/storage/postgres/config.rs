@@ -33,6 +33,8 @@ pub struct Config {
     pub sslkey: PathBuf,
     /// Connections that answer queries.
     pub max_connections: u32,
+    /// Threads that look through blocks for searches.
+    pub search_threads: u32,
     /// Longest time to reach one host.
     pub connect_timeout: Duration,
     /// Longest time a query waits for a connection.
@@ -77,6 +79,7 @@ impl Default for Config {
             sslcert: PathBuf::new(),
             sslkey: PathBuf::new(),
             max_connections: 8,
+            search_threads: 2,
             connect_timeout: Duration::seconds(5),
             acquire_timeout: Duration::seconds(5),
             statement_timeout: Duration::seconds(30),
@@ -241,6 +244,9 @@ impl Config {
         }
         if self.max_connections == 0 {
             problems.push(("max_connections", "must be more than zero".to_owned()));
+        }
+        if self.search_threads == 0 {
+            problems.push(("search_threads", "must be more than zero".to_owned()));
         }
         let interval = self.partitions.interval.0.as_secs();
         let whole_hours = interval >= 3600 && interval.is_multiple_of(3600);

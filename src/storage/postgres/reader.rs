@@ -14,6 +14,7 @@ mod blocks;
 mod columns;
 mod lists;
 mod scan;
+mod search;
 mod session;
 mod slices;
 mod spans;
@@ -24,7 +25,7 @@ mod traces;
 mod tests;
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 
@@ -32,6 +33,7 @@ use super::config::Config;
 use super::writer::clean_text;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
     Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanReader, SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
@@ -42,6 +44,7 @@ use session::Sessions;
 #[derive(Debug)]
 pub struct PostgresReader {
     sessions: Sessions,
+    searchers: Searchers,
 }
 
 impl PostgresReader {
@@ -49,10 +52,11 @@ impl PostgresReader {
     /// not answer.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] when the settings can't be used.
+    /// [`Error::Unavailable`] when the settings can't be used or a thread can't be started.
     pub fn open(config: &Config, query_timeout: Duration) -> Result<Self, Error> {
         Ok(Self {
             sessions: Sessions::new(config, query_timeout)?,
+            searchers: Searchers::start(config.search_threads)?,
         })
     }
 
@@ -109,6 +113,29 @@ impl SpanReader for PostgresReader {
         self.limited(async move {
             let session = self.sessions.begin().await?;
             let answer = spans::list(&session, project, filter, page).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn search<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a SearchQuery,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage, Error>> {
+        let limit = within(query.time_limit, self.sessions.query_timeout());
+        let deadline = Instant::now() + limit;
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let asked = search::Asked {
+                project,
+                query,
+                page,
+                searchers: &self.searchers,
+                deadline,
+            };
+            let answer = search::search(&session, &asked).await?;
             session.end();
             Ok(answer)
         })

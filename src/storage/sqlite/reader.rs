@@ -16,6 +16,7 @@ mod keys;
 mod lists;
 mod pool;
 mod scan;
+mod search;
 mod spans;
 mod trace;
 mod traces;
@@ -25,7 +26,8 @@ mod walk;
 mod tests;
 
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -34,6 +36,7 @@ use rusqlite::Connection;
 use super::Config;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
     Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanReader, SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
@@ -45,6 +48,8 @@ use pool::Pool;
 #[derive(Debug)]
 pub struct SqliteReader {
     pool: Pool,
+    searchers: Arc<Searchers>,
+    query_timeout: Duration,
     /// Read once: it does not change for the life of the store.
     cursor_key: [u8; 32],
 }
@@ -65,7 +70,12 @@ impl SqliteReader {
             .ok_or_else(|| corrupt("no read connection"))
             .and_then(read_cursor_key)?;
         let pool = Pool::start(connections, query_timeout)?;
-        Ok(Self { pool, cursor_key })
+        Ok(Self {
+            pool,
+            searchers: Arc::new(Searchers::start(config.search_threads)?),
+            query_timeout,
+            cursor_key,
+        })
     }
 }
 
@@ -103,6 +113,22 @@ impl SpanReader for SqliteReader {
         let (filter, page) = (filter.clone(), page.clone());
         self.pool
             .run(move |session| spans::list(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn search<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a SearchQuery,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage, Error>> {
+        let deadline = Instant::now() + within(query.time_limit, self.query_timeout);
+        let (query, page) = (query.clone(), page.clone());
+        let searchers = Arc::clone(&self.searchers);
+        self.pool
+            .run(move |session| {
+                search::search(session, project, &query, &page, &searchers, deadline)
+            })
             .boxed()
     }
 

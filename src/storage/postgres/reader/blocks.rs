@@ -53,7 +53,7 @@ const PLACES_LIMIT: usize = 10_000;
 pub(super) const SPANS_TOGETHER: u64 = 5_000;
 
 /// Compressed bytes fetched at once.
-const FETCH_BYTES: i64 = 2 << 20;
+pub(super) const FETCH_BYTES: i64 = 2 << 20;
 /// Blocks asked for at once.
 pub(super) const FETCH_BLOCKS: usize = 32;
 /// Above this, unpacking is not done on a thread that serves others.

@@ -16,14 +16,20 @@ use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::attributes::AttributeTest;
 use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter};
 
-/// What the server tests, on a row `found`.
-macro_rules! filters {
+/// What the server tests of a row by itself.
+macro_rules! column_filters {
     () => {
         "($11::text IS NULL OR service_name = $11) \
          AND ($12::text IS NULL OR name = $12) \
          AND ($13::boolean IS NULL OR (status = 2) = $13) \
-         AND duration_ns BETWEEN $14 AND $15 \
-         AND received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
+         AND duration_ns BETWEEN $14 AND $15"
+    };
+}
+
+/// Whether the trace of a row `found` is still there.
+macro_rules! is_there {
+    () => {
+        " AND received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
              WHERE trace.project_id = $1 AND trace.trace_id = found.trace_id)"
     };
 }
@@ -37,7 +43,8 @@ macro_rules! select_spans {
             span_columns!(),
             " FROM ( \
              SELECT *, (",
-            filters!(),
+            column_filters!(),
+            is_there!(),
             ") IS TRUE AS matches FROM ( \
              SELECT *, row_number() OVER walked AS number, \
                  lead(true) OVER walked IS NULL AS is_last \
@@ -62,6 +69,37 @@ macro_rules! select_spans {
     };
 }
 
+/// A piece of the walk as the blocks it is in: how many rows of each match and when the latest of
+/// them starts; and, beside one of them, the last row looked at. Whether traces are still there is
+/// not tested.
+macro_rules! select_blocks {
+    ($which:literal, $start:literal) => {
+        concat!(
+            "SELECT block_id, count(*) FILTER (WHERE matches), \
+             max(start_unix_nano) FILTER (WHERE matches), count(*), \
+             max(start_unix_nano) FILTER (WHERE is_last), \
+             (array_agg(span_id) FILTER (WHERE is_last))[1], \
+             (array_agg(trace_id) FILTER (WHERE is_last))[1] FROM ( \
+             SELECT *, lead(true) OVER walked IS NULL AS is_last FROM ( \
+             SELECT start_unix_nano, span_id, trace_id, block_id, (",
+            column_filters!(),
+            ") IS TRUE AS matches FROM span WHERE project_id = $1 ",
+            $which,
+            " AND start_time >= $2 AND start_time < $3 AND ",
+            $start,
+            " BETWEEN $4 AND $5 \
+             AND (",
+            $start,
+            ", span_id, trace_id) < ($6, $7, $8) \
+             ORDER BY ",
+            $start,
+            " DESC, span_id DESC, trace_id DESC LIMIT $9) AS looked \
+             WINDOW walked AS (ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) \
+             ) AS found GROUP BY block_id"
+        )
+    };
+}
+
 /// What yields spans newest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Driver {
@@ -81,6 +119,15 @@ impl Driver {
             Self::Failed => select_spans!("AND status = 2", "start_unix_nano"),
             // Sorted, never walked by start: the sum is in no index.
             Self::Trace => select_spans!("AND trace_id = $16", "start_unix_nano + 0"),
+        }
+    }
+
+    /// The statement of a piece that answers blocks.
+    pub(super) const fn blocks_sql(self) -> &'static str {
+        match self {
+            Self::Start => select_blocks!("", "start_unix_nano"),
+            Self::Failed => select_blocks!("AND status = 2", "start_unix_nano"),
+            Self::Trace => select_blocks!("AND trace_id = $16", "start_unix_nano + 0"),
         }
     }
 }
@@ -156,9 +203,10 @@ impl Scan<'_, '_> {
     async fn walk(&mut self, slice: Slice, walk: &mut Walk<SpanSummary>) -> Result<bool, Error> {
         loop {
             let piece = walk.piece();
+            let sql = self.question.driver.sql();
             let rows = self
                 .question
-                .ask(self.session, slice, &self.place, piece)
+                .ask(self.session, sql, slice, &self.place, piece)
                 .await?;
             let looked: Result<Vec<_>, Error> = rows.iter().map(Looked::read).collect();
             let mut looked = looked?;
@@ -193,18 +241,17 @@ impl Scan<'_, '_> {
 }
 
 /// What is left of the list.
-struct Place {
-    from: i64,
-    to: i64,
+pub(super) struct Place {
+    pub(super) from: i64,
+    pub(super) to: i64,
     /// The last row looked at.
-    below: (i64, Vec<u8>, Vec<u8>),
+    pub(super) below: (i64, Vec<u8>, Vec<u8>),
 }
 
 impl Place {
     fn new(from: i64, to: i64, page: &PageRequest) -> Result<Self, Error> {
         let below = match &page.after {
-            // Every id is shorter, and so sorts before it.
-            None => (i64::MAX, vec![u8::MAX; SpanId::LENGTH + 1], Vec::new()),
+            None => above_all_at(i64::MAX),
             Some(cursor) => {
                 let key = cursor.key.split_at_checked(SpanId::LENGTH);
                 let key = key.filter(|(_, trace)| trace.len() == TraceId::LENGTH);
@@ -216,9 +263,14 @@ impl Place {
     }
 }
 
+/// A place before all rows of a time: every id is shorter, and so sorts before this one.
+pub(super) fn above_all_at(start: i64) -> (i64, Vec<u8>, Vec<u8>) {
+    (start, vec![u8::MAX; SpanId::LENGTH + 1], Vec::new())
+}
+
 /// The parameters that stay the same from piece to piece.
-struct Question {
-    driver: Driver,
+pub(super) struct Question {
+    pub(super) driver: Driver,
     project: i64,
     service: Option<String>,
     name: Option<String>,
@@ -229,7 +281,7 @@ struct Question {
 }
 
 impl Question {
-    fn new(project: ProjectId, filter: &SpanFilter) -> Self {
+    pub(super) fn new(project: ProjectId, filter: &SpanFilter) -> Self {
         let driver = match filter {
             SpanFilter {
                 trace_id: Some(_), ..
@@ -253,9 +305,11 @@ impl Question {
         }
     }
 
-    async fn ask(
+    /// Asks for a piece, with one of the statements of the driver.
+    pub(super) async fn ask(
         &self,
         session: &Session,
+        sql: &'static str,
         slice: Slice,
         place: &Place,
         piece: Piece,
@@ -280,10 +334,8 @@ impl Question {
             (&self.trace_id, Type::BYTEA),
         ];
         match self.driver {
-            Driver::Start | Driver::Failed => {
-                session.walk(self.driver.sql(), &params, CONTEXT).await
-            }
-            Driver::Trace => session.query(self.driver.sql(), &params, CONTEXT).await,
+            Driver::Start | Driver::Failed => session.walk(sql, &params, CONTEXT).await,
+            Driver::Trace => session.query(sql, &params, CONTEXT).await,
         }
     }
 }

@@ -122,10 +122,19 @@ impl Columns {
         })
     }
 
+    /// Row of a span's trace.
+    pub(in crate::storage::sqlite) fn trace_key(&self, place: usize) -> Option<i64> {
+        let keys = &self.block.trace_keys;
+        keys.get(self.trace(place)?).map(|key| key.cast_signed())
+    }
+
     fn trace_id(&self, place: usize) -> Option<TraceId> {
-        let trace = self.trace_firsts.partition_point(|first| *first <= place);
-        let trace = trace.checked_sub(1)?;
-        Some(TraceId(id_at(&self.block.trace_ids, trace)?))
+        Some(TraceId(id_at(&self.block.trace_ids, self.trace(place)?)?))
+    }
+
+    fn trace(&self, place: usize) -> Option<usize> {
+        let after = self.trace_firsts.partition_point(|first| *first <= place);
+        after.checked_sub(1)
     }
 
     fn genai(&self, place: usize) -> Option<Box<GenAi<'static>>> {

@@ -29,7 +29,7 @@ pub(super) fn list(
     let mut scan = Scan {
         session,
         project,
-        filter,
+        test: ColumnTest { filter },
         limit: page.limit.max(1),
         attributes: AttributeTest::new(&filter.attributes),
         origins: Origins::new(session, project),
@@ -55,14 +55,23 @@ pub(super) fn list(
 
 /// Where a span is in the list: by start, then by where it is stored, all descending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
-    start: i64,
-    block_id: i64,
-    place: usize,
+pub(super) struct Place {
+    pub(super) start: i64,
+    pub(super) block_id: i64,
+    pub(super) place: usize,
 }
 
 impl Place {
-    fn cursor(self) -> Cursor {
+    /// Before everything that starts at this time.
+    pub(super) const fn all_at(start: i64) -> Self {
+        Self {
+            start,
+            block_id: i64::MAX,
+            place: 0,
+        }
+    }
+
+    pub(super) fn cursor(self) -> Cursor {
         let mut key = self.block_id.to_be_bytes().to_vec();
         key.extend((self.place as u64).to_be_bytes());
         Cursor {
@@ -71,7 +80,7 @@ impl Place {
         }
     }
 
-    fn of_cursor(cursor: &Cursor) -> Result<Self, Error> {
+    pub(super) fn of_cursor(cursor: &Cursor) -> Result<Self, Error> {
         let damaged = || corrupt("cursor of the span list");
         let (block_id, place) = cursor.key.split_first_chunk().ok_or_else(damaged)?;
         let place = u64::from_be_bytes(place.try_into().map_err(|_| damaged())?);
@@ -85,19 +94,19 @@ impl Place {
 
 /// Which part of the list is wanted.
 #[derive(Debug, Clone, Copy)]
-struct Wanted {
-    from: i64,
-    to: i64,
-    after: Option<Place>,
+pub(super) struct Wanted {
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) after: Option<Place>,
 }
 
 impl Wanted {
-    fn holds(&self, place: Place) -> bool {
+    pub(super) fn holds(&self, place: Place) -> bool {
         (self.from..=self.to).contains(&place.start) && self.after.is_none_or(|after| place < after)
     }
 
     /// The latest start that is wanted.
-    fn latest(&self) -> i64 {
+    pub(super) fn latest(&self) -> i64 {
         self.after.map_or(self.to, |after| after.start.min(self.to))
     }
 }
@@ -132,7 +141,7 @@ impl Ord for Candidate {
 struct Scan<'s, 'f> {
     session: &'s Session<'s>,
     project: ProjectId,
-    filter: &'f SpanFilter,
+    test: ColumnTest<'f>,
     limit: usize,
     attributes: Option<AttributeTest<'f>>,
     origins: Origins<'s>,
@@ -168,12 +177,7 @@ impl Scan<'_, '_> {
             // A page must get on: what begins later than anything wanted is looked at anyway.
             // Candidates at or before the frontier are looked at again by the next page.
             if frontier < latest && !self.budget.allows_row() {
-                let all_that_start_then = Place {
-                    start: frontier,
-                    block_id: i64::MAX,
-                    place: 0,
-                };
-                self.page.next = Some(all_that_start_then.cursor());
+                self.page.next = Some(Place::all_at(frontier).cursor());
                 return Ok(());
             }
             if let Some(header) = walk.next()? {
@@ -190,14 +194,12 @@ impl Scan<'_, '_> {
         wanted: &Wanted,
         waiting: &mut BinaryHeap<Candidate>,
     ) -> Result<(), Error> {
-        if self.filter.status == Some(StatusFilter::Error) && header.error_count == 0 {
+        if self.test.rules_out(header) {
             return Ok(());
         }
         let columns = self.blocks.columns(header.block_id)?;
         self.budget.spend_spans(header.span_count);
-        if let Some(service) = &self.filter.service
-            && !columns.has_service(service)
-        {
+        if self.test.rules_out_all(&columns) {
             return Ok(());
         }
         for place in 0..columns.len() {
@@ -207,7 +209,7 @@ impl Scan<'_, '_> {
                 place,
             };
             if wanted.holds(at)
-                && self.columns_match(&columns, place)
+                && self.test.columns_match(&columns, place)
                 && self.attributes_match(at)?
             {
                 waiting.push(Candidate {
@@ -253,7 +255,7 @@ impl Scan<'_, '_> {
             }
             last = Some(place);
             let columns = self.blocks.columns(place.block_id)?;
-            if self.columns_match(&columns, place.place) && self.attributes_match(place)? {
+            if self.test.columns_match(&columns, place.place) && self.attributes_match(place)? {
                 self.answer(&columns, place)?;
             }
         }
@@ -268,7 +270,46 @@ impl Scan<'_, '_> {
         Ok(())
     }
 
-    fn columns_match(&self, columns: &Columns, place: usize) -> bool {
+    fn attributes_match(&mut self, place: Place) -> Result<bool, Error> {
+        let Some(test) = &mut self.attributes else {
+            return Ok(true);
+        };
+        let (messages, unpacked) = self.blocks.messages(place.block_id)?;
+        if unpacked {
+            self.budget.spend_block();
+        }
+        let span = messages
+            .span(place.place)
+            .ok_or_else(|| corrupt(format!("messages of block {}", place.block_id)))?;
+        test.matches(span, &mut self.origins)
+    }
+}
+
+/// Tests spans against the filters that columns answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ColumnTest<'f> {
+    pub(super) filter: &'f SpanFilter,
+}
+
+impl ColumnTest<'_> {
+    /// Whether no span of a block can match.
+    pub(super) fn rules_out(&self, header: &Header) -> bool {
+        self.filter.status == Some(StatusFilter::Error) && header.error_count == 0
+    }
+
+    /// Whether columns may rule out a block.
+    pub(super) const fn needs_columns(&self) -> bool {
+        self.filter.service.is_some()
+    }
+
+    /// Whether no span of a block can match, by its columns.
+    pub(super) fn rules_out_all(&self, columns: &Columns) -> bool {
+        let service = self.filter.service.as_deref();
+        service.is_some_and(|service| !columns.has_service(service))
+    }
+
+    /// Whether a span matches.
+    pub(super) fn columns_match(&self, columns: &Columns, place: usize) -> bool {
         let filter = self.filter;
         let duration = columns.duration_ns(place);
         let status = |wanted| columns.failed(place) == (wanted == StatusFilter::Error);
@@ -283,19 +324,5 @@ impl Scan<'_, '_> {
                 .service
                 .as_deref()
                 .is_none_or(|service| columns.service(place) == service)
-    }
-
-    fn attributes_match(&mut self, place: Place) -> Result<bool, Error> {
-        let Some(test) = &mut self.attributes else {
-            return Ok(true);
-        };
-        let (messages, unpacked) = self.blocks.messages(place.block_id)?;
-        if unpacked {
-            self.budget.spend_block();
-        }
-        let span = messages
-            .span(place.place)
-            .ok_or_else(|| corrupt(format!("messages of block {}", place.block_id)))?;
-        test.matches(span, &mut self.origins)
     }
 }

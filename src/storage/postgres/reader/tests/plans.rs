@@ -1,15 +1,17 @@
 //! What the server does to answer, as it tells itself.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::postgres::reader::session::Session;
-use crate::storage::postgres::reader::{analytics, lists, spans, trace, traces};
+use crate::storage::postgres::reader::{analytics, lists, search, spans, trace, traces};
 use crate::storage::query::{AnalyticsQuery, Dimension};
+use crate::storage::search::{Hit, Matcher, Scope, SearchQuery, Searchers, Terms};
 use crate::storage::{
     PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
 };
@@ -254,6 +256,59 @@ async fn span_lists(session: &Session) {
     assert!(touched.rows("span_d") >= 20_000.0);
 }
 
+async fn searches(session: &Session) {
+    let scope = Scope {
+        name: true,
+        messages: true,
+        attributes: true,
+        holds_messages: |_, _| false,
+    };
+    let query = SearchQuery {
+        filter: SpanFilter {
+            range: range(20, 21),
+            ..SpanFilter::default()
+        },
+        matcher: Arc::new(Matcher::new(Terms::parse("word").unwrap(), scope)),
+        time_limit: Duration::ZERO,
+    };
+    let asked = search::Asked {
+        project: PROJECT,
+        query: &query,
+        page: &page(20),
+        searchers: &Searchers::start(2).unwrap(),
+        deadline: Instant::now() + Duration::from_secs(3600),
+    };
+    let found = search::search(session, &asked).await.unwrap();
+    let of_day = DAY / BETWEEN * SPANS;
+    assert_eq!((found.items.len(), found.searched_spans), (0, of_day));
+    assert!(found.complete && found.next.is_none());
+    let touched = Touched::of(session);
+    assert_eq!(touched.partitions("span_d"), BTreeSet::from(["span_d20"]));
+    touched.assert_rows("span_d", of_day);
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+    touched.assert_rows("content_block", of_day / SPANS);
+
+    // What was found is read row by row.
+    let start = FIRST_DAY + 20 * DAY;
+    let trace = trace_id(20 * DAY / BETWEEN + 1);
+    let hit = Hit {
+        place: 0,
+        trace_id: trace,
+        span_id: SpanId(1_u64.to_be_bytes()),
+        start_unix_nano: start,
+        resource_id: 1,
+        message: Vec::new(),
+        matches: Vec::new(),
+    };
+    let key = (start as i64, hit.span_id.0.to_vec(), trace.0.to_vec());
+    let rows = search::rows::read(session, PROJECT, &[((key, 0), hit)]).await;
+    assert_eq!(rows.unwrap().len(), 1);
+    let touched = Touched::of(session);
+    assert_eq!(touched.partitions("span_d"), BTreeSet::from(["span_d20"]));
+    touched.assert_rows("span_d", 1);
+    touched.assert_rows("trace", 1);
+}
+
 async fn details(session: &Session) {
     let filter = SpanFilter {
         trace_id: Some(trace_id(1000)),
@@ -364,6 +419,7 @@ async fn questions_touch_only_what_they_answer() {
         session.note_plans();
         trace_lists(&session).await;
         span_lists(&session).await;
+        searches(&session).await;
         sums_and_short_lists(&session).await;
         session.end();
         database.execute("ANALYZE");
