@@ -10,8 +10,12 @@
     reason = "a test that goes wrong should end at once and say where"
 )]
 
+#[path = "../support/addresses.rs"]
+mod addresses;
 #[path = "../support/api.rs"]
 mod api;
+#[path = "../support/cluster.rs"]
+mod cluster;
 #[path = "../support/daemon.rs"]
 mod daemon;
 #[path = "../support/fault_proxy.rs"]
@@ -43,6 +47,8 @@ mod full_log;
 mod leniency;
 mod metrics;
 mod migrate;
+mod modes;
+mod modes_faults;
 mod postgres_faults;
 mod readme;
 mod round_trip;
