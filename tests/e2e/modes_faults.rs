@@ -62,6 +62,28 @@ fn a_store_that_comes_late_is_found_by_each_mode() {
     }
 }
 
+// Scenario: the database server goes away and comes back while nobody sends and nobody asks.
+// Guarantees: readiness of each mode tells of both.
+#[test]
+fn readiness_tells_of_the_store_without_any_load() {
+    let server = Arc::new(Server::start(&[]));
+    let whole = Cluster::on_database(server.database(), SETTINGS);
+    let parts = Cluster::on_database(server.database(), SETTINGS);
+    let mut daemons = [
+        whole.start("all"),
+        parts.start("api"),
+        parts.start("listener"),
+    ];
+    server.stop();
+    for daemon in &daemons {
+        let reason = daemon.await_failing("store");
+        assert!(reason.contains("connect"), "{reason}");
+        assert_eq!(daemon.metric("pulse_storage_up"), 0.0);
+    }
+    server.restart();
+    daemons.iter_mut().for_each(Daemon::await_ready);
+}
+
 // Scenario: SIGTERM to each process in turn while clients send, and new starts.
 // Guarantees: exit code 0 each time; nothing is lost or doubled.
 #[test]
