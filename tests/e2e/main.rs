@@ -50,6 +50,7 @@ mod migrate;
 mod modes;
 mod modes_faults;
 mod postgres_faults;
+mod postgres_outages;
 mod readme;
 mod round_trip;
 mod sdk_node;

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use crate::cluster::Cluster;
-use crate::daemon::Daemon;
+use crate::cluster::{BACK_WITHIN, Cluster};
+use crate::daemon::{Daemon, eventually};
 use crate::load::Load;
 use crate::random::Random;
 
@@ -119,7 +119,9 @@ fn fewer_partitions_lose_and_double_nothing() {
         let mut before = Daemon::spawn_with(slow.set("processors.batch.send_batch_size", "32768"));
         let load = Load::start_paced(setup.addresses.grpc, 4, random.next());
         load.await_more(60);
-        assert!(before.metric("pulse_queue_unstored_records") >= 50.0);
+        eventually("a log that is not stored", BACK_WITHIN, || {
+            (before.metric("pulse_queue_unstored_records") >= 50.0).then_some(())
+        });
         before.process.kill9();
         let one = setup.clone().set("queue.partitions", "1");
         let receiver = Daemon::spawn_with(one);
