@@ -60,3 +60,4 @@ mod shutdown;
 mod startup;
 mod systemd;
 mod tls;
+mod two_daemons;

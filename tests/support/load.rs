@@ -135,6 +135,12 @@ impl Load {
         Self::start_with(&[address], workers, PACE, seed)
     }
 
+    /// The same with several daemons behind the clients, as a load balancer has them: who does not
+    /// accept a request is passed over for the next one.
+    pub(crate) fn start_balanced(addresses: &[SocketAddr], workers: u64, seed: u64) -> Self {
+        Self::start_with(addresses, workers, PACE, seed)
+    }
+
     fn start_with(addresses: &[SocketAddr], workers: u64, pause: Duration, seed: u64) -> Self {
         let content = Content {
             seed,
