@@ -35,6 +35,9 @@ use crate::config::Duration;
 use build::Daemon;
 use signals::StopSignals;
 
+/// How long writers may take to give up after the drain deadline.
+const GIVE_UP_WITHIN: StdDuration = StdDuration::from_secs(1);
+
 /// `service`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -196,6 +199,10 @@ async fn drain(daemon: &mut Daemon, timeout: StdDuration) {
     {
         tracing::warn!("the store is behind at the drain deadline; the log keeps the rest");
         daemon.abandon();
+        // The writers must not outlive what they run on. None takes longer but for a disk that hangs.
+        tokio::time::timeout(GIVE_UP_WITHIN, daemon.drained())
+            .await
+            .ok();
     }
     tracing::info!("stopped");
 }

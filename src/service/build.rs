@@ -240,12 +240,7 @@ impl Base {
     }
 
     fn sample_store(&self) {
-        let reader = Arc::clone(&self.reader);
-        // Writers know better whether the store works.
-        let health = match self.config.service.mode {
-            Mode::Api => Some(self.store_health.clone()),
-            Mode::All | Mode::Listener => None,
-        };
+        let (reader, health) = (Arc::clone(&self.reader), self.store_health.clone());
         sample::spawn_store_sampler(reader, self.metrics.clone(), health, &self.tasks);
         let shutdown = self.tasks.shutdown_token();
         let upkeep = metrics::upkeep(self.metrics.clone(), shutdown);

@@ -10,8 +10,12 @@
     reason = "a test that goes wrong should end at once and say where"
 )]
 
+#[path = "../support/addresses.rs"]
+mod addresses;
 #[path = "../support/api.rs"]
 mod api;
+#[path = "../support/cluster.rs"]
+mod cluster;
 #[path = "../support/daemon.rs"]
 mod daemon;
 #[path = "../support/fault_proxy.rs"]
@@ -43,7 +47,10 @@ mod full_log;
 mod leniency;
 mod metrics;
 mod migrate;
+mod modes;
+mod modes_faults;
 mod postgres_faults;
+mod postgres_outages;
 mod readme;
 mod round_trip;
 mod sdk_node;
@@ -53,3 +60,4 @@ mod shutdown;
 mod startup;
 mod systemd;
 mod tls;
+mod two_daemons;

@@ -68,6 +68,21 @@ impl Server {
 
     /// A server of one's own, with these settings beside the usual ones: for tests that stop it.
     pub(crate) fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_as(&[], settings)
+    }
+
+    /// One with a tablespace `small` on a file system of this size, that can be filled. `None` where
+    /// nothing may be mounted.
+    pub(crate) fn start_with_small_disk(size: &str) -> Option<Self> {
+        let server = Self::start_as(namespace()?, &[]);
+        server.command(&format!("disk {size}"));
+        let space = server.directory().join("disk/space");
+        let sql = format!("CREATE TABLESPACE small LOCATION '{}'", space.display());
+        server.execute(&sql);
+        Some(server)
+    }
+
+    fn start_as(wrapper: &[&str], settings: &[(&str, &str)]) -> Self {
         sweep_directories();
         let directory = tempfile::Builder::new()
             .prefix(DIRECTORY_PREFIX)
@@ -79,7 +94,7 @@ impl Server {
             .map(|(name, value)| format!("{name} = '{value}'\n"));
         let settings: String = settings.collect();
         std::fs::write(directory.join("settings"), settings).expect("write the settings");
-        let mut supervisor = Supervisor::spawn(directory);
+        let mut supervisor = Supervisor::spawn(wrapper, directory);
         supervisor.command("init");
         for _ in 0..START_TRIES {
             let port = free_port();
@@ -119,6 +134,30 @@ impl Server {
         self.command("thaw");
     }
 
+    /// Leaves no room where the tablespace `small` is.
+    pub(crate) fn fill_disk(&self) {
+        self.command("fill");
+    }
+
+    /// Makes room there again.
+    pub(crate) fn empty_disk(&self) {
+        self.command("empty");
+    }
+
+    /// Runs statements as its administrator.
+    pub(crate) fn execute(&self, sql: &str) {
+        run_sql(&self.url, sql);
+    }
+
+    /// Asks for this user's password, which it otherwise never does.
+    pub(crate) fn ask_for_password_of(&self, user: &str) {
+        let path = self.directory().join("data/pg_hba.conf");
+        let rules = std::fs::read_to_string(&path).expect("read the rules");
+        let rules = format!("host all {user} all scram-sha-256\n{rules}");
+        std::fs::write(&path, rules).expect("write the rules");
+        self.execute("SELECT pg_reload_conf()");
+    }
+
     fn command(&self, command: &str) {
         let own = self
             .own
@@ -154,6 +193,11 @@ impl Server {
 
     /// A new, empty database on it.
     pub(crate) fn database(self: &Arc<Self>) -> Database {
+        self.database_in("pg_default")
+    }
+
+    /// The same in a tablespace.
+    pub(crate) fn database_in(self: &Arc<Self>, tablespace: &str) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!(
@@ -163,7 +207,7 @@ impl Server {
         );
         run_sql(
             &self.url,
-            &format!("CREATE DATABASE {name} TEMPLATE template0"),
+            &format!("CREATE DATABASE {name} TEMPLATE template0 TABLESPACE {tablespace}"),
         );
         Database {
             url: with_database(&self.url, &name),
@@ -191,9 +235,11 @@ impl Server {
 }
 
 impl Supervisor {
-    fn spawn(directory: PathBuf) -> Self {
+    fn spawn(wrapper: &[&str], directory: PathBuf) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/postgres.sh");
-        let mut child = Command::new("/bin/sh")
+        let mut command = wrapper.iter().chain(&["/bin/sh"]);
+        let mut child = Command::new(command.next().expect("a program"))
+            .args(command)
             .arg(script)
             .arg(&directory)
             .arg(binaries())
@@ -264,6 +310,14 @@ impl Database {
     /// Where it is.
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Makes a user that owns it, and answers where it is for that user.
+    pub(crate) fn url_of_owner(&self, user: &str, password: &str) -> String {
+        let name = &self.name;
+        self.execute(&format!("CREATE ROLE {user} LOGIN PASSWORD '{password}'"));
+        self.execute(&format!("ALTER DATABASE {name} OWNER TO {user}"));
+        format!("postgres://{user}:{password}@{}/{name}", self.address())
     }
 
     /// Where it is by way of a proxy.
@@ -349,7 +403,7 @@ pub(crate) fn block<T: Send>(future: impl Future<Output = T> + Send) -> T {
     })
 }
 
-fn run_sql(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
+pub(crate) fn run_sql(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
     match try_sql(url, sql) {
         Ok(rows) => rows,
         Err(error) => panic!("{sql}: {error:?}"),
@@ -377,6 +431,19 @@ fn try_sql(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, tokio_postg
             _ => None,
         });
         Ok(rows.collect())
+    })
+}
+
+/// What runs a program so that it may mount file systems for itself, if that is permitted here.
+fn namespace() -> Option<&'static [&'static str]> {
+    let of_root: &[&str] = &["unshare", "-m"];
+    let of_others: &[&str] = &["unshare", "-U", "--map-current-user", "--keep-caps", "-m"];
+    [of_root, of_others].into_iter().find(|wrapper| {
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]);
+        command.args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
+        let tried = command.stderr(Stdio::null()).status();
+        tried.is_ok_and(|status| status.success())
     })
 }
 

@@ -122,7 +122,7 @@ metrics! {
     WRITER_DEAD_LETTERS = counter("pulse_writer_dead_letters_total", &[],
         "Spans the store refused, kept with the reason.");
     STORAGE_UP = gauge("pulse_storage_up",
-        "1 while the last store transaction succeeded, 0 otherwise.");
+        "1 while the store answers and the last transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
         "Bytes the store uses on disk, without free pages.");
     DAMAGED_ROLLUPS = counter("pulse_storage_damaged_rollups_total", &[],
