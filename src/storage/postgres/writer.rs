@@ -2,6 +2,7 @@
 
 mod attributes;
 pub(super) mod block_id;
+mod checkpoint;
 mod clean;
 mod copy;
 mod dimensions;
@@ -30,7 +31,7 @@ use super::retention;
 use super::transaction::{Settings, Transaction};
 use crate::queue::Position;
 use crate::storage::content::Packer;
-use crate::storage::rollup::Rollups;
+use crate::storage::rollup::{Crowd, Rollups};
 use crate::storage::session::Sessions;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, SpanRow, WriteReport};
@@ -39,7 +40,6 @@ pub(super) use clean::clean_text;
 
 use clean::CleanBatch;
 use dimensions::Remembered;
-use params::Uuid;
 use traces::Group;
 
 /// A writer writes, and now and then maintains partitions; one connection more lets it begin anew
@@ -140,7 +140,7 @@ impl PostgresWriter {
     /// [`Error::Unavailable`].
     pub async fn checkpoint(&self, log: [u8; 16], partition: u32) -> Result<Position, Error> {
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let found = read_checkpoint(&transaction, log, partition).await?;
+        let found = checkpoint::read(&transaction, log, partition).await?;
         transaction.commit("read the log checkpoint").await?;
         Ok(found.unwrap_or(Position(1)))
     }
@@ -226,7 +226,9 @@ impl PostgresWriter {
     async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
         let groups = traces::groups(&ready.batch.spans);
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let fresh = traces::save(&transaction, ready.batch, groups, ready.received, care).await?;
+        let batch = ready.batch;
+        let crowd = Crowd::of(&batch.spans, &batch.resources);
+        let fresh = traces::save(&transaction, batch, groups, ready.received, care, &crowd).await?;
         let arrivals = self.note_arrivals(&transaction, &fresh).await?;
         if care == Care::LookForLeftovers {
             spans::delete_leftovers(&transaction, &fresh).await?;
@@ -238,8 +240,8 @@ impl PostgresWriter {
             attributes: self.config.attributes_jsonb,
         };
         spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
-        save_sums(&transaction, ready.batch, &fresh).await?;
-        save_checkpoint(&transaction, ready).await?;
+        save_sums(&transaction, batch, &fresh, &crowd).await?;
+        checkpoint::save(&transaction, ready).await?;
         let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
         match transaction.commit("commit a batch").await {
             Ok(()) => {}
@@ -258,7 +260,7 @@ impl PostgresWriter {
         let Ok(transaction) = Transaction::begin(&self.pool, &self.settings).await else {
             return false;
         };
-        let found = read_checkpoint(&transaction, ready.log, ready.log_partition).await;
+        let found = checkpoint::read(&transaction, ready.log, ready.log_partition).await;
         found.is_ok_and(|found| found.is_some_and(|found| found >= ready.next))
     }
 
@@ -311,64 +313,28 @@ impl PostgresWriter {
     }
 }
 
-async fn save_sums(
+async fn save_sums<'b>(
     transaction: &Transaction,
-    batch: &CleanBatch<'_>,
-    fresh: &[Group<'_>],
+    batch: &'b CleanBatch<'b>,
+    fresh: &[Group<'b>],
+    crowd: &Crowd<'b>,
 ) -> Result<(), Error> {
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
-    for span in fresh.iter().flat_map(|group| group.spans.iter().copied()) {
-        let resource = traces::resource_of(batch, span)?;
-        totals.add(span, &resource.service_name);
-        conversations.add(span, span.trace_id);
+    for group in fresh {
+        for span in &group.spans {
+            let resource = traces::resource_of(batch, span)?;
+            totals.add(span, &resource.service_name, crowd);
+            conversations.add(span, span.trace_id);
+        }
+        for change in &group.changes {
+            totals.change(group.key.0, change);
+            conversations.change(group.key.0, change);
+        }
     }
     sums::save_sessions(transaction, &conversations).await?;
     sums::save_services(transaction, &totals).await?;
     sums::save_rollups(transaction, &totals).await
-}
-
-async fn read_checkpoint(
-    transaction: &Transaction,
-    log: [u8; 16],
-    partition: u32,
-) -> Result<Option<Position>, Error> {
-    let rows = transaction
-        .query(
-            "SELECT next_position FROM log_checkpoint WHERE log_id = $1 AND partition = $2",
-            &[
-                (&Uuid(log), Type::UUID),
-                (&partition.cast_signed(), Type::INT4),
-            ],
-            "read the log checkpoint",
-        )
-        .await?;
-    let position = rows.first().map(|row| row.get::<_, i64>(0));
-    Ok(position.map(|position| Position(position.cast_unsigned())))
-}
-
-async fn save_checkpoint(transaction: &Transaction, ready: &Ready<'_>) -> Result<(), Error> {
-    if ready.next == Position(0) {
-        return Ok(());
-    }
-    transaction
-        .execute(
-            "INSERT INTO log_checkpoint (log_id, partition, next_position, updated_unix_nano)
-             VALUES ($1, $2, $3, $4)
-             ON CONFLICT (log_id, partition) DO UPDATE SET
-                next_position = greatest(log_checkpoint.next_position, excluded.next_position),
-                updated_unix_nano =
-                    greatest(log_checkpoint.updated_unix_nano, excluded.updated_unix_nano)",
-            &[
-                (&Uuid(ready.log), Type::UUID),
-                (&ready.log_partition.cast_signed(), Type::INT4),
-                (&clamp_time(ready.next.0), Type::INT8),
-                (&ready.received, Type::INT8),
-            ],
-            "store the log checkpoint",
-        )
-        .await?;
-    Ok(())
 }
 
 impl SpanWriter for PostgresWriter {

@@ -2,18 +2,18 @@
 //! are shared by everybody who writes to a project, so they are written last: their locks are held
 //! the shortest.
 
-use std::collections::HashMap;
+mod rollups;
+mod sessions;
 
 use tokio_postgres::types::Type;
 
-use super::super::partitions::ARRIVAL_STEP_NS;
-use super::super::transaction::Transaction;
-use super::params::number_array;
-use crate::model::TraceId;
+use super::super::transaction::{Param, Transaction};
 use crate::model::genai::Totals;
 use crate::storage::Error;
 use crate::storage::rollup::Rollups;
-use crate::storage::session::{SessionSums, Sessions};
+
+pub(super) use rollups::save_rollups;
+pub(super) use sessions::save_sessions;
 
 /// Adds without leaving the range: numbers that clients send stop at the largest integer.
 macro_rules! add {
@@ -77,122 +77,32 @@ impl TotalColumns {
         self.cache_read_tokens.push(totals.cache_read_tokens);
         self.costs.push(totals.cost_nano_usd);
     }
+
+    /// The columns of what model calls add up to.
+    fn counted(&self) -> [Param<'_>; 5] {
+        [
+            (&self.llm_calls, Type::INT8_ARRAY),
+            (&self.input_tokens, Type::INT8_ARRAY),
+            (&self.output_tokens, Type::INT8_ARRAY),
+            (&self.cache_read_tokens, Type::INT8_ARRAY),
+            (&self.costs, Type::INT8_ARRAY),
+        ]
+    }
 }
 
-const JOIN_SESSIONS: &str = "INSERT INTO session_trace (project_id, session_id, trace_id)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::bytea[])
-    ON CONFLICT DO NOTHING RETURNING project_id, session_id";
-
-const UPSERT_SESSIONS: &str = concat!(
-    "INSERT INTO session (project_id, session_id, user_id, start_unix_nano, end_unix_nano,
-        received_unix_nano, trace_count, span_count, error_count, llm_call_count, input_tokens,
-        output_tokens, cache_read_tokens, cost_nano_usd)
-    SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-        $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
-        $12::bigint[], $13::bigint[], $14::bigint[])
-    ON CONFLICT (project_id, session_id) DO UPDATE SET
-        user_id = least(session.user_id, excluded.user_id),
-        start_unix_nano = least(session.start_unix_nano, excluded.start_unix_nano),
-        end_unix_nano = greatest(session.end_unix_nano, excluded.end_unix_nano),
-        received_unix_nano = greatest(session.received_unix_nano, excluded.received_unix_nano),
-        trace_count = session.trace_count + excluded.trace_count, ",
-    add_totals!("session")
-);
-
-/// Merges what a batch adds to sessions.
-///
-/// # Errors
-/// As the store's.
-pub(super) async fn save_sessions(
-    transaction: &Transaction,
-    sessions: &Sessions<'_, TraceId>,
-) -> Result<(), Error> {
-    if sessions.sums.is_empty() {
-        return Ok(());
-    }
-    let context = "store sessions";
-    let joined = join_traces(transaction, sessions).await?;
-    let all = || sessions.sums.iter();
-    let number = |of: fn(&SessionSums<'_, TraceId>) -> i64| -> Vec<i64> {
-        all().map(|(_, sums)| of(sums)).collect()
+/// Takes away without leaving the range: a sum that stopped at the largest integer may be less than
+/// what it was made of.
+macro_rules! remove_totals {
+    () => {
+        "llm_call_count = greatest(0, t.llm_call_count - k.llm_call_count),
+        input_tokens = greatest(0, t.input_tokens - k.input_tokens),
+        output_tokens = greatest(0, t.output_tokens - k.output_tokens),
+        cache_read_tokens = greatest(0, t.cache_read_tokens - k.cache_read_tokens),
+        cost_nano_usd = greatest(0, t.cost_nano_usd - k.cost_nano_usd)"
     };
-    let projects: Vec<_> = all()
-        .map(|((project, _), _)| i64::from(project.0))
-        .collect();
-    let names: Vec<_> = all().map(|((_, session), _)| *session).collect();
-    let users: Vec<_> = all().map(|(_, sums)| sums.user_id).collect();
-    let trace_counts: Vec<_> = projects
-        .iter()
-        .zip(&names)
-        .map(|(project, name)| {
-            joined
-                .get(&(*project, (*name).to_owned()))
-                .copied()
-                .unwrap_or(0)
-        })
-        .collect();
-    let mut totals = TotalColumns::default();
-    for (_, sums) in all() {
-        totals.push(sums.span_count, sums.error_count, &sums.totals);
-    }
-    transaction
-        .execute(
-            UPSERT_SESSIONS,
-            &[
-                (&projects, Type::INT8_ARRAY),
-                (&names, Type::TEXT_ARRAY),
-                (&users, Type::TEXT_ARRAY),
-                (&number(|sums| sums.start), Type::INT8_ARRAY),
-                (&number(|sums| sums.end), Type::INT8_ARRAY),
-                (&number(|sums| sums.received), Type::INT8_ARRAY),
-                (&trace_counts, Type::INT8_ARRAY),
-                (&totals.span_counts, Type::INT8_ARRAY),
-                (&totals.error_counts, Type::INT8_ARRAY),
-                (&totals.llm_calls, Type::INT8_ARRAY),
-                (&totals.input_tokens, Type::INT8_ARRAY),
-                (&totals.output_tokens, Type::INT8_ARRAY),
-                (&totals.cache_read_tokens, Type::INT8_ARRAY),
-                (&totals.costs, Type::INT8_ARRAY),
-            ],
-            context,
-        )
-        .await?;
-    Ok(())
 }
 
-/// Joins traces to their sessions; answers how many are new to each.
-async fn join_traces(
-    transaction: &Transaction,
-    sessions: &Sessions<'_, TraceId>,
-) -> Result<HashMap<(i64, String), i64>, Error> {
-    let pairs = || {
-        sessions
-            .sums
-            .iter()
-            .flat_map(|(key, sums)| sums.traces.iter().map(move |trace| (key, trace)))
-    };
-    let projects: Vec<_> = pairs()
-        .map(|((project, _), _)| i64::from(project.0))
-        .collect();
-    let names: Vec<_> = pairs().map(|((_, session), _)| *session).collect();
-    let trace_ids: Vec<_> = pairs().map(|(_, trace)| trace.0.as_slice()).collect();
-    let rows = transaction
-        .query(
-            JOIN_SESSIONS,
-            &[
-                (&projects, Type::INT8_ARRAY),
-                (&names, Type::TEXT_ARRAY),
-                (&trace_ids, Type::BYTEA_ARRAY),
-            ],
-            "join traces to sessions",
-        )
-        .await?;
-    let mut joined = HashMap::new();
-    for row in rows {
-        *joined.entry((row.get(0), row.get(1))).or_default() += 1;
-    }
-    Ok(joined)
-}
+use {add, add_totals, remove_totals};
 
 const UPSERT_SERVICES: &str = "INSERT INTO service (project_id, name, first_seen_unix_nano,
         last_seen_unix_nano, received_unix_nano, span_count, error_count)
@@ -241,86 +151,6 @@ pub(super) async fn save_services(
                 (&error_counts, Type::INT8_ARRAY),
             ],
             "store services",
-        )
-        .await?;
-    Ok(())
-}
-
-const UPSERT_ROLLUPS: &str = concat!(
-    "INSERT INTO rollup (project_id, level, minute, service_name, operation, provider, model,
-        received_unix_nano, duration_sum_ns, span_count, error_count, llm_call_count,
-        input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, duration_hist)
-    SELECT project_id, level, minute, service_name, operation, provider, model,
-        received_unix_nano, duration_sum_ns, span_count, error_count, llm_call_count,
-        input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, duration_hist::bigint[]
-    FROM unnest($1::bigint[], $2::smallint[], $3::bigint[], $4::text[], $5::text[], $6::text[],
-        $7::text[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[],
-        $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[])
-        AS k(project_id, level, minute, service_name, operation, provider, model,
-            received_unix_nano, duration_sum_ns, span_count, error_count, llm_call_count,
-            input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, duration_hist)
-    ON CONFLICT (project_id, level, minute, service_name, operation, provider, model)
-    DO UPDATE SET
-        received_unix_nano = greatest(rollup.received_unix_nano, excluded.received_unix_nano),
-        duration_hist = pulse_histogram_merge(rollup.duration_hist, excluded.duration_hist), ",
-    add!("rollup", "duration_sum_ns"),
-    ", ",
-    add_totals!("rollup")
-);
-
-/// Merges what a batch adds to rollups.
-///
-/// # Errors
-/// As the store's.
-pub(super) async fn save_rollups(
-    transaction: &Transaction,
-    rollups: &Rollups<'_>,
-) -> Result<(), Error> {
-    let rows = rollups.rows();
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let keys = || rows.keys();
-    let projects: Vec<_> = keys().map(|key| i64::from(key.project.0)).collect();
-    let levels: Vec<_> = keys().map(|key| i16::from(key.level as u8)).collect();
-    let minutes: Vec<_> = keys().map(|key| key.minute).collect();
-    let services: Vec<_> = keys().map(|key| key.service).collect();
-    let operations: Vec<_> = keys().map(|key| key.operation).collect();
-    let providers: Vec<_> = keys().map(|key| key.provider).collect();
-    let models: Vec<_> = keys().map(|key| key.model).collect();
-    let (mut received, mut durations, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
-    let mut totals = TotalColumns::default();
-    for sums in rows.values() {
-        // In steps, so that the index on it is left alone by most updates.
-        let steps = sums.received.saturating_add(ARRIVAL_STEP_NS - 1) / ARRIVAL_STEP_NS;
-        received.push(steps.saturating_mul(ARRIVAL_STEP_NS));
-        durations.push(sums.duration_sum_ns);
-        histograms.push(number_array(&sums.durations.to_pairs()));
-        totals.push(sums.span_count, sums.error_count, &sums.totals);
-    }
-    transaction
-        .execute(
-            UPSERT_ROLLUPS,
-            &[
-                (&projects, Type::INT8_ARRAY),
-                (&levels, Type::INT2_ARRAY),
-                (&minutes, Type::INT8_ARRAY),
-                (&services, Type::TEXT_ARRAY),
-                (&operations, Type::TEXT_ARRAY),
-                (&providers, Type::TEXT_ARRAY),
-                (&models, Type::TEXT_ARRAY),
-                (&received, Type::INT8_ARRAY),
-                (&durations, Type::INT8_ARRAY),
-                (&totals.span_counts, Type::INT8_ARRAY),
-                (&totals.error_counts, Type::INT8_ARRAY),
-                (&totals.llm_calls, Type::INT8_ARRAY),
-                (&totals.input_tokens, Type::INT8_ARRAY),
-                (&totals.output_tokens, Type::INT8_ARRAY),
-                (&totals.cache_read_tokens, Type::INT8_ARRAY),
-                (&totals.costs, Type::INT8_ARRAY),
-                (&histograms, Type::TEXT_ARRAY),
-            ],
-            "store rollups",
         )
         .await?;
     Ok(())

@@ -10,6 +10,7 @@ use super::params::text_array;
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
+use crate::storage::calls::{Settled, Stored};
 use crate::storage::summary::{FailedSpan, Head, Summary};
 
 /// The names of the columns, in the order of [`TraceRows::params`].
@@ -19,7 +20,7 @@ macro_rules! columns {
         received_unix_nano, span_count, error_count, genai_span_count, llm_call_count,
         input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, head_start,
         head_has_parent, head_span_id, head_name, head_service, services, models, session_id,
-        user_id, error_start, error_span_id, error_name, error_type, error_message"
+        user_id, error_start, error_span_id, error_name, error_type, error_message, calls"
     };
 }
 
@@ -29,7 +30,8 @@ macro_rules! arrays {
         $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
         $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::boolean[], $17::bytea[],
         $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-        $24::bigint[], $25::bytea[], $26::text[], $27::text[], $28::text[])"
+        $24::bigint[], $25::bytea[], $26::text[], $27::text[], $28::text[],
+        $29::bytea[])"
     };
 }
 
@@ -41,7 +43,8 @@ pub(super) const INSERT: &str = concat!(
         received_unix_nano, span_count, error_count, genai_span_count, llm_call_count,
         input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, head_start,
         head_has_parent, head_span_id, head_name, head_service, services::text[], models::text[],
-        session_id, user_id, error_start, error_span_id, error_name, error_type, error_message
+        session_id, user_id, error_start, error_span_id, error_name, error_type, error_message,
+        calls
     FROM ",
     arrays!(),
     " AS k(",
@@ -62,7 +65,8 @@ pub(super) const UPDATE: &str = concat!(
         head_name = k.head_name, head_service = k.head_service, services = k.services::text[],
         models = k.models::text[], session_id = k.session_id, user_id = k.user_id,
         error_start = k.error_start, error_span_id = k.error_span_id, error_name = k.error_name,
-        error_type = k.error_type, error_message = k.error_message
+        error_type = k.error_type, error_message = k.error_message,
+        calls = coalesce(k.calls, t.calls)
     FROM ",
     arrays!(),
     " AS k(",
@@ -77,7 +81,7 @@ pub(super) const LOCK: &str =
         t.input_tokens, t.output_tokens, t.cache_read_tokens, t.cost_nano_usd, t.head_start,
         t.head_has_parent, t.head_span_id, t.head_name, t.head_service, t.services, t.models,
         t.session_id, t.user_id, t.error_start, t.error_span_id, t.error_name, t.error_type,
-        t.error_message
+        t.error_message, t.calls
     FROM unnest($1::bigint[], $2::bytea[]) AS k(project_id, trace_id)
     JOIN trace t ON t.project_id = k.project_id AND t.trace_id = k.trace_id
     ORDER BY t.project_id, t.trace_id FOR NO KEY UPDATE OF t";
@@ -86,6 +90,7 @@ pub(super) const LOCK: &str =
 #[derive(Debug)]
 pub(super) struct KnownTrace {
     pub(super) summary: Summary<'static>,
+    pub(super) calls: Stored,
     /// Latest span start, ns.
     pub(super) last_start: i64,
 }
@@ -110,6 +115,7 @@ pub(super) struct TraceRows<'a> {
     error_names: Vec<Option<&'a str>>,
     error_types: Vec<Option<&'a str>>,
     error_messages: Vec<Option<&'a str>>,
+    call_lists: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> TraceRows<'a> {
@@ -123,10 +129,11 @@ impl<'a> TraceRows<'a> {
         trace_id: &'a TraceId,
         summary: &'a Summary<'_>,
         last_start: i64,
+        calls: &'a Settled<'_>,
     ) {
         self.projects.push(i64::from(project.0));
         self.trace_ids.push(&trace_id.0);
-        let (totals, head) = (&summary.totals, &summary.head);
+        let (totals, head) = (&calls.totals, &summary.head);
         let numbers = [
             summary.start,
             last_start,
@@ -163,6 +170,7 @@ impl<'a> TraceRows<'a> {
             .push(error.and_then(|error| error.error_type.as_deref()));
         self.error_messages
             .push(error.map(|error| error.message.as_ref()));
+        self.call_lists.push(calls.list.as_deref());
     }
 
     /// Parameters of [`INSERT`] and [`UPDATE`].
@@ -174,7 +182,7 @@ impl<'a> TraceRows<'a> {
         for column in &self.numbers {
             params.push((column, Type::INT8_ARRAY));
         }
-        let rest: [Param<'_>; 13] = [
+        let rest: [Param<'_>; 14] = [
             (&self.head_has_parents, Type::BOOL_ARRAY),
             (&self.head_span_ids, Type::BYTEA_ARRAY),
             (&self.head_names, Type::TEXT_ARRAY),
@@ -188,6 +196,7 @@ impl<'a> TraceRows<'a> {
             (&self.error_names, Type::TEXT_ARRAY),
             (&self.error_types, Type::TEXT_ARRAY),
             (&self.error_messages, Type::TEXT_ARRAY),
+            (&self.call_lists, Type::BYTEA_ARRAY),
         ];
         params.extend(rest);
         params
@@ -234,13 +243,6 @@ fn parse(row: &Row) -> Option<((ProjectId, TraceId), KnownTrace)> {
         span_count: number(6)?,
         error_count: number(7)?,
         genai_span_count: number(8)?,
-        totals: Totals {
-            llm_calls: number(9)?,
-            input_tokens: number(10)?,
-            output_tokens: number(11)?,
-            cache_read_tokens: number(12)?,
-            cost_nano_usd: number(13)?,
-        },
         head: Head {
             start: number(14)?,
             has_parent: row.try_get(15).ok()?,
@@ -254,11 +256,22 @@ fn parse(row: &Row) -> Option<((ProjectId, TraceId), KnownTrace)> {
         user_id: optional(22)?,
         first_error,
     };
+    let calls = Stored {
+        totals: Totals {
+            llm_calls: number(9)?,
+            input_tokens: number(10)?,
+            output_tokens: number(11)?,
+            cache_read_tokens: number(12)?,
+            cost_nano_usd: number(13)?,
+        },
+        list: row.try_get::<_, Option<_>>(28).ok()?.unwrap_or_default(),
+    };
     let last_start = number(3)?;
     Some((
         (project, trace_id),
         KnownTrace {
             summary,
+            calls,
             last_start,
         },
     ))

@@ -17,6 +17,8 @@ use super::trace_rows::{self, KnownTrace, TraceRows};
 use super::trace_services::Services;
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
+use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
+use crate::storage::rollup::Crowd;
 use crate::storage::summary::{Summary, clamp_time};
 use crate::storage::write::{ResourceRow, SpanRow};
 
@@ -30,6 +32,8 @@ pub(super) struct Group<'b> {
     pub(super) key: Key,
     /// By span id, each once.
     pub(super) spans: Vec<&'b SpanRow<'b>>,
+    /// What changes in sums that the trace is part of.
+    pub(super) changes: Vec<Change<'b>>,
 }
 
 /// Spans of a batch grouped by trace, in key order; of spans with one identity only the first that
@@ -46,6 +50,7 @@ pub(super) fn groups<'b>(spans: &'b [SpanRow<'b>]) -> Vec<Group<'b>> {
             Some(Group {
                 key: key(spans.first()?),
                 spans: spans.to_vec(),
+                changes: Vec::new(),
             })
         })
         .collect()
@@ -68,30 +73,52 @@ pub(super) fn resource_of<'c, 'b>(
 struct Added<'b> {
     summary: Summary<'b>,
     last_start: i64,
+    fresh: Fresh<'b>,
 }
 
 fn add_up<'b>(
     spans: &[&'b SpanRow<'b>],
     batch: &'b CleanBatch<'b>,
+    crowd: &Crowd<'b>,
 ) -> Result<Option<Added<'b>>, Error> {
     let mut added: Option<Added<'b>> = None;
     for span in spans {
         let resource = resource_of(batch, span)?;
         let start = clamp_time(span.start_unix_nano);
-        match &mut added {
+        let added = match &mut added {
             Some(added) => {
                 added.summary.add(span, resource);
                 added.last_start = added.last_start.max(start);
+                added
             }
-            None => {
-                added = Some(Added {
-                    summary: Summary::of(span, resource),
-                    last_start: start,
-                });
-            }
-        }
+            None => added.insert(Added {
+                summary: Summary::of(span, resource),
+                last_start: start,
+                fresh: Fresh::default(),
+            }),
+        };
+        let service = &resource.service_name;
+        let is_crowded = || crowd.has_no_room_for(span, service);
+        added.fresh.add(span, service, is_crowded);
     }
     Ok(added)
+}
+
+/// What a batch makes of a trace that is new, if it is.
+struct Begun<'b> {
+    summary: Summary<'b>,
+    last_start: i64,
+    calls: Settled<'b>,
+}
+
+impl<'b> Begun<'b> {
+    fn of(added: Added<'b>) -> Self {
+        Self {
+            calls: calls::settle(Stored::default(), &added.fresh),
+            summary: added.summary,
+            last_start: added.last_start,
+        }
+    }
 }
 
 /// Saves what is new of the traces, and answers their new spans, in key order. `received` is the
@@ -102,22 +129,23 @@ fn add_up<'b>(
 pub(super) async fn save<'b>(
     transaction: &Transaction,
     batch: &'b CleanBatch<'b>,
-    groups: Vec<Group<'b>>,
+    mut groups: Vec<Group<'b>>,
     received: i64,
     care: Care,
+    crowd: &Crowd<'b>,
 ) -> Result<Vec<Group<'b>>, Error> {
-    let added: Vec<_> = groups
+    let mut begun: Vec<_> = groups
         .iter()
-        .map(|group| add_up(&group.spans, batch))
-        .collect::<Result<_, _>>()?;
+        .map(|group| Ok(add_up(&group.spans, batch, crowd)?.map(Begun::of)))
+        .collect::<Result<_, Error>>()?;
     let mut services = Services::default();
-    let mut open: Vec<_> = groups.iter().zip(&added).collect();
+    let mut open: Vec<_> = groups.iter().zip(&begun).collect();
     let mut known = HashMap::new();
     for _ in 0..ROUNDS_MAX {
         let new = insert_new(transaction, &open).await?;
-        for (group, added) in &open {
-            if let (true, Some(added)) = (new.contains(&group.key), added) {
-                services.add(group.key, added.summary.start, &added.summary.services);
+        for (group, begun) in &open {
+            if let (true, Some(begun)) = (new.contains(&group.key), begun) {
+                services.add(group.key, begun.summary.start, &begun.summary.services);
             }
         }
         open.retain(|(group, _)| !new.contains(&group.key));
@@ -134,8 +162,14 @@ pub(super) async fn save<'b>(
             source: "traces keep being deleted while they are written".into(),
         });
     }
-    let fresh = without_stored(transaction, groups, &known, received).await?;
-    grow(transaction, batch, &fresh, &known, &mut services).await?;
+    for (group, begun) in groups.iter_mut().zip(&mut begun) {
+        if let (false, Some(begun)) = (known.contains_key(&group.key), begun) {
+            group.changes = std::mem::take(&mut begun.calls.changes);
+        }
+    }
+    let mut fresh = without_stored(transaction, groups, &known, received).await?;
+    let source = (batch, crowd);
+    grow(transaction, source, &mut fresh, &mut known, &mut services).await?;
     services.save(transaction, care).await?;
     Ok(fresh)
 }
@@ -143,12 +177,14 @@ pub(super) async fn save<'b>(
 /// Inserts the rows of traces that have none; answers which.
 async fn insert_new(
     transaction: &Transaction,
-    open: &[(&Group<'_>, &Option<Added<'_>>)],
+    open: &[(&Group<'_>, &Option<Begun<'_>>)],
 ) -> Result<HashSet<Key>, Error> {
     let mut rows = TraceRows::default();
-    for (group, added) in open {
-        if let Some(added) = added {
-            rows.push(group.key.0, &group.key.1, &added.summary, added.last_start);
+    for (group, begun) in open {
+        if let Some(begun) = begun {
+            let (project, trace_id) = &group.key;
+            let calls = &begun.calls;
+            rows.push(*project, trace_id, &begun.summary, begun.last_start, calls);
         }
     }
     if rows.is_empty() {
@@ -167,7 +203,7 @@ async fn insert_new(
 /// Locks the rows of traces and reads them.
 async fn lock(
     transaction: &Transaction,
-    open: &[(&Group<'_>, &Option<Added<'_>>)],
+    open: &[(&Group<'_>, &Option<Begun<'_>>)],
 ) -> Result<HashMap<Key, KnownTrace>, Error> {
     if open.is_empty() {
         return Ok(HashMap::new());
@@ -196,27 +232,30 @@ async fn lock(
 /// Adds new spans to the rows of traces that were there.
 async fn grow<'b>(
     transaction: &Transaction,
-    batch: &'b CleanBatch<'b>,
-    fresh: &[Group<'b>],
-    known: &HashMap<Key, KnownTrace>,
+    (batch, crowd): (&'b CleanBatch<'b>, &Crowd<'b>),
+    fresh: &mut [Group<'b>],
+    known: &mut HashMap<Key, KnownTrace>,
     services: &mut Services<'b>,
 ) -> Result<(), Error> {
     let mut grown = Vec::new();
     for group in fresh {
-        let Some(known) = known.get(&group.key) else {
+        let Some(known) = known.get_mut(&group.key) else {
             continue;
         };
-        let Some(added) = add_up(&group.spans, batch)? else {
+        let Some(added) = add_up(&group.spans, batch, crowd)? else {
             continue;
         };
+        let mut calls = calls::settle(std::mem::take(&mut known.calls), &added.fresh);
+        group.changes = std::mem::take(&mut calls.changes);
         let mut merged: Summary<'b> = known.summary.clone();
         merged.merge(added.summary);
         services.change(group.key, &known.summary, &merged);
-        grown.push((group.key, merged, known.last_start.max(added.last_start)));
+        let last_start = known.last_start.max(added.last_start);
+        grown.push((group.key, merged, last_start, calls));
     }
     let mut rows = TraceRows::default();
-    for (key, summary, last_start) in &grown {
-        rows.push(key.0, &key.1, summary, *last_start);
+    for (key, summary, last_start, calls) in &grown {
+        rows.push(key.0, &key.1, summary, *last_start, calls);
     }
     if rows.is_empty() {
         return Ok(());
