@@ -6,7 +6,7 @@
 //!   rollups are as if it had been written once. The first one written wins.
 //! - **Atomic.** Rows, summaries, rollups and the log checkpoint of a batch are one transaction
 //!   that is on stable storage when [`SpanWriter::write`] returns.
-//! - **Order-independent.** Summaries do not depend on the order in which spans arrive.
+//! - **Order-independent.** Summaries and sums do not depend on the order in which spans arrive.
 //! - **Separate.** Every row carries its project; no stored blob mixes projects.
 //! - **Bounded.** A query touches what it returns, plus at most a scan budget; a list may then
 //!   answer fewer items than asked with a cursor to go on from.
@@ -14,6 +14,7 @@
 //! This module and its parts are the only place with SQL.
 
 pub mod attributes;
+pub mod calls;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;

@@ -2,6 +2,7 @@
 //!
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
+mod calls;
 mod columns;
 mod fixture;
 mod lists;
@@ -53,7 +54,7 @@ fn runtime() -> &'static tokio::runtime::Runtime {
     })
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {

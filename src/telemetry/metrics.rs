@@ -143,6 +143,7 @@ struct Handles {
     storage_up: Gauge,
     storage_bytes: Gauge,
     damaged_rollups: Counter,
+    damaged_call_lists: Counter,
     retention_deleted: Counter,
     visible_seconds: Histogram,
     truncated: Counter,
@@ -188,11 +189,13 @@ impl Metrics {
     pub fn render(&self) -> String {
         let uptime = self.shared.started.elapsed().as_secs_f64();
         self.shared.handles.uptime.set(uptime);
-        let damaged_rollups = faults::DAMAGED_ROLLUPS.count();
-        self.shared
-            .handles
-            .damaged_rollups
-            .absolute(damaged_rollups);
+        let handles = &self.shared.handles;
+        for (handle, fault) in [
+            (&handles.damaged_rollups, &faults::DAMAGED_ROLLUPS),
+            (&handles.damaged_call_lists, &faults::DAMAGED_CALL_LISTS),
+        ] {
+            handle.absolute(fault.count());
+        }
         let mut text = self.shared.handle.render();
         let MetricInfo { name, help, .. } = names::PROCESS_CPU_SECONDS;
         let seconds = f64::from_bits(self.shared.cpu_seconds.load(Ordering::Relaxed));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, columns, lists, paging, runtime, sums};
+use super::{Backend, NOW, calls, columns, lists, paging, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -134,6 +134,8 @@ cases! {
     lists::short_lists_are_answered_in_pages,
     lists::a_project_never_sees_rows_of_another,
     columns::every_column_comes_back,
+    calls::sums_follow_what_is_known_of_a_trace,
+    calls::long_traces_count_each_call_once,
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,
     sums::sums_keep_to_their_project_range_and_limit,
@@ -159,6 +161,16 @@ fn sums_are_what_the_spans_add_up_to_on_postgres() {
     sums::sums_are_what_the_spans_add_up_to(Postgres::open, 8);
 }
 
+#[test]
+fn any_delivery_counts_the_same_on_sqlite() {
+    calls::any_delivery_counts_the_same(&mut Sqlite::open(), 100);
+}
+
+#[test]
+fn any_delivery_counts_the_same_on_postgres() {
+    calls::any_delivery_counts_the_same(&mut Postgres::open(), 24);
+}
+
 // Scenario: a pooler in transaction mode stands between us and the server.
 // Guarantees: writing and reading are as without it.
 #[test]
@@ -167,5 +179,6 @@ fn a_pooler_in_transaction_mode_changes_nothing() {
     lists::each_span_filter_answers_exactly_its_spans(&mut pooled);
     super::a_resend_changes_nothing(&mut Postgres::pooled());
     sums::sums_keep_to_their_project_range_and_limit(&mut Postgres::pooled());
+    calls::sums_follow_what_is_known_of_a_trace(&mut Postgres::pooled());
     super::lists_page_through_what_matches(&mut Postgres::pooled());
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::fixture::{OTHER, TestSpan, call, page, span, trace_id, write_spans};
 use super::{Backend, NOW, PROJECT, runtime};
-use crate::model::genai::Totals;
+use crate::model::genai::{GenAi, Totals};
 use crate::model::span::Basics;
 use crate::storage::SessionFilter;
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Dimension, Measures};
@@ -143,7 +143,9 @@ fn added_up(spans: &[TestSpan], query: &AnalyticsQuery) -> AnalyticsAnswer {
         sums.error_count += u64::from(span.failed);
         sums.duration_sum_ns += span.duration;
         sums.durations.record(span.duration);
-        sums.totals.add(span.basics.counted());
+        let genai = span.basics.genai.as_deref().filter(|it| it.is_model_call);
+        sums.totals
+            .add(genai.map(GenAi::amounts).unwrap_or_default());
     }
     let truncated = rows.len() > query.limit;
     let rows = rows.into_iter().take(query.limit);

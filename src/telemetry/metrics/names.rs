@@ -127,6 +127,8 @@ metrics! {
         "Bytes the store uses on disk, without free pages.");
     DAMAGED_ROLLUPS = counter("pulse_storage_damaged_rollups_total", &[],
         "Rollups whose stored durations could not be read and were begun anew.");
+    DAMAGED_CALL_LISTS = counter("pulse_storage_damaged_call_lists_total", &[],
+        "Traces whose stored list of model calls could not be read; their further calls are counted one by one.");
     RETENTION_DELETED_TRACES = counter("pulse_storage_retention_deleted_traces_total", &[],
         "Traces deleted by retention.");
     INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],

@@ -104,6 +104,7 @@ impl Handles {
             storage_up: gauge(names::STORAGE_UP),
             storage_bytes: gauge(names::STORAGE_BYTES),
             damaged_rollups: counter(names::DAMAGED_ROLLUPS),
+            damaged_call_lists: counter(names::DAMAGED_CALL_LISTS),
             retention_deleted: counter(names::RETENTION_DELETED_TRACES),
             visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
             truncated: counter(names::TRUNCATED_SPANS),
