@@ -31,7 +31,7 @@
 //!
 //! # What counts
 //!
-//! Tokens, cost and calls of traces, sessions and rollups come from *model calls* only
+//! Tokens, cost and calls of traces, sessions and rollups come from *model calls*
 //! (`GenAi::is_model_call`): operations that are one call of a language, embedding or reranking
 //! model. Agents, chains, workflows, tools and wrappers repeat what their calls used. Decided from
 //! the span alone, besides:
@@ -48,26 +48,19 @@
 //!
 //! # What takes more than one span to decide
 //!
-//! Not decided here, and so counted twice:
+//! Which model calls of a trace are the same call, told of by several spans (a package's span with
+//! the SDK's own below it, a framework's with the provider's, one response id twice), and whether
+//! agents' own usage is all there is: `storage::calls` decides that, where the spans of a trace meet,
+//! with rules of its own. To it go, per span: whether it is a model call, usage and cost, models,
+//! response id and dialect.
 //!
-//! 1. *One call, two instrumentations*: a package's span with the SDK's own below it (OpenInference
-//!    over Anthropic's SDK), a framework's span with the provider's below it (Haystack over OpenAI,
-//!    ADK 1.15's `call_llm` over `generate_content`), or a provider's server span below both.
-//! 2. *One call, two traces*, with one response id.
-//! 3. *Agents without calls below them*, whose own usage would be all there is.
+//! Nobody decides, so that it counts twice:
 //!
-//! How the trace summary could decide 1 and 3 with sums that merge in any order: keep, per model
-//! call, its span id, parent id, response id and counts in a bounded list (say 256 per trace,
-//! ordered by span id, so that which ones are kept does not depend on the order of arrival), and
-//! beside it the plain sums over all calls. A call is *shadowed* when a call in the list has it for
-//! its parent and has the same response id or, where one has none, the same model and counts. The
-//! totals are then the plain sums less those of shadowed calls: a function of the set of spans
-//! alone, since union of sets and addition are commutative, associative and, by span identity,
-//! idempotent. When the list is full, the totals are the plain sums, which is marked. For 3, the
-//! list keeps agents with usage and whether any call has them among its ancestors as far as the
-//! list knows. For 2, sessions or projects would keep response ids for some days; the second trace
-//! to arrive would then depend on the order, unless both are left counted and only the query that
-//! adds up traces takes each (project, response id) once.
+//! 1. *One call, two traces*, with one response id. (Response ids would have to be kept for all of
+//!    a project, and the trace that arrives last would be the one that counts less.)
+//! 2. *One call, two spans without a response id*, of which neither is known to be above the other
+//!    because something that is neither a call nor has usage lies between.
+//! 3. *Sums of several calls in a span that passes as a call*, where no dialect is known for it.
 
 mod coerce;
 mod columns;

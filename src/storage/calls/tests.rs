@@ -306,6 +306,21 @@ fn one_response_id_is_one_call_wherever_it_is() {
         ..other
     };
     assert_eq!(totals(&[one, collides]).0, 2);
+    // A provider that always answers with one id.
+    let first = Told { end: 5, ..one };
+    let later = Told {
+        start: 6,
+        end: 9,
+        ..other
+    };
+    assert_eq!(totals(&[first, later]).0, 2);
+    // Asked for again when it was not ready yet.
+    let not_ready = Told {
+        tokens: (0, 0),
+        cost: (0, false),
+        ..first
+    };
+    assert_eq!(totals(&[not_ready, later]), (1, 10, 2, 5));
     // An agent that has the id of its last call.
     let agent = Told {
         response: "r",
