@@ -224,7 +224,7 @@ fn totals(file: &Path, one_by_one: bool) -> BTreeMap<String, Value> {
             for span in spans {
                 fresh.add(span, "service", || false);
             }
-            let settled = calls::settle(stored.clone(), &fresh);
+            let settled = calls::settle(&stored, &fresh);
             stored.totals = settled.totals;
             stored.list = settled.list.unwrap_or(stored.list);
         }

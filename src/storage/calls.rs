@@ -149,11 +149,11 @@ impl<'a> Fresh<'a> {
 
 /// What a trace adds up to with new spans, none of which it had before.
 #[must_use]
-pub fn settle<'a>(before: Stored, fresh: &Fresh<'a>) -> Settled<'a> {
+pub fn settle<'a>(before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
     settle_within(CALLS_MAX, before, fresh)
 }
 
-fn settle_within<'a>(max: usize, before: Stored, fresh: &Fresh<'a>) -> Settled<'a> {
+fn settle_within<'a>(max: usize, before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
     if fresh.spans.is_empty() {
         return Settled {
             totals: before.totals,

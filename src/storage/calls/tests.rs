@@ -113,7 +113,7 @@ impl World {
         for (row, told) in rows.iter().zip(spans) {
             fresh.add(row, "api", || told.id.is_multiple_of(7));
         }
-        let settled = settle_within(max, self.stored.clone(), &fresh);
+        let settled = settle_within(max, &self.stored, &fresh);
         self.stored.totals = settled.totals;
         if let Some(list) = settled.list {
             self.stored.list = list;
@@ -421,11 +421,11 @@ fn lists_are_small_and_empty_without_usage() {
     ];
     let mut fresh = Fresh::default();
     fresh.add(&rows[1], "api", || false);
-    assert_eq!(settle(Stored::default(), &fresh).list, None);
+    assert_eq!(settle(&Stored::default(), &fresh).list, None);
     rows[0].basics.session_id = Some("session-0123456789".into());
     let mut fresh = Fresh::default();
     fresh.add(&rows[0], "api", || false);
-    let list = settle(Stored::default(), &fresh).list.unwrap();
+    let list = settle(&Stored::default(), &fresh).list.unwrap();
     assert!(list.len() < 110, "{} bytes", list.len());
 }
 
