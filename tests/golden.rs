@@ -1,6 +1,7 @@
 //! The golden corpus: spans of each dialect as OTLP/JSON (`tests/golden/<dialect>/<name>.json`),
 //! and beside each file the columns and messages that they must give
-//! (`<name>.expected.json`, one entry per span, in order).
+//! (`<name>.expected.json`, one entry per span, in order). `totals.json` has what the traces of each
+//! file add up to.
 //!
 //! `GOLDEN_WRITE=1` writes what the code gives in place of what is expected; look at the difference
 //! before you commit it. `tests/golden/README.md` says where the files come from, and has the table
@@ -26,6 +27,7 @@ use pulse_collector::otlp::{json, protobuf};
 use pulse_collector::processors::limits;
 use pulse_collector::queue::{PayloadKind, Position, Record};
 use pulse_collector::semconv::messages::Messages;
+use pulse_collector::storage::calls::{self, Fresh, Stored};
 use serde_json::{Map, Value};
 
 fn corpus() -> PathBuf {
@@ -59,18 +61,22 @@ fn write_wanted() -> bool {
     std::env::var_os("GOLDEN_WRITE").is_some()
 }
 
-/// What the code gives for the spans of a file, by the path that spans take.
-fn rows(file: &Path) -> Vec<Value> {
+/// The spans of a file as a log record.
+fn record(file: &Path) -> Record {
     let request = json::decode(&fs::read(file).unwrap()).unwrap();
-    let record = Record {
+    Record {
         position: Position(0),
         project: ProjectId(1),
         received_unix_nano: 1_768_478_500_000_000_000,
         kind: PayloadKind::OtlpTraces,
         payload: Bytes::from(request.encode_to_vec()),
-    };
+    }
+}
+
+/// What the code gives for the spans of a file, by the path that spans take.
+fn rows(file: &Path) -> Vec<Value> {
     let limits = limits::Config::default();
-    let records = [record];
+    let records = [record(file)];
     let (batch, _) = Assembler::new(0, &limits).assemble(&records);
     let spans = batch.spans.iter().map(|row| {
         let scope = batch.scopes.get(row.scope).unwrap();
@@ -197,6 +203,66 @@ fn the_order_of_attributes_does_not_matter() {
         fs::write(turned.path(), json::encode(&request.resource_spans)).unwrap();
         assert_eq!(rows(turned.path()), rows(&file), "{}", file.display());
     }
+}
+
+/// What the traces of a file add up to, by trace id. `one_by_one` adds its spans backwards and each
+/// by itself.
+fn totals(file: &Path, one_by_one: bool) -> BTreeMap<String, Value> {
+    let limits = limits::Config::default();
+    let records = [record(file)];
+    let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+    let mut traces = BTreeMap::<_, Vec<_>>::new();
+    for span in &batch.spans {
+        traces.entry(span.trace_id).or_default().push(span);
+    }
+    let mut found = BTreeMap::new();
+    for (trace_id, spans) in traces {
+        let mut stored = Stored::default();
+        let size = if one_by_one { 1 } else { spans.len() };
+        for spans in spans.rchunks(size) {
+            let mut fresh = Fresh::default();
+            for span in spans {
+                fresh.add(span, "service", || false);
+            }
+            let settled = calls::settle(&stored, &fresh);
+            stored.totals = settled.totals;
+            stored.list = settled.list.unwrap_or(stored.list);
+        }
+        let totals = serde_json::json!({
+            "calls": stored.totals.llm_calls,
+            "input_tokens": stored.totals.input_tokens,
+            "output_tokens": stored.totals.output_tokens,
+            "cache_read_tokens": stored.totals.cache_read_tokens,
+            "cost_nano_usd": stored.totals.cost_nano_usd,
+        });
+        found.insert(trace_id.to_string(), totals);
+    }
+    found
+}
+
+// Scenario: the traces of every file are added up, at once and span by span.
+// Guarantees: they add up to what `totals.json` says, with each call of a model once.
+#[test]
+fn every_trace_adds_up_to_what_its_calls_used() {
+    let path = corpus().join("totals.json");
+    let mut actual = BTreeMap::new();
+    for file in cases().into_values().flatten() {
+        let together = totals(&file, false);
+        assert_eq!(together, totals(&file, true), "{}", file.display());
+        let name = file.strip_prefix(corpus()).unwrap().to_str().unwrap();
+        actual.insert(name.to_owned(), together);
+    }
+    if write_wanted() {
+        let text = serde_json::to_string_pretty(&actual).unwrap();
+        fs::write(&path, text + "\n").unwrap();
+        return;
+    }
+    let expected: BTreeMap<String, BTreeMap<String, Value>> =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (name, actual) in &actual {
+        assert_eq!(Some(actual), expected.get(name), "{name}");
+    }
+    assert_eq!(actual.len(), expected.len());
 }
 
 /// Columns of the table, and the names of what counts for them.

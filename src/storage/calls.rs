@@ -22,8 +22,9 @@
 //!      child only, or
 //!    - their response ids differ, as with gateways that make up their own, and all tokens, models
 //!      and so on are the same, but the spans are of different dialects;
-//! 2. or they have the same response id, wherever in the trace, and their input tokens don't
-//!    contradict each other. (Some local servers draw ids from a small range.)
+//! 2. or they have the same response id, wherever in the trace, their input tokens don't contradict
+//!    each other, and their times overlap, if both know tokens. (Providers that stand in for real
+//!    ones answer with one id for ever, and some local servers draw ids from a small range.)
 //!
 //! Ancestors are known as far as they are in the list themselves: calls, and wrappers with usage.
 //! A span of another sort between two calls (an HTTP client's, say) hides that they belong
@@ -148,11 +149,11 @@ impl<'a> Fresh<'a> {
 
 /// What a trace adds up to with new spans, none of which it had before.
 #[must_use]
-pub fn settle<'a>(before: Stored, fresh: &Fresh<'a>) -> Settled<'a> {
+pub fn settle<'a>(before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
     settle_within(CALLS_MAX, before, fresh)
 }
 
-fn settle_within<'a>(max: usize, before: Stored, fresh: &Fresh<'a>) -> Settled<'a> {
+fn settle_within<'a>(max: usize, before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
     if fresh.spans.is_empty() {
         return Settled {
             totals: before.totals,

@@ -168,8 +168,7 @@ fn groups(tree: &Tree<'_>, texts: &Texts<'_>) -> Groups {
     for same in answered.chunk_by(|(_, a), (_, b)| a.response == b.response) {
         for (index, (place, one)) in same.iter().enumerate() {
             for (other_place, other) in same.iter().skip(index + 1) {
-                let (one, other) = (one.amounts.input_tokens, other.amounts.input_tokens);
-                if !contradict(one, other) {
+                if is_same_apart(one, other) {
                     groups.join(*place, *other_place);
                 }
             }
@@ -203,6 +202,14 @@ fn is_same_below(outer: &Entry, inner: &Entry, is_parent: bool, texts: &Texts<'_
     } else {
         is_parent && models == Models::Same
     }
+}
+
+/// Whether two calls of one response id, neither of which is known to be below the other, are the
+/// same.
+const fn is_same_apart(one: &Entry, other: &Entry) -> bool {
+    let overlap = one.start <= other.end && other.start <= one.end;
+    let both_know = one.has_tokens() && other.has_tokens();
+    (overlap || !both_know) && !contradict(one.amounts.input_tokens, other.amounts.input_tokens)
 }
 
 /// Whether two figures are known and differ.

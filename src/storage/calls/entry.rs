@@ -31,7 +31,6 @@ pub(super) struct Entry {
     /// Hash of the response id; 0 is none.
     pub(super) response: u64,
     pub(super) start: i64,
-    /// Of wrappers only.
     pub(super) end: i64,
     pub(super) crowded_at: Option<i64>,
     /// What it adds if it counts. Zero is not known.
@@ -96,19 +95,14 @@ impl<'a> FreshSpan<'a> {
         let Self { span, genai, .. } = self;
         let basics = &span.basics;
         let optional = |text: &'a Option<Cow<'a, str>>| text.as_deref().unwrap_or_default();
-        let is_wrapper = !genai.is_model_call;
         let start = clamp_time(span.start_unix_nano);
         Entry {
             span_id: span.span_id,
             parent: span.parent_span_id,
-            is_wrapper,
+            is_wrapper: !genai.is_model_call,
             response: hash(optional(&genai.response_id)),
             start,
-            end: if is_wrapper {
-                clamp_time(span.end_unix_nano).max(start)
-            } else {
-                0
-            },
+            end: clamp_time(span.end_unix_nano).max(start),
             crowded_at: self.crowded_at(),
             amounts: self.amounts,
             cost: match genai.cost.source {

@@ -113,7 +113,7 @@ impl World {
         for (row, told) in rows.iter().zip(spans) {
             fresh.add(row, "api", || told.id.is_multiple_of(7));
         }
-        let settled = settle_within(max, self.stored.clone(), &fresh);
+        let settled = settle_within(max, &self.stored, &fresh);
         self.stored.totals = settled.totals;
         if let Some(list) = settled.list {
             self.stored.list = list;
@@ -306,6 +306,21 @@ fn one_response_id_is_one_call_wherever_it_is() {
         ..other
     };
     assert_eq!(totals(&[one, collides]).0, 2);
+    // A provider that always answers with one id.
+    let first = Told { end: 5, ..one };
+    let later = Told {
+        start: 6,
+        end: 9,
+        ..other
+    };
+    assert_eq!(totals(&[first, later]).0, 2);
+    // Asked for again when it was not ready yet.
+    let not_ready = Told {
+        tokens: (0, 0),
+        cost: (0, false),
+        ..first
+    };
+    assert_eq!(totals(&[not_ready, later]), (1, 10, 2, 5));
     // An agent that has the id of its last call.
     let agent = Told {
         response: "r",
@@ -406,11 +421,11 @@ fn lists_are_small_and_empty_without_usage() {
     ];
     let mut fresh = Fresh::default();
     fresh.add(&rows[1], "api", || false);
-    assert_eq!(settle(Stored::default(), &fresh).list, None);
+    assert_eq!(settle(&Stored::default(), &fresh).list, None);
     rows[0].basics.session_id = Some("session-0123456789".into());
     let mut fresh = Fresh::default();
     fresh.add(&rows[0], "api", || false);
-    let list = settle(Stored::default(), &fresh).list.unwrap();
+    let list = settle(&Stored::default(), &fresh).list.unwrap();
     assert!(list.len() < 110, "{} bytes", list.len());
 }
 

@@ -76,7 +76,6 @@ fn put_entry(entry: &Entry, places: &[u32], out: &mut Vec<u8>) {
     fixed(2, entry.parent.map_or(0, |id| u64::from_be_bytes(id.0)));
     fixed(3, entry.response);
     fixed(4, entry.start.unsigned_abs());
-    fixed(18, entry.end.unsigned_abs());
     if let Some(at) = entry.crowded_at {
         fixed64::encode(19, &at.unsigned_abs(), out);
     }
@@ -86,6 +85,7 @@ fn put_entry(entry: &Entry, places: &[u32], out: &mut Vec<u8>) {
         (6, amounts.output_tokens),
         (7, amounts.cache_read_tokens),
         (8, amounts.cost_nano_usd),
+        (18, entry.end.saturating_sub(entry.start)),
     ];
     for (tag, figure) in figures {
         if figure > 0 {
@@ -142,7 +142,7 @@ fn entry(call: &CallEntry, texts: usize) -> Result<Entry, Error> {
         is_wrapper: call.is_wrapper,
         response: call.response,
         start: amount(call.start),
-        end: amount(call.end),
+        end: amount(call.start).saturating_add(amount(call.duration)),
         crowded_at: call.crowded_at.map(amount),
         amounts: Totals {
             llm_calls: i64::from(!call.is_wrapper),

@@ -142,7 +142,10 @@ pub(super) fn sums_follow_what_is_known_of_a_trace(backend: &mut impl Backend) {
     assert_eq!(add_up(backend, &[sdk]), (1, 10, 100));
     let package = call_span(2, Some(1), "r");
     assert_eq!(add_up(backend, &[package]), (1, 10, 100));
-    let copy = call_span(9, Some(50), "r");
+    let copy = TestSpan {
+        start: (FIRST_MINUTE + 2) * MINUTE,
+        ..call_span(9, Some(50), "r")
+    };
     assert_eq!(add_up(backend, &[copy]), (1, 10, 100));
     let unknown = with_genai(call_span(5, Some(1), ""), |genai| {
         (genai.usage.input, genai.usage.output) = (None, Some(0));
@@ -207,6 +210,7 @@ fn any_span() -> impl Strategy<Value = TestSpan> {
             let span = TestSpan {
                 parent,
                 service,
+                duration: if minute % 2 == 0 { 10 } else { 50 * MINUTE },
                 ..span(trace, 0, (FIRST_MINUTE + minute) * MINUTE)
             };
             let mut span = match kind {

@@ -212,7 +212,7 @@ impl<'t> TraceWriter<'t> {
         calls: &Fresh<'a>,
     ) -> Result<Saved<'a>, Error> {
         let Some(known) = known else {
-            let settled = calls::settle(Stored::default(), calls);
+            let settled = calls::settle(&Stored::default(), calls);
             let row = (&added, &settled, false);
             let key = self.upsert(None, project, trace_id, row)?;
             ids.insert(self.transaction, project, &trace_id.0, key)?;
@@ -220,7 +220,7 @@ impl<'t> TraceWriter<'t> {
             let changes = settled.changes;
             return Ok(Saved { key, changes });
         };
-        let settled = calls::settle(known.calls, calls);
+        let settled = calls::settle(&known.calls, calls);
         let mut merged: Summary<'_> = known.summary.clone();
         merged.merge(added);
         let row = (&merged, &settled, known.identity_indexed);

@@ -118,7 +118,7 @@ struct Begun<'b> {
 impl<'b> Begun<'b> {
     fn of(added: Added<'b>) -> Self {
         Self {
-            calls: calls::settle(Stored::default(), &added.fresh),
+            calls: calls::settle(&Stored::default(), &added.fresh),
             summary: added.summary,
             last_start: added.last_start,
         }
@@ -180,7 +180,7 @@ pub(super) async fn save<'b>(
     }
     let mut fresh = without_stored(transaction, groups, &known, received).await?;
     let source = (batch, crowd);
-    grow(transaction, source, &mut fresh, &mut known, &mut services).await?;
+    grow(transaction, source, &mut fresh, &known, &mut services).await?;
     services.save(transaction, care).await?;
     Ok(fresh)
 }
@@ -290,18 +290,18 @@ async fn grow<'b>(
     transaction: &Transaction,
     (batch, crowd): (&'b CleanBatch<'b>, &Crowd<'b>),
     fresh: &mut [Group<'b>],
-    known: &mut HashMap<Key, KnownTrace>,
+    known: &HashMap<Key, KnownTrace>,
     services: &mut Services<'b>,
 ) -> Result<(), Error> {
     let mut grown = Vec::new();
     for group in fresh {
-        let Some(known) = known.get_mut(&group.key) else {
+        let Some(known) = known.get(&group.key) else {
             continue;
         };
         let Some(added) = add_up(&group.spans, batch, crowd)? else {
             continue;
         };
-        let mut calls = calls::settle(std::mem::take(&mut known.calls), &added.fresh);
+        let mut calls = calls::settle(&known.calls, &added.fresh);
         group.changes = std::mem::take(&mut calls.changes);
         let mut merged: Summary<'b> = known.summary.clone();
         merged.merge(added.summary);
