@@ -9,7 +9,6 @@
 //! list sorts or walks the whole history at once.
 
 mod analytics;
-mod attributes;
 mod blocks;
 mod failure;
 mod keys;

@@ -7,7 +7,6 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use super::attributes::AttributeTest;
 use super::blocks::Blocks;
 use super::corrupt;
 use super::keys::{self, Origins, SmallestKeys};
@@ -16,6 +15,7 @@ use super::scan::{Budget, last_included};
 use super::walk::{Header, Statements};
 use super::{signed, unsigned};
 use crate::model::{ProjectId, TraceId};
+use crate::storage::attributes::AttributeTest;
 use crate::storage::sqlite::columns::Columns;
 use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter};
 
@@ -296,6 +296,6 @@ impl Scan<'_, '_> {
         let span = messages
             .span(place.place)
             .ok_or_else(|| corrupt(format!("messages of block {}", place.block_id)))?;
-        test.matches(span, &mut self.origins)
+        self.origins.test(test, span)
     }
 }

@@ -6,7 +6,6 @@
 
 use rusqlite::{Row, params};
 
-use super::attributes::AttributeTest;
 use super::blocks::Blocks;
 use super::failure::read_error;
 use super::keys::{self, Origins, id_bytes};
@@ -15,6 +14,7 @@ use super::scan::{Budget, Stretch, stretches};
 use super::{corrupt, unsigned};
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::attributes::AttributeTest;
 use crate::storage::query::FirstError;
 use crate::storage::sqlite::ids::{self, Space};
 use crate::storage::sqlite::sessions;
@@ -330,7 +330,7 @@ impl Scan<'_, '_> {
                 self.budget.spend_block();
             }
             for span in messages.spans().skip(part.first_place).take(part.spans) {
-                if test.matches(span, &mut self.origins)? {
+                if self.origins.test(test, span)? {
                     return Ok(true);
                 }
             }
