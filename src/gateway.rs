@@ -9,6 +9,7 @@ mod analytics;
 mod caller;
 mod cursor;
 mod envelope;
+mod facts;
 mod listen;
 mod lists;
 mod params;

@@ -185,6 +185,16 @@ impl Params {
         })
     }
 
+    /// `min_tokens`.
+    pub(super) fn tokens_min(&mut self) -> Option<i64> {
+        self.parsed("min_tokens", value::count)
+    }
+
+    /// `min_cost`, nano-USD.
+    pub(super) fn cost_min_nano_usd(&mut self) -> Option<i64> {
+        self.parsed("min_cost", value::usd)
+    }
+
     /// `trace_id`.
     pub(super) fn trace_id(&mut self) -> Option<TraceId> {
         self.parsed("trace_id", |text| {

@@ -3,6 +3,7 @@
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
 mod columns;
+mod facts;
 mod fixture;
 mod lists;
 mod paging;

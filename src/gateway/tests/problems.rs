@@ -27,7 +27,7 @@ async fn assert_problem(uri: &str, status: u16, code: &str, fields: &[&str]) {
 
 #[tokio::test]
 async fn wrong_parameters_are_problems_that_name_all_that_is_wrong() {
-    let cases: [(&str, &[&str]); 5] = [
+    let cases: [(&str, &[&str]); 7] = [
         (
             "/api/v1/traces?srevice=a&status=x&limit=0&start=now",
             &["srevice", "start", "status", "limit"],
@@ -35,6 +35,14 @@ async fn wrong_parameters_are_problems_that_name_all_that_is_wrong() {
         ("/api/v1/traces/xyz?cursr=1", &["cursr", "trace_id"]),
         ("/api/v1/spans/00/11", &["trace_id", "span_id"]),
         ("/api/v1/traces?limit=1001", &["limit"]),
+        (
+            "/api/v1/traces?min_cost=$1&min_tokens=-1&error_kind=bad&tool=&toll=x",
+            &["toll", "tool", "error_kind", "min_tokens", "min_cost"],
+        ),
+        (
+            "/api/v1/spans?status=ok&error_kind=timeout&sesion_id=s",
+            &["sesion_id", "error_kind"],
+        ),
         ("/health?verbose=1", &["verbose"]),
     ];
     for (uri, fields) in cases {

@@ -4,7 +4,8 @@ use axum::http::StatusCode;
 
 use super::stub::{Asked, Mood, Stub, TRACE};
 use super::{get, uri_of};
-use crate::storage::query::{AnalyticsQuery, AttributeEquals, Dimension};
+use crate::model::failure::ErrorKind;
+use crate::storage::query::{AnalyticsQuery, AttributeEquals, Dimension, Fact};
 use crate::storage::{PageRequest, SpanFilter, StatusFilter, TimeRange, TraceFilter};
 
 #[tokio::test]
@@ -12,7 +13,8 @@ async fn parameters_become_the_filter_that_is_asked_for() {
     let stub = Stub::new(Mood::Well);
     let uri = "/api/v1/traces?start=2023-11-14T22:13:20Z&end=1700000001000000000&service=api\
          &name=GET%20%2F&status=ok&min_duration=1.5s&max_duration=2s&session_id=s\
-         &attr.http.route=%2F&attr.k=7&limit=5";
+         &attr.http.route=%2F&attr.k=7&limit=5&user_id=u&min_tokens=10&min_cost=0.5\
+         &operation=chat&provider=p&model=m&agent=a&tool=t&tag=x";
     assert_eq!(get(&stub, uri).await.status, StatusCode::OK);
     let attribute = |key: &str, value: &str| AttributeEquals {
         key: key.to_owned(),
@@ -29,16 +31,38 @@ async fn parameters_become_the_filter_that_is_asked_for() {
         duration_min_ns: Some(1_500_000_000),
         duration_max_ns: Some(2_000_000_000),
         session_id: Some("s".to_owned()),
+        user_id: Some("u".to_owned()),
+        tokens_min: Some(10),
+        cost_min_nano_usd: Some(500_000_000),
+        facts: vec![
+            Fact::Operation("chat".to_owned()),
+            Fact::Provider("p".to_owned()),
+            Fact::Model("m".to_owned()),
+            Fact::Agent("a".to_owned()),
+            Fact::Tool("t".to_owned()),
+            Fact::Tag("x".to_owned()),
+        ],
         attributes: vec![attribute("http.route", "/"), attribute("k", "7")],
     };
     let page = |limit| PageRequest { limit, after: None };
     assert_eq!(stub.last_asked(), Asked::Traces(filter, page(5)));
 
-    let uri = uri_of("/api/v1/spans?trace_id={trace_id}&status=error");
+    let uri = uri_of(
+        "/api/v1/spans?trace_id={trace_id}&status=error&error_kind=timeout\
+         &session_id=s&user_id=u&min_tokens=10&min_cost=0.5&tag=x",
+    );
     assert_eq!(get(&stub, &uri).await.status, StatusCode::OK);
     let filter = SpanFilter {
         trace_id: Some(TRACE),
         status: Some(StatusFilter::Error),
+        session_id: Some("s".to_owned()),
+        user_id: Some("u".to_owned()),
+        tokens_min: Some(10),
+        cost_min_nano_usd: Some(500_000_000),
+        facts: vec![
+            Fact::Tag("x".to_owned()),
+            Fact::ErrorKind(ErrorKind::Timeout),
+        ],
         ..SpanFilter::default()
     };
     assert_eq!(stub.last_asked(), Asked::Spans(filter, page(50)));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, columns, lists, paging, runtime, sums};
+use super::{Backend, NOW, columns, facts, lists, paging, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -133,6 +133,10 @@ cases! {
     lists::attributes_are_found_in_long_traces,
     lists::short_lists_are_answered_in_pages,
     lists::a_project_never_sees_rows_of_another,
+    facts::traces_are_found_by_what_their_spans_say,
+    facts::spans_are_found_by_what_they_say,
+    facts::facts_are_of_failed_spans_and_of_our_own,
+    facts::a_rare_fact_is_found_behind_many_spans,
     columns::every_column_comes_back,
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,

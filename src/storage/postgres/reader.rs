@@ -12,6 +12,7 @@
 mod analytics;
 mod blocks;
 mod columns;
+mod facts;
 mod lists;
 mod scan;
 mod session;

@@ -11,6 +11,7 @@ use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 use crate::storage::SpanSummary;
 use crate::storage::content::proto::{BlockColumns, IntColumn, ListColumn, TextColumn};
+use crate::storage::query::Fact;
 
 /// The columns of the spans of a block.
 #[derive(Debug)]
@@ -108,9 +109,7 @@ impl Columns {
             session_id: owned(Text::Session),
             user_id: owned(Text::User),
             error_type: owned(Text::ErrorType),
-            error_kind: self
-                .int(Int::ErrorKind, place)
-                .and_then(ErrorKind::from_number),
+            error_kind: self.error_kind(place),
             http_method: owned(Text::HttpMethod),
             http_route: owned(Text::HttpRoute),
             http_status_code: self.int(Int::HttpStatus, place),
@@ -120,6 +119,75 @@ impl Columns {
             rpc_service: owned(Text::RpcService),
             rpc_method: owned(Text::RpcMethod),
         })
+    }
+
+    /// Whether a span says something.
+    pub(in crate::storage::sqlite) fn says(&self, place: usize, fact: &Fact) -> bool {
+        let is = |column, wanted: &String| self.text(column, place) == Some(wanted.as_str());
+        match fact {
+            Fact::Operation(wanted) => is(Text::Operation, wanted),
+            Fact::Provider(wanted) => is(Text::Provider, wanted),
+            Fact::Model(wanted) => self.model(place) == Some(wanted.as_str()),
+            Fact::Agent(wanted) => is(Text::AgentName, wanted) || is(Text::AgentId, wanted),
+            Fact::Tool(wanted) => is(Text::ToolName, wanted),
+            Fact::Tag(wanted) => self.tags(place).any(|tag| tag == wanted),
+            Fact::ErrorKind(wanted) => {
+                self.failed(place) && self.error_kind(place) == Some(*wanted)
+            }
+        }
+    }
+
+    /// Whether any span may say something, as far as the texts of the block tell.
+    pub(in crate::storage::sqlite) fn may_say(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Operation(wanted)
+            | Fact::Provider(wanted)
+            | Fact::Model(wanted)
+            | Fact::Agent(wanted)
+            | Fact::Tool(wanted)
+            | Fact::Tag(wanted) => self.block.texts.contains(wanted),
+            Fact::ErrorKind(_) => true,
+        }
+    }
+
+    /// The model that answered, else the one asked for.
+    pub(in crate::storage::sqlite) fn model(&self, place: usize) -> Option<&str> {
+        self.text(Text::ResponseModel, place)
+            .or_else(|| self.text(Text::RequestModel, place))
+    }
+
+    /// Session that a span names.
+    pub(in crate::storage::sqlite) fn session(&self, place: usize) -> Option<&str> {
+        self.text(Text::Session, place)
+    }
+
+    /// User that a span names.
+    pub(in crate::storage::sqlite) fn user(&self, place: usize) -> Option<&str> {
+        self.text(Text::User, place)
+    }
+
+    /// Kind of failure of a span.
+    pub(in crate::storage::sqlite) fn error_kind(&self, place: usize) -> Option<ErrorKind> {
+        self.int(Int::ErrorKind, place)
+            .and_then(ErrorKind::from_number)
+    }
+
+    /// Input and output tokens of a span together; those that are not known count as none.
+    pub(in crate::storage::sqlite) fn tokens(&self, place: usize) -> i64 {
+        let amount = |column| self.int(column, place).unwrap_or(0);
+        amount(Int::Input).saturating_add(amount(Int::Output))
+    }
+
+    /// Cost of a span, nano-USD; one that is not known counts as none.
+    pub(in crate::storage::sqlite) fn cost_nano_usd(&self, place: usize) -> i64 {
+        self.int(Int::CostTotal, place).unwrap_or(0)
+    }
+
+    /// Tags of a span, in the order sent.
+    pub(in crate::storage::sqlite) fn tags(&self, place: usize) -> impl Iterator<Item = &str> {
+        self.list(List::Tags, place)
+            .iter()
+            .map(|text| self.text_at(*text))
     }
 
     fn trace_id(&self, place: usize) -> Option<TraceId> {
@@ -161,7 +229,10 @@ impl Columns {
                 source: int(Int::CostSource).and_then(CostSource::from_number),
                 price_version: owned(Text::PriceVersion),
             },
-            tags: self.list(List::Tags, place),
+            tags: self
+                .tags(place)
+                .map(|tag| Cow::Owned(tag.to_owned()))
+                .collect(),
             is_model_call,
         }))
     }
@@ -191,16 +262,14 @@ impl Columns {
         column.values.get(index).copied()
     }
 
-    fn list(&self, column: List, place: usize) -> Vec<Cow<'static, str>> {
+    fn list(&self, column: List, place: usize) -> &[u32] {
         let of_column = |found: &&ListColumn| found.column == column as u32;
         let Some(column) = self.block.list_columns.iter().find(of_column) else {
-            return Vec::new();
+            return &[];
         };
         let before = column.places.partition_point(|of| (*of as usize) < place);
         let through = column.places.partition_point(|of| (*of as usize) <= place);
-        let texts = column.values.get(before..through).unwrap_or_default();
-        let owned = |text: &u32| Cow::Owned(self.text_at(*text).to_owned());
-        texts.iter().map(owned).collect()
+        column.values.get(before..through).unwrap_or_default()
     }
 }
 

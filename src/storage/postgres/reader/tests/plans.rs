@@ -9,7 +9,7 @@ use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::postgres::reader::session::Session;
 use crate::storage::postgres::reader::{analytics, lists, spans, trace, traces};
-use crate::storage::query::{AnalyticsQuery, Dimension};
+use crate::storage::query::{AnalyticsQuery, Dimension, Fact};
 use crate::storage::{
     PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
 };
@@ -207,6 +207,48 @@ async fn trace_lists(session: &Session) {
     touched.assert_rows("trace", 51);
 }
 
+async fn facts(session: &Session) {
+    let list = async |facts: Vec<Fact>| {
+        let filter = TraceFilter {
+            facts,
+            ..TraceFilter::default()
+        };
+        let found = traces::list(session, PROJECT, &filter, &page(50)).await;
+        (found.unwrap(), Touched::of(session))
+    };
+    // Found in the newest traces, whose spans are looked up by trace, in the partitions that hold
+    // them.
+    let (found, touched) = list(vec![Fact::Operation("http".to_owned())]).await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("trace", 250);
+    touched.assert_rows("span_d", 250 * SPANS);
+    touched.assert_index("span_d", "pkey");
+    assert!(touched.partitions("span_d").len() <= 3);
+
+    // Found nowhere: no more than the budget of a page.
+    let (found, touched) = list(vec![Fact::Tool("none".to_owned())]).await;
+    assert!(found.items.is_empty() && found.next.is_some());
+    touched.assert_rows("span_d", 80_000 + 250 * SPANS);
+    touched.assert_index("span_d", "pkey");
+
+    // The rows of traces tell.
+    let (found, touched) = list(vec![Fact::Model("none".to_owned())]).await;
+    assert!(found.items.is_empty());
+    touched.assert_rows("span_d", 0);
+    touched.assert_rows("trace", TRACES);
+
+    let filter = SpanFilter {
+        facts: vec![Fact::Operation("http".to_owned())],
+        user_id: None,
+        ..SpanFilter::default()
+    };
+    let found = spans::list(session, PROJECT, &filter, &page(50)).await;
+    let touched = Touched::of(session);
+    assert_eq!(found.unwrap().items.len(), 50);
+    touched.assert_rows("span_d", 600);
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+}
+
 async fn span_lists(session: &Session) {
     let list = async |filter: SpanFilter| {
         let found = spans::list(session, PROJECT, &filter, &page(50))
@@ -372,5 +414,6 @@ async fn questions_touch_only_what_they_answer() {
     let mut session = reader.sessions.begin().await.unwrap();
     session.note_plans();
     details(&session).await;
+    facts(&session).await;
     session.end();
 }

@@ -30,7 +30,11 @@ macro_rules! filters {
          AND ($13::text IS NULL OR EXISTS (SELECT FROM trace_service AS part \
              WHERE part.project_id = $1 AND part.service_name = $13 \
              AND part.start_unix_nano = found.start_unix_nano \
-             AND part.trace_id = found.trace_id OFFSET 0))"
+             AND part.trace_id = found.trace_id OFFSET 0)) \
+         AND ($15::text IS NULL OR user_id = $15) \
+         AND ($16::bigint IS NULL OR input_tokens::numeric + output_tokens >= $16) \
+         AND ($17::bigint IS NULL OR cost_nano_usd >= $17) \
+         AND ($18::text IS NULL OR $18 = ANY(models) OR cardinality(models) >= $19)"
     };
 }
 
@@ -44,7 +48,7 @@ macro_rules! select_traces {
             " FROM ( \
              SELECT *, (",
             filters!(),
-            ") AS matches FROM ( \
+            ") IS TRUE AS matches FROM ( \
              SELECT *, row_number() OVER walked AS number, \
                  lead(true) OVER walked IS NULL AS is_last \
              FROM (",
