@@ -150,6 +150,16 @@ impl Params {
         }
     }
 
+    /// A time, ns.
+    pub(super) fn time(&mut self, name: &str) -> Option<u64> {
+        self.parsed(name, value::time)
+    }
+
+    /// Whether a parameter is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == name)
+    }
+
     /// `start` and `end`.
     pub(super) fn range(&mut self) -> TimeRange {
         let range = TimeRange {

@@ -2,8 +2,10 @@
 
 mod answers;
 mod document;
+mod genai;
 mod problems;
 mod questions;
+mod rows;
 mod schema;
 mod stub;
 
@@ -40,6 +42,7 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
     let state = State {
         reader,
         config: Config::default(),
+        prices: prices(),
         metrics: Metrics::new().unwrap(),
     };
     let response = router(state).oneshot(request).await.unwrap();
@@ -65,6 +68,18 @@ async fn get(reader: &Arc<Stub>, uri: &str) -> Answer {
 fn uri_of(path: &str) -> String {
     path.replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
+        .replace("{session_id}", "a%2Fb%20c")
+}
+
+/// The built-in prices, and a configured one.
+fn prices() -> pricing::Table {
+    let own = pricing::Override {
+        model: "own-*".to_owned(),
+        input: Some(1.5),
+        output: Some(3.0),
+        ..pricing::Override::default()
+    };
+    pricing::Table::new(&[own]).unwrap()
 }
 
 fn document() -> Value {

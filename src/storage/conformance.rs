@@ -7,6 +7,7 @@ mod facts;
 mod fixture;
 mod lists;
 mod paging;
+mod people;
 mod run;
 mod sums;
 

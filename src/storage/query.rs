@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::model::genai::{GenAi, Totals};
 use crate::model::{SpanId, TraceId};
 
-pub use analytics::{AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Dimension, Measures};
+pub use analytics::{AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Details, Dimension, Measures};
 pub use filter::{
     AttributeEquals, Fact, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
 };
@@ -230,6 +230,69 @@ pub struct SessionSummary {
     pub error_count: u64,
     /// Tokens and cost of its model calls.
     pub totals: Totals,
+}
+
+/// A session and a page of its traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// Summary over all its spans.
+    pub summary: SessionSummary,
+    /// Traces with a span of the session, in (start, trace id) order.
+    pub traces: Vec<TraceSummary>,
+    /// Where the traces go on, as [`TraceSummary::cursor`] makes it; absent at the end.
+    pub next: Option<Cursor>,
+}
+
+impl TraceSummary {
+    /// Goes on after this trace in a session.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            unix_nano: self.start_unix_nano,
+            key: self.trace_id.0.to_vec(),
+        }
+    }
+}
+
+/// A question about users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersQuery {
+    /// First trace start included, ns.
+    pub start_unix_nano: u64,
+    /// First trace start excluded, ns.
+    pub end_unix_nano: u64,
+    /// Which page: users who were seen earlier than the cursor's time, or then and with a larger
+    /// id than its key.
+    pub page: PageRequest,
+}
+
+/// What is known of a user from the traces of some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSummary {
+    /// User.
+    pub user_id: String,
+    /// Earliest start of a trace, ns.
+    pub first_seen_unix_nano: u64,
+    /// Latest end of a trace, ns.
+    pub last_seen_unix_nano: u64,
+    /// Traces.
+    pub trace_count: u64,
+    /// Those with a failed span.
+    pub failed_trace_count: u64,
+    /// Spans of the traces.
+    pub span_count: u64,
+    /// Tokens and cost of the traces' model calls.
+    pub totals: Totals,
+}
+
+/// Users, last seen first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersAnswer {
+    /// A page of them.
+    pub page: Page<UserSummary>,
+    /// Where the work that a query may do did not suffice for the whole time: only traces that
+    /// start here or later are counted, ns.
+    pub counted_from_unix_nano: Option<u64>,
 }
 
 /// A span the store refused.

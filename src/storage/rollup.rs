@@ -44,22 +44,6 @@ impl Level {
             Self::Day => 24 * 60,
         }
     }
-
-    /// The coarsest level whose buckets fit a range and step, all in minutes.
-    #[must_use]
-    pub fn coarsest(start: i64, end: i64, step: Option<u32>) -> Self {
-        let fits = |level: &Self| {
-            let minutes = level.minutes();
-            start % minutes == 0
-                && end % minutes == 0
-                && step.is_none_or(|step| i64::from(step) % minutes == 0)
-        };
-        Self::ALL
-            .into_iter()
-            .rev()
-            .find(fits)
-            .unwrap_or(Self::Minute)
-    }
 }
 
 /// Buckets of one level that follow each other.
@@ -272,16 +256,6 @@ impl Sums {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_coarsest_level_that_fits_is_read() {
-        let day = 24 * 60;
-        assert_eq!(Level::coarsest(0, 30 * day, None), Level::Day);
-        assert_eq!(Level::coarsest(0, 30 * day, Some(60)), Level::Hour);
-        assert_eq!(Level::coarsest(60, 30 * day, None), Level::Hour);
-        assert_eq!(Level::coarsest(0, 30 * day, Some(90)), Level::Minute);
-        assert_eq!(Level::coarsest(1, 30 * day, None), Level::Minute);
-    }
 
     #[test]
     fn a_range_is_covered_by_days_then_hours_then_minutes() {

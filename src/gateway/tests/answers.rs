@@ -6,8 +6,9 @@ use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
-use super::stub::{Mood, Stub, TRACE, chat};
-use super::{document, get, schema, send, uri_of};
+use super::rows::chat;
+use super::stub::{Mood, Stub, TRACE};
+use super::{document, get, prices, schema, send, uri_of};
 use crate::gateway::{Config, Metrics, State, render, router};
 
 // Scenario: an answer of some kilobytes and one of a few bytes are asked for with and without gzip,
@@ -24,6 +25,7 @@ async fn large_answers_are_compressed_for_who_asks() {
     let state = || State {
         reader: Stub::new(Mood::Well),
         config: Config::default(),
+        prices: prices(),
         metrics: Metrics::new().unwrap(),
     };
     let plain = router(state()).oneshot(asked(Method::GET, "/openapi.json", "br"));

@@ -40,6 +40,22 @@ fn the_document_lists_exactly_the_routes_and_their_parameters() {
     assert_eq!(codes, Code::ALL.map(Code::as_str));
 }
 
+// Scenario: the examples of the document's schemas.
+// Guarantees: each fits the schema that it is an example of.
+#[test]
+fn examples_fit_their_schemas() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let mut checked = 0;
+    for (name, described) in schemas {
+        if let Some(example) = described.get("example") {
+            schema::check(&document, described, example, name);
+            checked += 1;
+        }
+    }
+    assert!(checked >= 6, "{checked} examples");
+}
+
 // Scenario: every route is asked for, with GET and HEAD.
 // Guarantees: each answers what the document says, nothing more and nothing less; HEAD the same
 // without a body.

@@ -7,7 +7,7 @@ use axum::http::{Method, Request, StatusCode};
 
 use super::stub::{Mood, Stub};
 use super::{document, get, schema, send, uri_of};
-use crate::gateway::routes::ROUTES;
+use crate::gateway::routes::{ROUTES, Route};
 
 /// Asks, and checks that the answer is such a problem and that the store was not asked.
 async fn assert_problem(uri: &str, status: u16, code: &str, fields: &[&str]) {
@@ -27,7 +27,7 @@ async fn assert_problem(uri: &str, status: u16, code: &str, fields: &[&str]) {
 
 #[tokio::test]
 async fn wrong_parameters_are_problems_that_name_all_that_is_wrong() {
-    let cases: [(&str, &[&str]); 7] = [
+    let cases: [(&str, &[&str]); 12] = [
         (
             "/api/v1/traces?srevice=a&status=x&limit=0&start=now",
             &["srevice", "start", "status", "limit"],
@@ -44,6 +44,14 @@ async fn wrong_parameters_are_problems_that_name_all_that_is_wrong() {
             &["sesion_id", "error_kind"],
         ),
         ("/health?verbose=1", &["verbose"]),
+        ("/api/v1/sessions/s?limit=101&user=x", &["user", "limit"]),
+        ("/api/v1/users?start=2&end=1&limit=0", &["end", "limit"]),
+        ("/api/v1/models?start=2500-01-01T00:00:00Z", &["start"]),
+        ("/api/v1/prices?provider=p&at=now", &["at", "model"]),
+        (
+            "/api/v1/prices/unpriced?limit=1001&cursor=x",
+            &["cursor", "limit"],
+        ),
     ];
     for (uri, fields) in cases {
         assert_problem(uri, 400, "invalid_parameter", fields).await;
@@ -63,7 +71,7 @@ async fn paths_that_are_not_served_and_long_queries_are_problems() {
 #[tokio::test]
 async fn wrong_questions_for_sums_name_all_that_is_wrong() {
     let stub = Stub::new(Mood::Well);
-    let cases: [(&str, &[&str]); 4] = [
+    let cases: [(&str, &[&str]); 5] = [
         (
             "start=2&end=1&step=90s&group_by=colour&measures=requests,,&cursor=x",
             &["cursor", "end", "step", "measures", "group_by"],
@@ -71,6 +79,10 @@ async fn wrong_questions_for_sums_name_all_that_is_wrong() {
         (
             "group_by=model,model&limit=10001&model=",
             &["model", "group_by", "limit"],
+        ),
+        (
+            "error_kind=bad&cost_source=free&user=ada&measures=ttft",
+            &["user", "error_kind", "cost_source", "measures"],
         ),
         ("start=0&end=1700000000000000000&step=1m", &["step"]),
         ("start=2500-01-01T00:00:00Z", &["start"]),
@@ -91,6 +103,7 @@ async fn unknown_ids_are_not_found_and_other_methods_not_allowed() {
     for uri in [
         format!("/api/v1/traces/{other}"),
         format!("/api/v1/spans/{other}/{}", "34".repeat(8)),
+        "/api/v1/sessions/unknown".to_owned(),
     ] {
         let answer = get(&stub, &uri).await;
         assert_eq!(answer.status, StatusCode::NOT_FOUND);
@@ -122,7 +135,9 @@ async fn failures_of_the_store_are_problems_without_internals() {
         (Mood::Panic, 500, "internal", ""),
     ];
     for (mood, status, code, retry_after) in cases {
-        for route in ROUTES.iter().filter(|route| route.path.starts_with("/api")) {
+        let of_store =
+            |route: &&Route| route.path.starts_with("/api") && route.path != "/api/v1/prices";
+        for route in ROUTES.iter().filter(of_store) {
             let request = Request::get(uri_of(route.path))
                 .header("x-request-id", "mine-1")
                 .body(Body::empty())

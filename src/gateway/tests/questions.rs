@@ -95,6 +95,7 @@ async fn sums_are_asked_for_and_rendered_as_wanted() {
             named(Dimension::Model, "m"),
         ],
         durations: true,
+        details: false,
         limit: 7,
     };
     assert_eq!(stub.last_asked(), Asked::Analytics(query));
@@ -103,6 +104,9 @@ async fn sums_are_asked_for_and_rendered_as_wanted() {
         "start_time_unix_nano": "1699999980000000000",
         "end_time": "2023-11-14T22:14:00.000000000Z",
         "end_time_unix_nano": "1700000040000000000",
+        "complete": true,
+        "counted_from_time": null,
+        "counted_from_time_unix_nano": null,
         "step_ns": 3_600_000_000_000_i64,
         "group_by": ["model", "service"],
         "measures": [

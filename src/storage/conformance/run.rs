@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, columns, facts, lists, paging, runtime, sums};
+use super::{Backend, NOW, columns, facts, lists, paging, people, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -137,6 +137,9 @@ cases! {
     facts::spans_are_found_by_what_they_say,
     facts::facts_are_of_failed_spans_and_of_our_own,
     facts::a_rare_fact_is_found_behind_many_spans,
+    people::a_session_is_answered_oldest_trace_first,
+    people::model_calls_of_a_trace_are_answered_in_order,
+    people::users_are_what_their_traces_add_up_to,
     columns::every_column_comes_back,
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,

@@ -20,6 +20,7 @@ use crate::storage::attributes::AttributeTest;
 use crate::storage::query::FirstError;
 use crate::storage::summary::MODELS_MAX;
 use crate::storage::{Cursor, Error, Page, PageRequest, StatusFilter, TraceFilter, TraceSummary};
+pub(super) use sql::OF_SESSION;
 use sql::{Driver, ONE, SESSION_SIZE};
 
 /// Traces of a session that are sorted at most; above it they are looked for by start.
@@ -41,7 +42,7 @@ pub(super) struct TraceRow {
 
 impl TraceRow {
     /// Reads the columns of `sql::trace_columns!`.
-    fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
+    pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
         let start: i64 = columns.take()?;
         let trace_id = TraceId(columns.id()?);
         let (last_start, received) = (columns.take()?, columns.take()?);

@@ -11,7 +11,8 @@ use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 use crate::storage::SpanSummary;
 use crate::storage::content::proto::{BlockColumns, IntColumn, ListColumn, TextColumn};
-use crate::storage::query::Fact;
+use crate::storage::query::{Dimension, Fact};
+use crate::storage::tally::Sample;
 
 /// The columns of the spans of a block.
 #[derive(Debug)]
@@ -150,6 +151,77 @@ impl Columns {
         }
     }
 
+    /// Row of the resource of a span.
+    pub(in crate::storage::sqlite) fn resource_id(&self, place: usize) -> i64 {
+        let resource = self.block.resources.get(place).copied().unwrap_or(u32::MAX);
+        let id = self.block.resource_ids.get(resource as usize).copied();
+        id.unwrap_or(0).cast_signed()
+    }
+
+    /// Whether a span is a model call.
+    pub(in crate::storage::sqlite) fn is_model_call(&self, place: usize) -> bool {
+        self.int(Int::IsModelCall, place) == Some(1)
+    }
+
+    /// A span, as far as sums go.
+    pub(in crate::storage::sqlite) fn sample(&self, place: usize) -> Sample {
+        let plain = Sample {
+            start_unix_nano: self.start(place),
+            duration_ns: self.duration_ns(place),
+            failed: self.failed(place),
+            ..Sample::default()
+        };
+        let Some(is_model_call) = self.int(Int::IsModelCall, place) else {
+            return plain;
+        };
+        Sample {
+            is_model_call: is_model_call != 0,
+            usage: self.usage(place),
+            cost_nano_usd: self.int(Int::CostTotal, place),
+            cost_source: self.cost_source(place),
+            time_to_first_token_ns: self.int(Int::TimeToFirstToken, place),
+            ..plain
+        }
+    }
+
+    /// The value of a dimension; empty where it is unknown or not of the columns.
+    pub(in crate::storage::sqlite) fn value(&self, place: usize, dimension: Dimension) -> &str {
+        let text = |column| self.text(column, place);
+        let found = match dimension {
+            Dimension::Service => Some(self.service(place)),
+            Dimension::Operation => text(Text::Operation),
+            Dimension::Provider => text(Text::Provider),
+            Dimension::Model => self.model(place),
+            Dimension::User => text(Text::User),
+            Dimension::Agent => text(Text::AgentName).or_else(|| text(Text::AgentId)),
+            Dimension::Tool => text(Text::ToolName),
+            Dimension::ErrorKind if self.failed(place) => {
+                self.error_kind(place).map(ErrorKind::as_str)
+            }
+            Dimension::CostSource => self.cost_source(place).map(CostSource::as_str),
+            Dimension::ErrorKind | Dimension::Environment | Dimension::Tag => None,
+        };
+        found.unwrap_or_default()
+    }
+
+    fn cost_source(&self, place: usize) -> Option<CostSource> {
+        self.int(Int::CostSource, place)
+            .and_then(CostSource::from_number)
+    }
+
+    fn usage(&self, place: usize) -> Usage {
+        let int = |column| self.int(column, place);
+        Usage {
+            input: int(Int::Input),
+            output: int(Int::Output),
+            cache_read: int(Int::CacheRead),
+            cache_write: int(Int::CacheWrite),
+            reasoning: int(Int::Reasoning),
+            audio_in: int(Int::AudioIn),
+            audio_out: int(Int::AudioOut),
+        }
+    }
+
     /// The model that answered, else the one asked for.
     pub(in crate::storage::sqlite) fn model(&self, place: usize) -> Option<&str> {
         self.text(Text::ResponseModel, place)
@@ -213,20 +285,12 @@ impl Columns {
             agent_id: owned(Text::AgentId),
             tool_name: owned(Text::ToolName),
             tool_call_id: owned(Text::ToolCallId),
-            usage: Usage {
-                input: int(Int::Input),
-                output: int(Int::Output),
-                cache_read: int(Int::CacheRead),
-                cache_write: int(Int::CacheWrite),
-                reasoning: int(Int::Reasoning),
-                audio_in: int(Int::AudioIn),
-                audio_out: int(Int::AudioOut),
-            },
+            usage: self.usage(place),
             cost: Cost {
                 input: int(Int::CostInput),
                 output: int(Int::CostOutput),
                 total: int(Int::CostTotal),
-                source: int(Int::CostSource).and_then(CostSource::from_number),
+                source: self.cost_source(place),
                 price_version: owned(Text::PriceVersion),
             },
             tags: self

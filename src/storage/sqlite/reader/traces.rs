@@ -6,7 +6,7 @@
 
 mod sql;
 
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::blocks::Blocks;
 use super::failure::read_error;
@@ -70,8 +70,26 @@ pub(super) fn list(
     Ok(scan.page)
 }
 
+/// One trace by its row.
+pub(super) fn one(
+    session: &Session<'_>,
+    project: ProjectId,
+    trace_key: i64,
+) -> Result<TraceSummary, Error> {
+    session
+        .connection
+        .prepare_cached(ONE)
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![project.0, trace_key], |row| Ok(summary(row)))
+                .optional()
+        })
+        .map_err(read_error("read a trace"))?
+        .ok_or_else(|| corrupt("a trace without its row"))?
+}
+
 /// Row of a session, and how many traces it has.
-fn find_session(
+pub(super) fn find_session(
     session: &Session<'_>,
     project: ProjectId,
     session_id: &str,

@@ -8,8 +8,10 @@ use serde_json::Value;
 use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::postgres::reader::session::Session;
-use crate::storage::postgres::reader::{analytics, lists, spans, trace, traces};
-use crate::storage::query::{AnalyticsQuery, Dimension, Fact};
+use crate::storage::postgres::reader::{
+    analytics, conversation, lists, spans, trace, traces, users,
+};
+use crate::storage::query::{AnalyticsQuery, Dimension, Fact, UsersQuery};
 use crate::storage::{
     PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
 };
@@ -249,6 +251,50 @@ async fn facts(session: &Session) {
     touched.assert_index("span_d", "start_unix_nano_span_id");
 }
 
+async fn conversations_and_sums_of_spans(session: &Session) {
+    let found = conversation::load(session, PROJECT, "session-7", &page(50)).await;
+    let touched = Touched::of(session);
+    let found = found.unwrap().unwrap();
+    assert_eq!(found.traces.len(), 50);
+    assert_eq!(found.traces[0].trace_id, trace_id(10));
+    touched.assert_rows("session", TRACES / 10 + 1);
+    touched.assert_rows("trace", TRACES / 10);
+    touched.assert_index("trace", "trace_pkey");
+
+    let query = UsersQuery {
+        start_unix_nano: FIRST_DAY + 20 * DAY,
+        end_unix_nano: FIRST_DAY + 21 * DAY,
+        page: page(50),
+    };
+    let answer = users::list(session, PROJECT, &query).await.unwrap();
+    assert_eq!(answer.counted_from_unix_nano, None);
+    let touched = Touched::of(session);
+    touched.assert_rows("trace", DAY / BETWEEN + 1);
+    touched.assert_index("trace", "trace_start");
+
+    let minute = |day: u64| ((FIRST_DAY + day * DAY) / 60_000_000_000) as i64;
+    let query = AnalyticsQuery {
+        start_minute: minute(20),
+        end_minute: minute(22),
+        step_minutes: None,
+        group_by: vec![Dimension::User, Dimension::Environment],
+        filters: Vec::new(),
+        durations: true,
+        details: true,
+        limit: 100,
+    };
+    let answer = analytics::analytics(session, PROJECT, &query).await;
+    let touched = Touched::of(session);
+    let spans = 2 * DAY / BETWEEN * SPANS;
+    assert_eq!(answer.unwrap().rows[0].measures.span_count, spans);
+    // A row of each span, and its trace's.
+    touched.assert_rows("span_d", spans + 20);
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+    touched.assert_rows("trace", spans);
+    let days = BTreeSet::from(["span_d20", "span_d21"]);
+    assert!(touched.partitions("span_d").is_subset(&days));
+}
+
 async fn span_lists(session: &Session) {
     let list = async |filter: SpanFilter| {
         let found = spans::list(session, PROJECT, &filter, &page(50))
@@ -348,6 +394,7 @@ async fn sums_and_short_lists(session: &Session) {
         group_by: vec![Dimension::Model],
         filters: Vec::new(),
         durations: true,
+        details: false,
         limit: 100,
     };
     let thirty_days = query(5 * DAY, 35 * DAY);
@@ -415,5 +462,6 @@ async fn questions_touch_only_what_they_answer() {
     session.note_plans();
     details(&session).await;
     facts(&session).await;
+    conversations_and_sums_of_spans(&session).await;
     session.end();
 }

@@ -137,6 +137,16 @@ pub(in crate::storage::postgres::reader) const ONE: &str = concat!(
     " FROM trace WHERE project_id = $1 AND trace_id = $2"
 );
 
+/// Traces of a session after one of them, oldest first.
+pub(in crate::storage::postgres::reader) const OF_SESSION: &str = concat!(
+    "SELECT ",
+    trace_columns!(),
+    " FROM (SELECT part.trace_id, one.start AS start_unix_nano, one.* FROM session_trace AS part ",
+    trace_of_part!(),
+    "WHERE part.project_id = $1 AND part.session_id = $2) AS every \
+     WHERE (start_unix_nano, trace_id) > ($3, $4) ORDER BY start_unix_nano, trace_id LIMIT $5"
+);
+
 /// How many traces a session has.
 pub(in crate::storage::postgres::reader) const SESSION_SIZE: &str =
     "SELECT trace_count FROM session WHERE project_id = $1 AND session_id = $2";
