@@ -83,6 +83,9 @@ pub enum Error {
     /// Logging could not be set up.
     #[error(transparent)]
     Logs(#[from] crate::telemetry::logs::Error),
+    /// A configured price can't be used.
+    #[error("processors.pricing")]
+    Prices(#[from] crate::pricing::Error),
     /// Metrics could not be set up.
     #[error("set up metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),

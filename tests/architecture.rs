@@ -46,6 +46,7 @@ const MAY_USE: [(&str, &[&str]); 10] = [
             "model",
             "net",
             "otlp",
+            "pricing",
             "semconv",
             "service",
             "storage",

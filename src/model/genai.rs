@@ -86,6 +86,9 @@ pub enum CostSource {
 }
 
 impl CostSource {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Reported, Self::Computed, Self::Unpriced];
+
     /// Reads the number stored.
     #[must_use]
     pub const fn from_number(number: i64) -> Option<Self> {

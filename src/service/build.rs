@@ -224,6 +224,7 @@ impl Base {
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
             config: self.config.gateway.clone(),
+            prices: self.config.processors.pricing.table()?,
             metrics: self.metrics.clone(),
         };
         listeners.gateway.serve(state, &self.tasks)?;

@@ -4,9 +4,11 @@
 
 mod calls;
 mod columns;
+mod facts;
 mod fixture;
 mod lists;
 mod paging;
+mod people;
 mod run;
 mod sums;
 

@@ -49,22 +49,6 @@ impl Level {
             Self::Day => 24 * 60,
         }
     }
-
-    /// The coarsest level whose buckets fit a range and step, all in minutes.
-    #[must_use]
-    pub fn coarsest(start: i64, end: i64, step: Option<u32>) -> Self {
-        let fits = |level: &Self| {
-            let minutes = level.minutes();
-            start % minutes == 0
-                && end % minutes == 0
-                && step.is_none_or(|step| i64::from(step) % minutes == 0)
-        };
-        Self::ALL
-            .into_iter()
-            .rev()
-            .find(fits)
-            .unwrap_or(Self::Minute)
-    }
 }
 
 /// Buckets of one level that follow each other.

@@ -67,6 +67,7 @@ fn answers(backend: &impl Backend, project: ProjectId) -> Answers {
         group_by: group_by.to_vec(),
         filters: Vec::new(),
         durations: false,
+        details: false,
         limit: 10_000,
     };
     let group_by = [

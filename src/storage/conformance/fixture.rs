@@ -34,6 +34,8 @@ pub(super) struct TestSpan {
     pub(super) basics: Basics<'static>,
     pub(super) attributes: Vec<(&'static str, Value)>,
     pub(super) resource_attributes: Vec<(&'static str, Value)>,
+    /// Of the resource; none when empty.
+    pub(super) environment: &'static str,
 }
 
 /// A root span of trace `trace` that starts at `start`.
@@ -54,6 +56,7 @@ pub(super) fn span(trace: u64, span: u64, start: u64) -> TestSpan {
         },
         attributes: Vec::new(),
         resource_attributes: Vec::new(),
+        environment: "",
     }
 }
 
@@ -124,6 +127,13 @@ impl TestSpan {
     fn resource(&self) -> ResourceRow<'static> {
         let mut attributes = key_values(&self.resource_attributes);
         attributes.extend(key_values(&[("service.name", text(self.service))]));
+        let environment = Some(self.environment).filter(|environment| !environment.is_empty());
+        if let Some(environment) = environment {
+            attributes.extend(key_values(&[(
+                "deployment.environment.name",
+                text(environment),
+            )]));
+        }
         let message = Resource {
             attributes,
             ..Resource::default()
@@ -135,7 +145,7 @@ impl TestSpan {
             service_name: self.service.into(),
             service_version: None,
             service_instance: None,
-            environment: None,
+            environment: environment.map(Cow::Borrowed),
         }
     }
 

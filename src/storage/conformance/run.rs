@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, calls, columns, lists, paging, runtime, sums};
+use super::{Backend, NOW, calls, columns, facts, lists, paging, people, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -133,6 +133,13 @@ cases! {
     lists::attributes_are_found_in_long_traces,
     lists::short_lists_are_answered_in_pages,
     lists::a_project_never_sees_rows_of_another,
+    facts::traces_are_found_by_what_their_spans_say,
+    facts::spans_are_found_by_what_they_say,
+    facts::facts_are_of_failed_spans_and_of_our_own,
+    facts::a_rare_fact_is_found_behind_many_spans,
+    people::a_session_is_answered_oldest_trace_first,
+    people::model_calls_of_a_trace_are_answered_in_order,
+    people::users_are_what_their_traces_add_up_to,
     columns::every_column_comes_back,
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,

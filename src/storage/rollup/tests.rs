@@ -1,16 +1,6 @@
 use super::*;
 
 #[test]
-fn the_coarsest_level_that_fits_is_read() {
-    let day = 24 * 60;
-    assert_eq!(Level::coarsest(0, 30 * day, None), Level::Day);
-    assert_eq!(Level::coarsest(0, 30 * day, Some(60)), Level::Hour);
-    assert_eq!(Level::coarsest(60, 30 * day, None), Level::Hour);
-    assert_eq!(Level::coarsest(0, 30 * day, Some(90)), Level::Minute);
-    assert_eq!(Level::coarsest(1, 30 * day, None), Level::Minute);
-}
-
-#[test]
 fn a_range_is_covered_by_days_then_hours_then_minutes() {
     let day = 24 * 60;
     let covered = |start, end, step| {

@@ -8,6 +8,7 @@ use tokio_postgres::types::Type;
 
 use super::blocks::Blocks;
 use super::columns::{Columns, SpanColumns, span_columns};
+use super::facts::Wanted;
 use super::scan::{Matching, Piece, Walk, bounds};
 use super::session::{Param, Session};
 use super::slices::{Slice, slices, whole};
@@ -20,6 +21,15 @@ use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, 
 macro_rules! filters {
     () => {
         "($11::text IS NULL OR service_name = $11) \
+         AND ($17::text IS NULL OR session_id = $17) AND ($18::text IS NULL OR user_id = $18) \
+         AND ($19::bigint IS NULL \
+             OR coalesce(input_tokens, 0)::numeric + coalesce(output_tokens, 0) >= $19) \
+         AND ($20::bigint IS NULL OR coalesce(cost_nano_usd, 0) >= $20) \
+         AND ($21::text IS NULL OR operation = $21) AND ($22::text IS NULL OR provider = $22) \
+         AND ($23::text IS NULL OR coalesce(response_model, request_model) = $23) \
+         AND ($24::text IS NULL OR agent_name = $24 OR agent_id = $24) \
+         AND ($25::text IS NULL OR tool_name = $25) AND ($26::text IS NULL OR $26 = ANY(tags)) \
+         AND ($27::smallint IS NULL OR error_kind = $27) \
          AND ($12::text IS NULL OR name = $12) \
          AND ($13::boolean IS NULL OR (status = 2) = $13) \
          AND duration_ns BETWEEN $14 AND $15 \
@@ -128,12 +138,18 @@ pub(super) async fn list(
 }
 
 fn matching(filter: &SpanFilter) -> Matching {
-    let driven_by_failed = filter.trace_id.is_none() && filter.status == Some(StatusFilter::Error);
+    let driven_by_failed =
+        filter.trace_id.is_none() && filter.status_implied() == Some(StatusFilter::Error);
     let is_filtered = filter.service.is_some()
         || filter.name.is_some()
-        || (filter.status.is_some() && !driven_by_failed)
+        || (filter.status_implied().is_some() && !driven_by_failed)
         || filter.duration_min_ns.is_some()
-        || filter.duration_max_ns.is_some();
+        || filter.duration_max_ns.is_some()
+        || filter.session_id.is_some()
+        || filter.user_id.is_some()
+        || filter.tokens_min.is_some()
+        || filter.cost_min_nano_usd.is_some()
+        || !filter.facts.is_empty();
     if !filter.attributes.is_empty() {
         Matching::Here
     } else if is_filtered {
@@ -226,19 +242,19 @@ struct Question {
     duration_min: i64,
     duration_max: i64,
     trace_id: Option<Vec<u8>>,
+    session_id: Option<String>,
+    user_id: Option<String>,
+    tokens_min: Option<i64>,
+    cost_min: Option<i64>,
+    wanted: Wanted,
 }
 
 impl Question {
     fn new(project: ProjectId, filter: &SpanFilter) -> Self {
-        let driver = match filter {
-            SpanFilter {
-                trace_id: Some(_), ..
-            } => Driver::Trace,
-            SpanFilter {
-                status: Some(StatusFilter::Error),
-                ..
-            } => Driver::Failed,
-            _ => Driver::Start,
+        let driver = match (filter.trace_id, filter.status_implied()) {
+            (Some(_), _) => Driver::Trace,
+            (None, Some(StatusFilter::Error)) => Driver::Failed,
+            (None, _) => Driver::Start,
         };
         let text = |text: &Option<String>| text.as_deref().map(stored_text);
         Self {
@@ -246,10 +262,17 @@ impl Question {
             project: project_id(project),
             service: text(&filter.service),
             name: text(&filter.name),
-            failed: filter.status.map(|status| status == StatusFilter::Error),
+            failed: filter
+                .status_implied()
+                .map(|status| status == StatusFilter::Error),
             duration_min: filter.duration_min_ns.map_or(0, signed),
             duration_max: filter.duration_max_ns.map_or(i64::MAX, signed),
             trace_id: filter.trace_id.map(|id| id.0.to_vec()),
+            session_id: text(&filter.session_id),
+            user_id: text(&filter.user_id),
+            tokens_min: filter.tokens_min,
+            cost_min: filter.cost_min_nano_usd,
+            wanted: Wanted::new(&filter.facts),
         }
     }
 
@@ -261,7 +284,8 @@ impl Question {
         piece: Piece,
     ) -> Result<Vec<Row>, Error> {
         let (start, span, trace) = &place.below;
-        let params: [Param<'_>; 16] = [
+        let wanted = &self.wanted;
+        let params: [Param<'_>; 27] = [
             (&self.project, Type::INT8),
             (&slice.from, Type::TIMESTAMPTZ),
             (&slice.before, Type::TIMESTAMPTZ),
@@ -278,6 +302,17 @@ impl Question {
             (&self.duration_min, Type::INT8),
             (&self.duration_max, Type::INT8),
             (&self.trace_id, Type::BYTEA),
+            (&self.session_id, Type::TEXT),
+            (&self.user_id, Type::TEXT),
+            (&self.tokens_min, Type::INT8),
+            (&self.cost_min, Type::INT8),
+            (&wanted.operation, Type::TEXT),
+            (&wanted.provider, Type::TEXT),
+            (&wanted.model, Type::TEXT),
+            (&wanted.agent, Type::TEXT),
+            (&wanted.tool, Type::TEXT),
+            (&wanted.tag, Type::TEXT),
+            (&wanted.error_kind, Type::INT2),
         ];
         match self.driver {
             Driver::Start | Driver::Failed => {

@@ -7,7 +7,6 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use super::attributes::AttributeTest;
 use super::blocks::Blocks;
 use super::corrupt;
 use super::keys::{self, Origins, SmallestKeys};
@@ -16,6 +15,7 @@ use super::scan::{Budget, last_included};
 use super::walk::{Header, Statements};
 use super::{signed, unsigned};
 use crate::model::{ProjectId, TraceId};
+use crate::storage::attributes::AttributeTest;
 use crate::storage::sqlite::columns::Columns;
 use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter};
 
@@ -190,14 +190,18 @@ impl Scan<'_, '_> {
         wanted: &Wanted,
         waiting: &mut BinaryHeap<Candidate>,
     ) -> Result<(), Error> {
-        if self.filter.status == Some(StatusFilter::Error) && header.error_count == 0 {
+        let failed_only = self.filter.status_implied() == Some(StatusFilter::Error);
+        if failed_only && header.error_count == 0 {
             return Ok(());
         }
         let columns = self.blocks.columns(header.block_id)?;
-        self.budget.spend_spans(header.span_count);
+        self.budget.spend_spans(columns.len());
         if let Some(service) = &self.filter.service
             && !columns.has_service(service)
         {
+            return Ok(());
+        }
+        if !self.filter.facts.iter().all(|fact| columns.may_say(fact)) {
             return Ok(());
         }
         for place in 0..columns.len() {
@@ -272,7 +276,7 @@ impl Scan<'_, '_> {
         let filter = self.filter;
         let duration = columns.duration_ns(place);
         let status = |wanted| columns.failed(place) == (wanted == StatusFilter::Error);
-        filter.status.is_none_or(status)
+        filter.status_implied().is_none_or(status)
             && filter.duration_min_ns.is_none_or(|min| duration >= min)
             && filter.duration_max_ns.is_none_or(|max| duration <= max)
             && filter
@@ -283,6 +287,23 @@ impl Scan<'_, '_> {
                 .service
                 .as_deref()
                 .is_none_or(|service| columns.service(place) == service)
+            && self.genai_matches(columns, place)
+    }
+
+    fn genai_matches(&self, columns: &Columns, place: usize) -> bool {
+        let filter = self.filter;
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.is_none() || wanted.as_deref() == found
+        };
+        is(&filter.session_id, columns.session(place))
+            && is(&filter.user_id, columns.user(place))
+            && filter
+                .tokens_min
+                .is_none_or(|min| columns.tokens(place) >= min)
+            && filter
+                .cost_min_nano_usd
+                .is_none_or(|min| columns.cost_nano_usd(place) >= min)
+            && filter.facts.iter().all(|fact| columns.says(place, fact))
     }
 
     fn attributes_match(&mut self, place: Place) -> Result<bool, Error> {
@@ -296,6 +317,6 @@ impl Scan<'_, '_> {
         let span = messages
             .span(place.place)
             .ok_or_else(|| corrupt(format!("messages of block {}", place.block_id)))?;
-        test.matches(span, &mut self.origins)
+        self.origins.test(test, span)
     }
 }

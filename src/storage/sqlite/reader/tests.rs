@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::traces::Driver;
-use super::{blocks, lists, pool, traces, walk};
+use super::{blocks, conversation, lists, pool, span_sums, traces, users, walk};
 use crate::model::ProjectId;
 use crate::storage::query::AttributeEquals;
 use crate::storage::sqlite::Config;
@@ -571,6 +571,13 @@ fn no_list_sorts_or_scans_a_table() {
             "session_end (project_id=? AND end_unix_nano>? AND end_unix_nano<?)",
         ),
         (lists::DEAD_LETTERS, "INTEGER PRIMARY KEY (rowid<?)"),
+        (lists::SESSION, "INTEGER PRIMARY KEY (rowid=?)"),
+        (conversation::TRACES, "PRIMARY KEY (session_key=?)"),
+        (
+            users::TRACES,
+            "trace_start (project_id=? AND start_unix_nano>? AND start_unix_nano<?)",
+        ),
+        (span_sums::ENVIRONMENT, "INTEGER PRIMARY KEY (rowid=?)"),
     ];
     for (sql, search) in statements {
         let plan = explain(&connection, sql);
