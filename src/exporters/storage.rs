@@ -17,13 +17,14 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::genai::CostSource;
 use crate::pipeline::clock::Clock;
 use crate::pricing;
 use crate::processors::{batch, limits};
 use crate::queue::{LogId, Next, Reader, Record, Release};
-use crate::storage::{self, SpanWriter, WriteReport};
+use crate::storage::{self, SpanRow, SpanWriter, WriteReport};
 use crate::telemetry::logs::chain;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, ModelCalls};
 
 use assemble::{Assembler, Slice};
 
@@ -196,6 +197,7 @@ impl StorageExporter {
             .priced(&prices);
         assembler.slices(records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
+            self.metrics.model_calls(model_calls(&slice.batch.spans));
             self.write(runtime, &slice)
         })
     }
@@ -287,4 +289,20 @@ fn until_abandoned<T>(
 ) -> Result<T, Halt> {
     let done = runtime.block_on(abandon.run_until_cancelled(work));
     done.ok_or(Halt::Abandoned)
+}
+
+/// The model calls among some spans, by where their cost comes from.
+fn model_calls(spans: &[SpanRow<'_>]) -> ModelCalls {
+    let mut counts = ModelCalls::default();
+    let all = spans.iter().filter_map(|span| span.basics.genai.as_deref());
+    for call in all.filter(|genai| genai.is_model_call) {
+        let count = match call.cost.source {
+            Some(CostSource::Reported) => &mut counts.reported,
+            Some(CostSource::Computed) => &mut counts.computed,
+            Some(CostSource::Unpriced) => &mut counts.unpriced,
+            None => &mut counts.without_cost,
+        };
+        *count += 1;
+    }
+    counts
 }

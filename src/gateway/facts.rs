@@ -5,10 +5,13 @@ use crate::model::failure::ErrorKind;
 use crate::storage::StatusFilter;
 use crate::storage::query::Fact;
 
+/// Makes a fact of a text.
+type Make = fn(String) -> Fact;
+
 /// `status`, and the facts: `operation`, `provider`, `model`, `agent`, `tool`, `tag` and
 /// `error_kind`.
 pub(super) fn read(params: &mut Params) -> (Option<StatusFilter>, Vec<Fact>) {
-    let texts: [(&str, fn(String) -> Fact); 6] = [
+    let texts: [(&str, Make); 6] = [
         ("operation", Fact::Operation),
         ("provider", Fact::Provider),
         ("model", Fact::Model),

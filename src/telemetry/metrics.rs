@@ -29,7 +29,7 @@ use crate::pipeline::Transport;
 use labels::code_label;
 use register::{build_recorder, counter, gauge, histogram};
 
-pub use labels::transport_label;
+pub use labels::{ModelCalls, transport_label};
 pub use names::{ALL, MetricInfo, MetricKind};
 
 /// How often [`upkeep`] runs: bounds the histogram samples held between scrapes.
@@ -147,6 +147,10 @@ struct Handles {
     retention_deleted: Counter,
     visible_seconds: Histogram,
     truncated: Counter,
+    calls_reported: Counter,
+    calls_computed: Counter,
+    calls_unpriced: Counter,
+    calls_without_cost: Counter,
     ready: Gauge,
     uptime: Gauge,
     rss: Gauge,
@@ -317,6 +321,15 @@ impl Metrics {
     /// Spans were cut by the limits.
     pub fn truncated_spans(&self, spans: u64) {
         self.shared.handles.truncated.increment(spans);
+    }
+
+    /// Model calls were mapped.
+    pub fn model_calls(&self, calls: ModelCalls) {
+        let handles = &self.shared.handles;
+        handles.calls_reported.increment(calls.reported);
+        handles.calls_computed.increment(calls.computed);
+        handles.calls_unpriced.increment(calls.unpriced);
+        handles.calls_without_cost.increment(calls.without_cost);
     }
 
     /// The gateway answered. `route` is the route's pattern, never the path.

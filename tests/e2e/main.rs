@@ -44,6 +44,7 @@ mod duplicates;
 mod durability;
 mod full_disk;
 mod full_log;
+mod genai_api;
 mod leniency;
 mod metrics;
 mod migrate;

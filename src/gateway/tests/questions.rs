@@ -135,14 +135,20 @@ async fn sums_are_asked_for_and_rendered_as_wanted() {
         "truncated": true,
     });
     assert_eq!(answer.json, expected);
+}
 
+// Scenario: sums are asked for without a parameter.
+// Guarantees: they are of the last 24 hours, and of every measure that rollups have.
+#[tokio::test]
+async fn sums_are_of_a_day_and_of_rollups_unless_asked_otherwise() {
+    let stub = Stub::new(Mood::Well);
     let answer = get(&stub, "/api/v1/analytics").await;
     let Asked::Analytics(query) = stub.last_asked() else {
         panic!("asked for something else");
     };
     assert_eq!(query.end_minute - query.start_minute, 24 * 60);
     assert_eq!((query.step_minutes, query.limit), (None, 10_000));
-    assert!(query.durations);
+    assert!(query.durations && !query.is_of_spans());
     assert_eq!(
         answer.json["rows"][1]["measures"]
             .as_object()

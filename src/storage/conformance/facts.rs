@@ -131,7 +131,7 @@ pub(super) fn traces_are_found_by_what_their_spans_say(backend: &mut impl Backen
                     fact(Fact::Provider, "provider"),
                     fact(Fact::Model, "large"),
                     fact(Fact::Tag, "beta"),
-                    vec![timeout.clone()],
+                    vec![timeout],
                 ]
                 .concat(),
             ),
@@ -203,7 +203,7 @@ pub(super) fn spans_are_found_by_what_they_say(backend: &mut impl Backend) {
         (spans_with(|f| f.session_id = named("s")), &[4]),
         (spans_with(|f| f.user_id = named("ada")), &[4]),
         (
-            spans_with(|f| f.tokens_min = Some(8)).clone(),
+            spans_with(|f| f.tokens_min = Some(8)),
             &[
                 37, 36, 35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 2,
             ],

@@ -139,6 +139,8 @@ metrics! {
         "Time one query API request takes.");
     TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
         "Spans cut by processors.limits.");
+    MODEL_CALLS = counter("pulse_processor_model_calls_total", &["cost_source"],
+        "Model calls mapped, resent ones included, by where their cost comes from; unpriced: tokens, but no price.");
     READY = gauge("pulse_ready",
         "1 while the daemon is ready, as /readyz says, 0 otherwise.");
     PROCESS_UPTIME_SECONDS = gauge("pulse_process_uptime_seconds",

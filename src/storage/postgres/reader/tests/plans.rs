@@ -295,6 +295,33 @@ async fn conversations_and_sums_of_spans(session: &Session) {
     assert!(touched.partitions("span_d").is_subset(&days));
 }
 
+/// What takes longer than a query may counts nothing more, and says so.
+async fn out_of_time(session: &Session) {
+    let end = FIRST_DAY + 22 * DAY;
+    let query = UsersQuery {
+        start_unix_nano: FIRST_DAY,
+        end_unix_nano: end,
+        page: page(50),
+    };
+    let answer = users::list(session, PROJECT, &query).await.unwrap();
+    assert!(answer.page.items.is_empty());
+    assert_eq!(answer.counted_from_unix_nano, Some(end));
+    let query = AnalyticsQuery {
+        start_minute: 0,
+        end_minute: (end / 60_000_000_000) as i64,
+        step_minutes: None,
+        group_by: vec![Dimension::User],
+        filters: Vec::new(),
+        durations: true,
+        details: true,
+        limit: 100,
+    };
+    let answer = analytics::analytics(session, PROJECT, &query).await;
+    let answer = answer.unwrap();
+    assert!(answer.rows.is_empty());
+    assert_eq!(answer.counted_from_unix_nano, Some(end));
+}
+
 async fn span_lists(session: &Session) {
     let list = async |filter: SpanFilter| {
         let found = spans::list(session, PROJECT, &filter, &page(50))
@@ -463,5 +490,7 @@ async fn questions_touch_only_what_they_answer() {
     details(&session).await;
     facts(&session).await;
     conversations_and_sums_of_spans(&session).await;
+    session.scan_deadline = std::time::Instant::now();
+    out_of_time(&session).await;
     session.end();
 }
