@@ -235,7 +235,9 @@ impl Base {
     fn store_for_others(&self, writers: &Arc<Writers>) -> Result<(), Error> {
         let slot = Slot::take(&self.config.data_dir())?;
         let log = self.config.log_directory();
-        let leases = Leases::new(log, slot, Arc::clone(writers), self.metrics.clone());
+        let check = self.readiness.register("queue");
+        let writers = Arc::clone(writers);
+        let leases = Leases::new(log, slot, writers, self.metrics.clone(), check);
         leases.spawn(&self.tasks);
         Ok(())
     }

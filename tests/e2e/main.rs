@@ -40,6 +40,7 @@ mod sdk;
 mod analytics;
 mod attributes;
 mod bad_input;
+mod chaos;
 mod duplicates;
 mod durability;
 mod full_disk;
