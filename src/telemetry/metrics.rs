@@ -8,6 +8,7 @@
 
 mod labels;
 mod names;
+mod redaction;
 mod register;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use register::{build_recorder, counter, gauge, histogram};
 
 pub use labels::transport_label;
 pub use names::{ALL, MetricInfo, MetricKind};
+pub use redaction::RedactionCounters;
 
 /// How often [`upkeep`] runs: bounds the histogram samples held between scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -145,6 +147,7 @@ struct Handles {
     damaged_rollups: Counter,
     retention_deleted: Counter,
     visible_seconds: Histogram,
+    redaction_bytes: Counter,
     truncated: Counter,
     ready: Gauge,
     uptime: Gauge,

@@ -106,6 +106,7 @@ impl Handles {
             damaged_rollups: counter(names::DAMAGED_ROLLUPS),
             retention_deleted: counter(names::RETENTION_DELETED_TRACES),
             visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
+            redaction_bytes: counter(names::REDACTION_SCANNED_BYTES),
             truncated: counter(names::TRUNCATED_SPANS),
             ready: gauge(names::READY),
             uptime: gauge(names::PROCESS_UPTIME_SECONDS),
