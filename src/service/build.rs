@@ -134,6 +134,10 @@ pub(super) async fn start_with(
     let mode = config.service.mode;
     let lock = DataDirLock::acquire(&config.data_dir(), mode)?;
     let redactor = config.processors.redaction.compile()?;
+    if let Some(redactor) = &redactor {
+        let rules: Vec<_> = redactor.names().collect();
+        tracing::info!(?rules, "requests are redacted");
+    }
     let operations = bind_operations(&config)?;
     let listeners = match mode {
         Mode::All | Mode::Api => Some(Listeners::bind(&config)?),

@@ -45,6 +45,7 @@ mod metrics;
 mod migrate;
 mod postgres_faults;
 mod readme;
+mod redaction;
 mod round_trip;
 mod sdk_node;
 mod sdk_python;

@@ -346,7 +346,12 @@ fn pattern(expression: &str) -> Result<Regex, String> {
             regex::Error::CompiledTooBig(limit) => {
                 format!("needs more than {limit} bytes once compiled; use smaller repetitions")
             }
-            other => other.to_string(),
+            other => {
+                // What comes before points at the place in several lines.
+                let text = other.to_string();
+                let reason = text.rsplit("error: ").next().unwrap_or_default();
+                format!("not a regular expression: {}", reason.trim())
+            }
         })?;
     if regex.is_match(b"") {
         return Err("also matches the empty text, which is everywhere".to_owned());

@@ -460,7 +460,7 @@ fn wrong_rules_are_named_with_their_field() {
         ),
         (
             "[{patterns: [ok, '(']}]",
-            "rules[0].patterns[1]: regex parse error",
+            "rules[0].patterns[1]: not a regular expression: unclosed group",
         ),
         (
             "[{patterns: ['a*']}]",
@@ -472,7 +472,7 @@ fn wrong_rules_are_named_with_their_field() {
         ),
         (
             "[{patterns: ['(?=a)']}]",
-            "rules[0].patterns[0]: regex parse error",
+            "rules[0].patterns[0]: not a regular expression: look-around",
         ),
         (
             "[{keys: [a], action: remove, mask: x}]",
