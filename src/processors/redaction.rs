@@ -9,7 +9,8 @@
 //! - *patterns*: parts of texts, wherever they stand, by built-in detectors and regular expressions.
 //!
 //! Of rules for one attribute the first counts, and keys and content go before patterns. Where
-//! matches of patterns overlap, all they cover goes. Everything takes time linear in the text.
+//! matches of patterns overlap, all they cover goes. Keys and detectors take time linear in the text,
+//! as does each match of an expression.
 
 mod compile;
 mod detect;
