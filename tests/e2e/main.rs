@@ -54,6 +54,7 @@ mod modes_faults;
 mod postgres_faults;
 mod postgres_outages;
 mod readme;
+mod redaction;
 mod round_trip;
 mod sdk_node;
 mod sdk_python;
