@@ -17,7 +17,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("storage.postgres.connect_timeout", "1s"),
     ("storage.postgres.acquire_timeout", "1s"),
     ("storage.postgres.statement_timeout", "2s"),
-    ("gateway.query_timeout", "2s"),
+    ("gateway.query_timeout", "10s"),
 ];
 
 // Scenario: the database server is down while processes of all modes start, clients send, and
