@@ -13,6 +13,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("processors.batch.timeout", "20ms"),
     ("processors.batch.send_batch_size", "200"),
     ("queue.segment_size", "256KiB"),
+    ("queue.partitions", "4"),
 ];
 
 // Scenario: one process takes requests, two store them; each is killed in turn and started again
