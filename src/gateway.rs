@@ -9,15 +9,20 @@ mod analytics;
 mod caller;
 mod cursor;
 mod envelope;
+mod facts;
 mod listen;
 mod lists;
+mod models;
 mod params;
+mod prices;
 mod problem;
 mod render;
 mod routes;
 mod search;
+mod sessions;
 mod spans;
 mod traces;
+mod window;
 
 #[cfg(test)]
 mod tests;
@@ -32,6 +37,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
+use crate::pricing;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
 use cursor::{Binding, Cursors};
@@ -96,6 +102,8 @@ pub struct State {
     pub reader: Arc<dyn SpanReader>,
     /// Limits of pages and time.
     pub config: Config,
+    /// What model calls cost.
+    pub prices: pricing::Table,
     /// Our own metrics.
     pub metrics: Metrics,
 }
@@ -113,6 +121,7 @@ impl fmt::Debug for State {
 struct Shared {
     reader: Arc<dyn SpanReader>,
     config: Config,
+    prices: pricing::Table,
     metrics: Metrics,
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
@@ -134,6 +143,7 @@ pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
         reader: state.reader,
         config: state.config,
+        prices: state.prices,
         metrics: state.metrics,
         request_ids: RequestIds::new(),
         trace_permits: Semaphore::new(TRACES_AT_ONCE),

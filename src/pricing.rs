@@ -22,6 +22,7 @@
 //! - *Service tier*: batch, flex, priority and fast, where the table has such rates.
 
 mod compute;
+mod listed;
 mod name;
 mod overrides;
 mod table;
@@ -32,6 +33,7 @@ use std::sync::{Arc, LazyLock};
 
 pub use compute::ServiceTier;
 use compute::{Price, Rates};
+pub use listed::{Listed, ListedPrice, ListedRate};
 pub use name::without_date;
 pub use overrides::{Error, LongContext, Override};
 use table::{Builtin, Found};

@@ -31,7 +31,7 @@
 //!
 //! # What counts
 //!
-//! Tokens, cost and calls of traces, sessions and rollups come from *model calls* only
+//! Tokens, cost and calls of traces, sessions and rollups come from *model calls*
 //! (`GenAi::is_model_call`): operations that are one call of a language, embedding or reranking
 //! model. Agents, chains, workflows, tools and wrappers repeat what their calls used. Decided from
 //! the span alone, besides:
@@ -48,49 +48,44 @@
 //!
 //! # What takes more than one span to decide
 //!
-//! Not decided here, and so counted twice:
+//! Which model calls of a trace are the same call, told of by several spans (a package's span with
+//! the SDK's own below it, a framework's with the provider's, one response id twice), and whether
+//! agents' own usage is all there is: `storage::calls` decides that, where the spans of a trace meet,
+//! with rules of its own. To it go, per span: whether it is a model call, usage and cost, models,
+//! response id and dialect.
 //!
-//! 1. *One call, two instrumentations*: a package's span with the SDK's own below it (OpenInference
-//!    over Anthropic's SDK), a framework's span with the provider's below it (Haystack over OpenAI,
-//!    ADK 1.15's `call_llm` over `generate_content`), or a provider's server span below both.
-//! 2. *One call, two traces*, with one response id.
-//! 3. *Agents without calls below them*, whose own usage would be all there is.
+//! Nobody decides, so that it counts twice:
 //!
-//! How the trace summary could decide 1 and 3 with sums that merge in any order: keep, per model
-//! call, its span id, parent id, response id and counts in a bounded list (say 256 per trace,
-//! ordered by span id, so that which ones are kept does not depend on the order of arrival), and
-//! beside it the plain sums over all calls. A call is *shadowed* when a call in the list has it for
-//! its parent and has the same response id or, where one has none, the same model and counts. The
-//! totals are then the plain sums less those of shadowed calls: a function of the set of spans
-//! alone, since union of sets and addition are commutative, associative and, by span identity,
-//! idempotent. When the list is full, the totals are the plain sums, which is marked. For 3, the
-//! list keeps agents with usage and whether any call has them among its ancestors as far as the
-//! list knows. For 2, sessions or projects would keep response ids for some days; the second trace
-//! to arrive would then depend on the order, unless both are left counted and only the query that
-//! adds up traces takes each (project, response id) once.
+//! 1. *One call, two traces*, with one response id. (Response ids would have to be kept for all of
+//!    a project, and the trace that arrives last would be the one that counts less.)
+//! 2. *One call, two spans without a response id*, of which neither is known to be above the other
+//!    because something that is neither a call nor has usage lies between.
+//! 3. *Sums of several calls in a span that passes as a call*, where no dialect is known for it.
 
 mod coerce;
+mod columns;
 mod dialect;
 mod dialects;
 mod draft;
 mod json;
 pub mod messages;
 mod names;
+mod plain;
 mod rows;
 mod usage;
 
 use std::borrow::Cow;
 
 pub use coerce::cut;
+use columns::{failure, fill};
 pub use draft::SpanFacts;
 use draft::{Draft, ScopeFacts};
-use names::{Op, error, provider};
-use rows::{PLAIN, Plain, Take, Text, Weight};
+use plain::PlainColumns;
+use rows::{Plain, Take, Text, Weight};
 
-use crate::model::genai::{Cost, CostSource, GenAi, Usage};
-use crate::model::span::{Basics, Operation};
+use crate::model::span::Basics;
 use crate::otlp::protobuf::AnyValue;
-use crate::pricing::{Call, Pricer, ServiceTier, Table};
+use crate::pricing::{Pricer, Table};
 
 /// Collects the columns of one span after another from attributes and events, in any order. Keeps
 /// what it allocated, and the prices it looked up.
@@ -99,9 +94,7 @@ pub struct Collector<'a, 't> {
     pricer: Pricer<'t>,
     scope: ScopeFacts,
     basics: Basics<'a>,
-    is: Is,
-    /// Rank of the name each plain column was taken from; a lower one wins.
-    ranks: [u8; PLAIN],
+    plain: PlainColumns,
     /// Numbers and values of rows that are decided when all are known.
     found: Vec<(u16, AnyValue<'a>)>,
     /// Whether any of them is a dialect's own.
@@ -110,15 +103,6 @@ pub struct Collector<'a, 't> {
     first_token_at: Option<u64>,
     /// Reason in an event that carries the answer.
     finish_reason: Option<AnyValue<'a>>,
-}
-
-/// What a span is, by keys of spans of any sort.
-#[derive(Debug, Clone, Copy, Default)]
-struct Is {
-    http: bool,
-    db: bool,
-    rpc: bool,
-    messaging: bool,
 }
 
 /// What an event is good for.
@@ -140,8 +124,7 @@ impl<'a, 't> Collector<'a, 't> {
             pricer: Pricer::new(prices),
             scope: ScopeFacts::default(),
             basics: Basics::default(),
-            is: Is::default(),
-            ranks: [0; PLAIN],
+            plain: PlainColumns::default(),
             found: Vec::new(),
             has_evidence: false,
             first_token_at: None,
@@ -165,7 +148,7 @@ impl<'a, 't> Collector<'a, 't> {
             return;
         };
         if let Take::Plain(column, rank) = row.take {
-            self.plain(column, rank, value());
+            self.plain.take(&mut self.basics, column, rank, value());
             return;
         }
         self.has_evidence |= matches!(row.weight, Weight::Evidence | Weight::Hint);
@@ -196,7 +179,8 @@ impl<'a, 't> Collector<'a, 't> {
         match (kind, key) {
             (EventKind::Exception, "exception.type") => {
                 // An `error.type` on the span itself is the better source.
-                self.plain(Plain::ErrorType, 2, value);
+                let column = Plain::ErrorType;
+                self.plain.take(&mut self.basics, column, 2, value);
             }
             (EventKind::Exception, "exception.message") => {
                 if let Some(text) = value.as_str().filter(|text| !text.is_empty()) {
@@ -212,19 +196,10 @@ impl<'a, 't> Collector<'a, 't> {
     /// the next one.
     pub fn finish(&mut self, span: SpanFacts<'a>) -> Basics<'a> {
         let mut basics = std::mem::take(&mut self.basics);
-        let is = std::mem::take(&mut self.is);
-        self.ranks = [0; PLAIN];
+        let plain = std::mem::take(&mut self.plain);
         let first_token_at = self.first_token_at.take();
         let finish_reason = self.finish_reason.take();
-        basics.operation = match is {
-            Is { rpc: true, .. } => Operation::Rpc,
-            Is { db: true, .. } => Operation::Db,
-            Is {
-                messaging: true, ..
-            } => Operation::Messaging,
-            Is { http: true, .. } => Operation::Http,
-            _ => Operation::Other,
-        };
+        basics.operation = plain.operation();
         if self.has_evidence || self.scope.dialect.is_some() {
             let mut draft = Draft {
                 span,
@@ -318,169 +293,6 @@ impl<'a, 't> Collector<'a, 't> {
         }
         best.map(|(_, text)| Cow::Borrowed(text))
     }
-
-    fn plain(&mut self, column: Plain, rank: u8, value: AnyValue<'a>) {
-        let text = match value {
-            AnyValue::Str(text) if !text.is_empty() => cut(text),
-            AnyValue::Int(number) if column == Plain::HttpStatus => {
-                if self.outranks(column, rank) {
-                    self.basics.http_status_code = Some(number);
-                }
-                return;
-            }
-            _ => return,
-        };
-        let is_usable = column != Plain::HttpStatus || text.parse::<i64>().is_ok();
-        if is_usable && self.outranks(column, rank) {
-            self.set_plain(column, text);
-        }
-    }
-
-    /// Whether a name of this rank is at least as good as the one the column has; remembers it.
-    fn outranks(&mut self, column: Plain, rank: u8) -> bool {
-        let Some(best) = self.ranks.get_mut(column as usize) else {
-            return false;
-        };
-        let wins = *best == 0 || rank <= *best;
-        if wins {
-            *best = rank;
-        }
-        wins
-    }
-
-    fn set_plain(&mut self, column: Plain, text: &'a str) {
-        let basics = &mut self.basics;
-        let owned = Some(Cow::Borrowed(text));
-        match column {
-            Plain::ErrorType => basics.error_type = owned,
-            Plain::HttpMethod => {
-                self.is.http = true;
-                basics.http_method = owned;
-            }
-            Plain::HttpRoute => basics.http_route = owned,
-            Plain::HttpStatus => basics.http_status_code = text.parse().ok(),
-            Plain::DbSystem => {
-                self.is.db = true;
-                basics.db_system = owned;
-            }
-            Plain::DbOperation => basics.db_operation = owned,
-            Plain::RpcSystem => {
-                self.is.rpc = true;
-                basics.rpc_system = owned;
-            }
-            Plain::RpcService => basics.rpc_service = owned,
-            Plain::RpcMethod => basics.rpc_method = owned,
-            Plain::Messaging => self.is.messaging = true,
-        }
-    }
-}
-
-fn failure<'f>(basics: &'f Basics<'_>, span: SpanFacts<'f>) -> error::Failure<'f> {
-    error::Failure {
-        error_type: basics.error_type.as_deref(),
-        message: basics.error_message.as_deref(),
-        status_message: span.status_message,
-        http_status: basics.http_status_code,
-        is_tool: basics.operation == Operation::GenAi(Op::ExecuteTool.as_str()),
-    }
-}
-
-/// Fills the columns from a draft that is settled.
-fn fill<'a>(basics: &mut Basics<'a>, mut draft: Draft<'a>, pricer: &mut Pricer<'_>) {
-    basics.session_id = draft.take_text(Text::Session);
-    basics.user_id = draft.take_text(Text::User);
-    let error_type = draft.take_text(Text::ErrorType);
-    basics.error_type = basics.error_type.take().or(error_type);
-    let Some(op) = draft.kind else { return };
-    basics.provider = provider_of(&mut draft);
-    // A failure that the dialect tells of is one of what it says of nothing else.
-    let message = draft.take_text(Text::ErrorMessage);
-    basics.error_message = basics.error_message.take().or(message);
-    basics.request_model = draft.take_text(Text::RequestModel);
-    basics.response_model = draft.take_text(Text::ResponseModel);
-    basics.operation = Operation::GenAi(op.as_str());
-    let entity = draft.take_text(Text::EntityName);
-    let mut agent_name = draft.take_text(Text::AgentName);
-    let (mut tool_name, mut tool_call_id) = (None, None);
-    match op {
-        Op::InvokeAgent | Op::CreateAgent => agent_name = agent_name.or(entity),
-        // A chat may name the tool it asks for; only the call of a tool is the tool's.
-        Op::ExecuteTool => {
-            tool_name = draft.take_text(Text::ToolName).or(entity);
-            tool_call_id = draft.take_text(Text::ToolCallId);
-        }
-        _ => {}
-    }
-    let provider = basics.provider.as_deref();
-    let tier = draft.text(Text::Tier).and_then(ServiceTier::parse);
-    let context = usage::Context {
-        failed: draft.span.failed,
-        is_google: provider.is_some_and(|it| it.starts_with("gcp.")),
-    };
-    let (usage, cache_write_1h) = std::mem::take(&mut draft.usage).settle(context);
-    let misses_usage = draft.counts_with_usage && !draft.span.failed && usage == Usage::default();
-    let is_model_call = op.is_model() && !draft.repeats && !misses_usage;
-    let reported = reported_cost(draft.cost);
-    let cost = match reported {
-        Some(cost) => cost,
-        None if is_model_call => pricer.price(&Call {
-            provider,
-            response_model: basics.response_model.as_deref(),
-            request_model: basics.request_model.as_deref(),
-            usage,
-            cache_write_1h,
-            tier,
-            start_unix_nano: draft.span.start_unix_nano,
-        }),
-        None => Cost::default(),
-    };
-    basics.genai = Some(Box::new(GenAi {
-        dialect: draft.dialect.map(|it| Cow::Borrowed(it.as_str())),
-        response_id: draft.take_text(Text::ResponseId),
-        finish_reason: draft.take_text(Text::FinishReason),
-        streaming: draft.streaming,
-        time_to_first_token_ns: draft.first_token,
-        agent_name,
-        agent_id: draft.take_text(Text::AgentId),
-        tool_name,
-        tool_call_id,
-        usage,
-        cost,
-        tags: draft.tags,
-        is_model_call,
-    }));
-}
-
-/// The provider: as named, else by the prefix of the model or by the host.
-fn provider_of<'a>(draft: &mut Draft<'a>) -> Option<Cow<'a, str>> {
-    let named = draft.take_text(Text::Provider);
-    let host = draft.text(Text::Server).and_then(provider::of_host);
-    if let Some(host) = host
-        && named.as_deref().is_none_or(|it| it == "openai")
-    {
-        return Some(Cow::Borrowed(host));
-    }
-    let models = [Text::ResponseModel, Text::RequestModel];
-    named.or_else(|| {
-        models
-            .into_iter()
-            .filter_map(|model| draft.text(model))
-            .find_map(provider::of_model)
-            .map(Cow::Borrowed)
-    })
-}
-
-/// What the client says the call cost, unless it says nothing or zero.
-fn reported_cost([input, output, total]: [Option<i64>; 3]) -> Option<Cost> {
-    let parts = input.unwrap_or(0).saturating_add(output.unwrap_or(0));
-    let total = total.or((parts > 0).then_some(parts))?;
-    Some(Cost {
-        input,
-        output,
-        total: Some(total),
-        source: Some(CostSource::Reported),
-        price_version: None,
-    })
 }
 
 #[cfg(test)]

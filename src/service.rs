@@ -35,6 +35,9 @@ use crate::config::Duration;
 use build::Daemon;
 use signals::StopSignals;
 
+/// How long writers may take to give up after the drain deadline.
+const GIVE_UP_WITHIN: StdDuration = StdDuration::from_secs(1);
+
 /// `service`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -80,6 +83,9 @@ pub enum Error {
     /// Logging could not be set up.
     #[error(transparent)]
     Logs(#[from] crate::telemetry::logs::Error),
+    /// A configured price can't be used.
+    #[error("processors.pricing")]
+    Prices(#[from] crate::pricing::Error),
     /// Metrics could not be set up.
     #[error("set up metrics")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
@@ -115,6 +121,9 @@ pub enum Error {
         /// What the store is called.
         store: String,
     },
+    /// What must not be kept can't be told.
+    #[error(transparent)]
+    Redaction(#[from] crate::processors::redaction::Problem),
     /// A listener can't be opened.
     #[error(transparent)]
     Listener(#[from] crate::net::listener::Error),
@@ -196,6 +205,10 @@ async fn drain(daemon: &mut Daemon, timeout: StdDuration) {
     {
         tracing::warn!("the store is behind at the drain deadline; the log keeps the rest");
         daemon.abandon();
+        // The writers must not outlive what they run on. None takes longer but for a disk that hangs.
+        tokio::time::timeout(GIVE_UP_WITHIN, daemon.drained())
+            .await
+            .ok();
     }
     tracing::info!("stopped");
 }

@@ -6,7 +6,7 @@
 //!   rollups are as if it had been written once. The first one written wins.
 //! - **Atomic.** Rows, summaries, rollups and the log checkpoint of a batch are one transaction
 //!   that is on stable storage when [`SpanWriter::write`] returns.
-//! - **Order-independent.** Summaries do not depend on the order in which spans arrive.
+//! - **Order-independent.** Summaries and sums do not depend on the order in which spans arrive.
 //! - **Separate.** Every row carries its project; no stored blob mixes projects.
 //! - **Bounded.** A query touches what it returns, plus at most a scan budget; a list may then
 //!   answer fewer items than asked with a cursor to go on from.
@@ -14,6 +14,7 @@
 //! This module and its parts are the only place with SQL.
 
 pub mod attributes;
+pub mod calls;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
@@ -24,6 +25,8 @@ pub mod search;
 pub mod session;
 pub mod sqlite;
 pub mod summary;
+pub mod tally;
+pub mod users;
 pub mod write;
 
 use std::path::PathBuf;
@@ -272,8 +275,35 @@ pub trait SpanReader: Send + Sync {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SessionSummary>, Error>>;
 
-    /// Sums over time by dimensions, from rollups. The store reads the coarsest rollups that
-    /// answer the question exactly.
+    /// A session with its traces in (start, trace id) order, at most `page.limit` of them from the
+    /// cursor on, which [`query::TraceSummary::cursor`] makes.
+    fn session<'a>(
+        &'a self,
+        project: ProjectId,
+        session_id: &'a str,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<query::StoredSession>, Error>>;
+
+    /// The model calls of a trace in start order, at most `page.limit` of them from the cursor on;
+    /// none when there is no such trace.
+    fn model_calls<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredSpan>, Error>>;
+
+    /// The users of traces of some time. Traces are looked at newest first, as far as the work that
+    /// a query may do suffices.
+    fn list_users<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a query::UsersQuery,
+    ) -> BoxFuture<'a, Result<query::UsersAnswer, Error>>;
+
+    /// Sums over time by dimensions. From rollups, where they have what is asked for: the store
+    /// reads the coarsest that answer the question exactly. Else from the columns of spans, newest
+    /// first, as far as the work that a query may do suffices.
     fn analytics<'a>(
         &'a self,
         project: ProjectId,

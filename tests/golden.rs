@@ -1,6 +1,7 @@
 //! The golden corpus: spans of each dialect as OTLP/JSON (`tests/golden/<dialect>/<name>.json`),
 //! and beside each file the columns and messages that they must give
-//! (`<name>.expected.json`, one entry per span, in order).
+//! (`<name>.expected.json`, one entry per span, in order). `totals.json` has what the traces of each
+//! file add up to.
 //!
 //! `GOLDEN_WRITE=1` writes what the code gives in place of what is expected; look at the difference
 //! before you commit it. `tests/golden/README.md` says where the files come from, and has the table
@@ -17,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use pulse_collector::exporters::storage::assemble::Assembler;
 use pulse_collector::model::ProjectId;
@@ -24,8 +26,10 @@ use pulse_collector::model::genai::GenAi;
 use pulse_collector::model::span::Basics;
 use pulse_collector::otlp::{json, protobuf};
 use pulse_collector::processors::limits;
+use pulse_collector::processors::redaction::{self, Rule};
 use pulse_collector::queue::{PayloadKind, Position, Record};
 use pulse_collector::semconv::messages::Messages;
+use pulse_collector::storage::calls::{self, Fresh, Stored};
 use serde_json::{Map, Value};
 
 fn corpus() -> PathBuf {
@@ -59,18 +63,22 @@ fn write_wanted() -> bool {
     std::env::var_os("GOLDEN_WRITE").is_some()
 }
 
-/// What the code gives for the spans of a file, by the path that spans take.
-fn rows(file: &Path) -> Vec<Value> {
+/// The spans of a file as a log record.
+fn record(file: &Path) -> Record {
     let request = json::decode(&fs::read(file).unwrap()).unwrap();
-    let record = Record {
+    Record {
         position: Position(0),
         project: ProjectId(1),
         received_unix_nano: 1_768_478_500_000_000_000,
         kind: PayloadKind::OtlpTraces,
         payload: Bytes::from(request.encode_to_vec()),
-    };
+    }
+}
+
+/// What the code gives for the spans of a file, by the path that spans take.
+fn rows(file: &Path) -> Vec<Value> {
     let limits = limits::Config::default();
-    let records = [record];
+    let records = [record(file)];
     let (batch, _) = Assembler::new(0, &limits).assemble(&records);
     let spans = batch.spans.iter().map(|row| {
         let scope = batch.scopes.get(row.scope).unwrap();
@@ -197,6 +205,143 @@ fn the_order_of_attributes_does_not_matter() {
         fs::write(turned.path(), json::encode(&request.resource_spans)).unwrap();
         assert_eq!(rows(turned.path()), rows(&file), "{}", file.display());
     }
+}
+
+/// What the traces of a file add up to, by trace id. `one_by_one` adds its spans backwards and each
+/// by itself.
+fn totals(file: &Path, one_by_one: bool) -> BTreeMap<String, Value> {
+    let limits = limits::Config::default();
+    let records = [record(file)];
+    let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+    let mut traces = BTreeMap::<_, Vec<_>>::new();
+    for span in &batch.spans {
+        traces.entry(span.trace_id).or_default().push(span);
+    }
+    let mut found = BTreeMap::new();
+    for (trace_id, spans) in traces {
+        let mut stored = Stored::default();
+        let size = if one_by_one { 1 } else { spans.len() };
+        for spans in spans.rchunks(size) {
+            let mut fresh = Fresh::default();
+            for span in spans {
+                fresh.add(span, "service", || false);
+            }
+            let settled = calls::settle(&stored, &fresh);
+            stored.totals = settled.totals;
+            stored.list = settled.list.unwrap_or(stored.list);
+        }
+        let totals = serde_json::json!({
+            "calls": stored.totals.llm_calls,
+            "input_tokens": stored.totals.input_tokens,
+            "output_tokens": stored.totals.output_tokens,
+            "cache_read_tokens": stored.totals.cache_read_tokens,
+            "cost_nano_usd": stored.totals.cost_nano_usd,
+        });
+        found.insert(trace_id.to_string(), totals);
+    }
+    found
+}
+
+// Scenario: the traces of every file are added up, at once and span by span.
+// Guarantees: they add up to what `totals.json` says, with each call of a model once.
+#[test]
+fn every_trace_adds_up_to_what_its_calls_used() {
+    let path = corpus().join("totals.json");
+    let mut actual = BTreeMap::new();
+    for file in cases().into_values().flatten() {
+        let together = totals(&file, false);
+        assert_eq!(together, totals(&file, true), "{}", file.display());
+        let name = file.strip_prefix(corpus()).unwrap().to_str().unwrap();
+        actual.insert(name.to_owned(), together);
+    }
+    if write_wanted() {
+        let text = serde_json::to_string_pretty(&actual).unwrap();
+        fs::write(&path, text + "\n").unwrap();
+        return;
+    }
+    let expected: BTreeMap<String, BTreeMap<String, Value>> =
+        serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for (name, actual) in &actual {
+        assert_eq!(Some(actual), expected.get(name), "{name}");
+    }
+    assert_eq!(actual.len(), expected.len());
+}
+
+/// Texts in messages, without names of things and what is made up by the reader.
+fn said(messages: &Value, found: &mut Vec<String>) {
+    match messages {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| said(item, found)),
+        Value::Object(entries) => {
+            const NAMES: &[&str] = &[
+                "role",
+                "type",
+                "name",
+                "id",
+                "finish_reason",
+                "modality",
+                "mime_type",
+                "unparsed",
+            ];
+            let inner = entries
+                .iter()
+                .filter(|(key, _)| !NAMES.contains(&key.as_str()));
+            inner.for_each(|(_, value)| said(value, found));
+        }
+        _ => {}
+    }
+}
+
+// Scenario: a rule leaves out content, in the spans of every dialect.
+// Guarantees: there are no messages any more but for names and ids of tools' calls, and no text of
+// them is anywhere in the bytes; the columns of what is no content are there.
+#[test]
+fn no_content_is_left_of_any_dialect_when_it_is_dropped() {
+    /// Shorter ones are in other words.
+    const TEXT_MIN: usize = 8;
+    let rule = Rule {
+        drop_content: true,
+        ..Rule::default()
+    };
+    let config = redaction::Config {
+        enabled: true,
+        rules: vec![rule],
+        ..redaction::Config::default()
+    };
+    let redactor = config.compile().unwrap().unwrap();
+    let mut texts = 0;
+    for file in cases().into_values().flatten() {
+        let request = json::decode(&fs::read(&file).unwrap()).unwrap();
+        let bytes = request.encode_to_vec();
+        let redacted = redactor
+            .redact(ProjectId(1), &bytes, &mut |_| Ok(()))
+            .unwrap();
+        let kept = redacted.request.unwrap_or(bytes);
+        let shown = String::from_utf8_lossy(&kept);
+        for row in rows(&file) {
+            let mut found = Vec::new();
+            said(&row["messages"], &mut found);
+            for text in found.iter().filter(|text| text.len() >= TEXT_MIN) {
+                texts += 1;
+                assert!(!shown.contains(text.as_str()), "{}: {text}", file.display());
+            }
+        }
+        let kept = ExportTraceServiceRequest::decode(kept.as_slice()).unwrap();
+        let rewritten = tempfile::NamedTempFile::new().unwrap();
+        fs::write(rewritten.path(), json::encode(&kept.resource_spans)).unwrap();
+        let after = rows(rewritten.path());
+        assert_eq!(after.len(), rows(&file).len(), "{}", file.display());
+        for (before, after) in rows(&file).iter().zip(&after) {
+            let mut left = Vec::new();
+            said(&after["messages"], &mut left);
+            assert!(left.is_empty(), "{}: {left:?}", file.display());
+            for column in ["session_id", "user_id", "error_type", "tool_name"] {
+                let [before, after] = [before, after].map(|row| &row["columns"][column]);
+                assert_eq!(before, after, "{}: {column}", file.display());
+            }
+        }
+    }
+    assert!(texts > 100, "{texts}");
 }
 
 /// Columns of the table, and the names of what counts for them.

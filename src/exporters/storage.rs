@@ -10,19 +10,21 @@ mod health;
 #[cfg(test)]
 mod tests;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
+use crate::model::genai::CostSource;
 use crate::pipeline::clock::Clock;
 use crate::pricing;
 use crate::processors::{batch, limits};
 use crate::queue::{LogId, Next, Reader, Record, Release};
-use crate::storage::{self, SpanWriter, WriteReport};
+use crate::storage::{self, SpanRow, SpanWriter, WriteReport};
 use crate::telemetry::logs::chain;
-use crate::telemetry::metrics::Metrics;
+use crate::telemetry::metrics::{Metrics, ModelCalls};
 
 use assemble::{Assembler, Slice};
 
@@ -126,9 +128,9 @@ impl StorageExporter {
             if keeps_retention && Instant::now() >= retention_due {
                 // A backlog gets as much time as writing took, so that deleting keeps up with it.
                 let until = Instant::now() + started.elapsed().max(RETENTION_SHARE_MIN);
-                let mut more = self.enforce_retention(runtime);
+                let mut more = self.enforce_retention(runtime)?;
                 while more && Instant::now() < until {
-                    more = self.enforce_retention(runtime);
+                    more = self.enforce_retention(runtime)?;
                 }
                 let pause = if more {
                     Duration::ZERO
@@ -150,10 +152,9 @@ impl StorageExporter {
         let (mut rows, mut bytes) = (0_u64, 0_u64);
         let mut deadline: Option<Instant> = None;
         loop {
-            let wait = match deadline {
-                Some(deadline) => deadline.saturating_duration_since(Instant::now()),
-                None => IDLE_WAIT,
-            };
+            let left = deadline.map(|due| due.saturating_duration_since(Instant::now()));
+            // However long a batch may take, whoever waits for the partition does not wait for it.
+            let wait = left.map_or(IDLE_WAIT, |left| left.min(IDLE_WAIT));
             let next = match self.reader.next(wait) {
                 Ok(next) => next,
                 Err(_) if !pending.records.is_empty() => return Ok(pending),
@@ -170,17 +171,18 @@ impl StorageExporter {
                     rows += assemble::count_spans(&record.payload);
                     bytes += record.payload.len() as u64;
                     pending.records.push(record);
+                    deadline.get_or_insert_with(|| Instant::now() + self.batch.timeout.0);
                 }
-                Next::Idle => return Ok(pending),
+                Next::Idle => {}
                 Next::Closed => {
                     pending.closed = true;
                     return Ok(pending);
                 }
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + self.batch.timeout.0);
             let full = rows >= u64::from(self.batch.send_batch_size)
                 || bytes >= self.batch.send_batch_bytes.0;
-            if full || Instant::now() >= deadline {
+            let due = deadline.is_none_or(|due| Instant::now() >= due);
+            if full || due || self.stop.is_cancelled() {
                 return Ok(pending);
             }
         }
@@ -195,6 +197,7 @@ impl StorageExporter {
             .priced(&prices);
         assembler.slices(records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
+            self.metrics.model_calls(model_calls(&slice.batch.spans));
             self.write(runtime, &slice)
         })
     }
@@ -204,8 +207,9 @@ impl StorageExporter {
         let mut pause = RETRY_PAUSE_MIN;
         loop {
             let started = Instant::now();
-            let written = runtime.block_on(bisect::write(self.writer.as_mut(), &slice.batch));
-            match written {
+            let abandon = self.abandon.clone();
+            let writing = bisect::write(self.writer.as_mut(), &slice.batch);
+            match until_abandoned(runtime, &abandon, writing)? {
                 Ok(outcome) => {
                     self.committed(&outcome, slice, started.elapsed());
                     return Ok(());
@@ -260,17 +264,45 @@ impl StorageExporter {
     }
 
     /// One step; answers whether another should follow soon.
-    fn enforce_retention(&mut self, runtime: &Handle) -> bool {
+    fn enforce_retention(&mut self, runtime: &Handle) -> Result<bool, Halt> {
         let now = self.clock.unix_nano();
-        match runtime.block_on(self.writer.enforce_retention(now)) {
+        let abandon = self.abandon.clone();
+        let enforcing = self.writer.enforce_retention(now);
+        match until_abandoned(runtime, &abandon, enforcing)? {
             Ok(report) => {
                 self.metrics.retention_deleted_traces(report.traces_deleted);
-                report.more
+                Ok(report.more)
             }
             Err(error) => {
                 tracing::error!(error = %chain(&error), "can't enforce retention, will try again");
-                false
+                Ok(false)
             }
         }
     }
+}
+
+/// Waits for the store, which may not answer any more, until the drain deadline at most.
+fn until_abandoned<T>(
+    runtime: &Handle,
+    abandon: &CancellationToken,
+    work: impl Future<Output = T>,
+) -> Result<T, Halt> {
+    let done = runtime.block_on(abandon.run_until_cancelled(work));
+    done.ok_or(Halt::Abandoned)
+}
+
+/// The model calls among some spans, by where their cost comes from.
+fn model_calls(spans: &[SpanRow<'_>]) -> ModelCalls {
+    let mut counts = ModelCalls::default();
+    let all = spans.iter().filter_map(|span| span.basics.genai.as_deref());
+    for call in all.filter(|genai| genai.is_model_call) {
+        let count = match call.cost.source {
+            Some(CostSource::Reported) => &mut counts.reported,
+            Some(CostSource::Computed) => &mut counts.computed,
+            Some(CostSource::Unpriced) => &mut counts.unpriced,
+            None => &mut counts.without_cost,
+        };
+        *count += 1;
+    }
+    counts
 }

@@ -153,6 +153,16 @@ impl Params {
         }
     }
 
+    /// A time, ns.
+    pub(super) fn time(&mut self, name: &str) -> Option<u64> {
+        self.parsed(name, value::time)
+    }
+
+    /// Whether a parameter is given.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key == name)
+    }
+
     /// `start` and `end`.
     pub(super) fn range(&mut self) -> TimeRange {
         let range = TimeRange {
@@ -186,6 +196,16 @@ impl Params {
             "ok" => Ok(StatusFilter::Ok),
             _ => Err("expected error or ok".to_owned()),
         })
+    }
+
+    /// `min_tokens`.
+    pub(super) fn tokens_min(&mut self) -> Option<i64> {
+        self.parsed("min_tokens", value::count)
+    }
+
+    /// `min_cost`, nano-USD.
+    pub(super) fn cost_min_nano_usd(&mut self) -> Option<i64> {
+        self.parsed("min_cost", value::usd)
     }
 
     /// `trace_id`.

@@ -25,7 +25,7 @@ pub(super) enum Code {
     QueryTooLong,
     /// No such route.
     NoSuchRoute,
-    /// No such trace or span.
+    /// No such trace, span or session.
     NotFound,
     /// The route exists, the method does not.
     MethodNotAllowed,

@@ -6,9 +6,12 @@
 //! Durations are numbers in ns.
 
 mod analytics;
+mod conversation;
 mod detail;
 mod genai;
+mod models;
 mod otlp;
+mod prices;
 mod search;
 mod value;
 
@@ -19,9 +22,12 @@ use crate::model::{SpanId, TraceId};
 use crate::storage::query::{self, DeadLetter};
 use crate::storage::{Error, ServiceSummary, SessionSummary};
 
-pub(super) use analytics::{Measure, Sums, dimension_name};
+pub(super) use analytics::{Extent, Measure, Sums, dimension_name, unix_nano};
+pub(super) use conversation::{CallOf, Conversation, TraceOf};
 pub(super) use detail::{SpanDetail, write_trace};
+pub(super) use models::{Model, Models, UnpricedModel, UnpricedModels, User, Users};
 pub(super) use otlp::write_otlp;
+pub(super) use prices::Prices;
 pub(super) use search::SearchPage;
 
 /// A page of a list.

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, analytics, lists, search, spans, traces};
+use super::{Shared, analytics, lists, models, prices, search, sessions, spans, traces};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 11] = [
+pub(super) static ROUTES: [Route; 16] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -45,6 +45,16 @@ pub(super) static ROUTES: [Route; 11] = [
             "min_duration",
             "max_duration",
             "session_id",
+            "user_id",
+            "min_tokens",
+            "min_cost",
+            "operation",
+            "provider",
+            "model",
+            "agent",
+            "tool",
+            "tag",
+            "error_kind",
             ATTRIBUTE,
             "limit",
             "cursor",
@@ -67,6 +77,17 @@ pub(super) static ROUTES: [Route; 11] = [
             "status",
             "min_duration",
             "max_duration",
+            "session_id",
+            "user_id",
+            "min_tokens",
+            "min_cost",
+            "operation",
+            "provider",
+            "model",
+            "agent",
+            "tool",
+            "tag",
+            "error_kind",
             ATTRIBUTE,
             "limit",
             "cursor",
@@ -86,6 +107,17 @@ pub(super) static ROUTES: [Route; 11] = [
             "status",
             "min_duration",
             "max_duration",
+            "session_id",
+            "user_id",
+            "min_tokens",
+            "min_cost",
+            "operation",
+            "provider",
+            "model",
+            "agent",
+            "tool",
+            "tag",
+            "error_kind",
             ATTRIBUTE,
             "timeout",
             "limit",
@@ -109,6 +141,31 @@ pub(super) static ROUTES: [Route; 11] = [
         serve: || get(lists::sessions),
     },
     Route {
+        path: "/api/v1/sessions/{session_id}",
+        parameters: &["limit", "cursor"],
+        serve: || get(sessions::detail),
+    },
+    Route {
+        path: "/api/v1/users",
+        parameters: &["start", "end", "limit", "cursor"],
+        serve: || get(models::users),
+    },
+    Route {
+        path: "/api/v1/models",
+        parameters: &["start", "end", "limit", "cursor"],
+        serve: || get(models::models),
+    },
+    Route {
+        path: "/api/v1/prices",
+        parameters: &["provider", "model", "at"],
+        serve: || get(prices::prices),
+    },
+    Route {
+        path: "/api/v1/prices/unpriced",
+        parameters: &["start", "end", "limit"],
+        serve: || get(models::unpriced),
+    },
+    Route {
         path: "/api/v1/analytics",
         parameters: &[
             "start",
@@ -120,6 +177,13 @@ pub(super) static ROUTES: [Route; 11] = [
             "operation",
             "provider",
             "model",
+            "user_id",
+            "agent",
+            "tool",
+            "environment",
+            "tag",
+            "error_kind",
+            "cost_source",
             "limit",
         ],
         serve: || get(analytics::sums),

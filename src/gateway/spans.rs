@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use super::caller::Caller;
 use super::params::{PAGE_SIZE_DEFAULT, Params};
 use super::problem::{Code, Problem};
-use super::{Shared, list_answer, render};
+use super::{Shared, facts, list_answer, render};
 use crate::storage::SpanFilter;
 
 /// `GET /api/v1/spans`: newest start first.
@@ -32,14 +32,20 @@ pub(super) async fn list(
 pub(super) fn filter(params: &mut Params) -> SpanFilter {
     let range = params.range();
     let (duration_min_ns, duration_max_ns) = params.durations();
+    let (status, facts) = facts::read(params);
     SpanFilter {
         range,
         trace_id: params.trace_id(),
         service: params.text("service"),
         name: params.text("name"),
-        status: params.status(),
+        status,
         duration_min_ns,
         duration_max_ns,
+        session_id: params.text("session_id"),
+        user_id: params.text("user_id"),
+        tokens_min: params.tokens_min(),
+        cost_min_nano_usd: params.cost_min_nano_usd(),
+        facts,
         attributes: params.attributes(),
     }
 }

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use super::caller::Caller;
 use super::params::{PAGE_SIZE_DEFAULT, Params};
 use super::problem::{Code, Problem};
-use super::{Shared, list_answer, render};
+use super::{Shared, facts, list_answer, render};
 use crate::storage::TraceFilter;
 
 /// Where the spans go on when the body, being OTLP, has no place for it.
@@ -24,14 +24,19 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let range = params.range();
     let (duration_min_ns, duration_max_ns) = params.durations();
+    let (status, facts) = facts::read(&mut params);
     let filter = TraceFilter {
         range,
         service: params.text("service"),
         name: params.text("name"),
-        status: params.status(),
+        status,
         duration_min_ns,
         duration_max_ns,
         session_id: params.text("session_id"),
+        user_id: params.text("user_id"),
+        tokens_min: params.tokens_min(),
+        cost_min_nano_usd: params.cost_min_nano_usd(),
+        facts,
         attributes: params.attributes(),
     };
     let (page, binding) =

@@ -34,8 +34,8 @@ pub struct GenAi<'a> {
     /// Labels that the application gave the span or its trace; at most [`TAGS_MAX`], in the order
     /// sent.
     pub tags: Vec<Cow<'a, str>>,
-    /// Whether the span is a model call, whose usage adds to totals. An agent, a chain or a
-    /// workflow repeats what its children used and adds nothing.
+    /// Whether the span is a model call, whose usage adds to totals, once a call. An agent, a chain
+    /// or a workflow repeats what its children used, and adds only what nothing else tells of.
     pub is_model_call: bool,
 }
 
@@ -86,6 +86,9 @@ pub enum CostSource {
 }
 
 impl CostSource {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Reported, Self::Computed, Self::Unpriced];
+
     /// Reads the number stored.
     #[must_use]
     pub const fn from_number(number: i64) -> Option<Self> {
@@ -124,15 +127,13 @@ pub struct Totals {
 }
 
 impl GenAi<'_> {
-    /// What the span adds to totals.
+    /// What the span says was used, once if it is a model call. Whether that counts takes the other
+    /// spans of its trace to tell.
     #[must_use]
-    pub fn counted(&self) -> Totals {
-        if !self.is_model_call {
-            return Totals::default();
-        }
+    pub fn amounts(&self) -> Totals {
         let amount = |amount: Option<i64>| amount.unwrap_or(0).max(0);
         Totals {
-            llm_calls: 1,
+            llm_calls: i64::from(self.is_model_call),
             input_tokens: amount(self.usage.input),
             output_tokens: amount(self.usage.output),
             cache_read_tokens: amount(self.usage.cache_read),
@@ -170,16 +171,17 @@ mod tests {
     }
 
     #[test]
-    fn only_model_calls_count() {
-        assert_eq!(call(7, false).counted(), Totals::default());
-        assert_eq!(call(7, true).counted().input_tokens, 7);
-        assert_eq!(call(-7, true).counted().input_tokens, 0);
+    fn amounts_are_what_the_span_says() {
+        assert_eq!(call(7, false).amounts().input_tokens, 7);
+        assert_eq!(call(7, false).amounts().llm_calls, 0);
+        assert_eq!(call(7, true).amounts().llm_calls, 1);
+        assert_eq!(call(-7, true).amounts().input_tokens, 0);
     }
 
     #[test]
     fn sums_stop_at_the_largest_integer() {
-        let mut sum = call(i64::MAX, true).counted();
-        sum.add(call(1, true).counted());
+        let mut sum = call(i64::MAX, true).amounts();
+        sum.add(call(1, true).amounts());
         assert_eq!((sum.input_tokens, sum.llm_calls), (i64::MAX, 2));
     }
 }

@@ -149,14 +149,6 @@ impl Basics<'_> {
             .as_deref()
             .or(self.request_model.as_deref())
     }
-
-    /// Tokens and cost this span adds to the totals of its trace, session and rollups.
-    #[must_use]
-    pub fn counted(&self) -> super::genai::Totals {
-        self.genai
-            .as_deref()
-            .map_or_else(super::genai::Totals::default, super::genai::GenAi::counted)
-    }
 }
 
 impl<'a> Operation<'a> {

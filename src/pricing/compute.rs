@@ -26,6 +26,23 @@ pub(super) enum Kind {
     Request,
 }
 
+impl Kind {
+    /// As the configuration names it.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Input => "input",
+            Self::Output => "output",
+            Self::CacheRead => "cache_read",
+            Self::CacheWrite => "cache_write",
+            Self::CacheWrite1h => "cache_write_1h",
+            Self::InputAudio => "input_audio",
+            Self::OutputAudio => "output_audio",
+            Self::Reasoning => "reasoning",
+            Self::Request => "requests",
+        }
+    }
+}
+
 /// One rate, for calls with more input tokens than `above`; the base rate is above -1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
@@ -79,6 +96,18 @@ impl ServiceTier {
             .into_iter()
             .find(|(name, _)| text.eq_ignore_ascii_case(name))
             .map(|(_, tier)| tier)
+    }
+
+    /// Lower-case name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Default => "default",
+            Self::Flex => "flex",
+            Self::Priority => "priority",
+            Self::Fast => "fast",
+        }
     }
 }
 

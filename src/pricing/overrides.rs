@@ -110,6 +110,8 @@ pub(super) struct Compiled {
     entries: Vec<Entry>,
     /// Names the entries, so that a row tells which it was priced with.
     pub(super) version: String,
+    /// As configured.
+    pub(super) listed: Vec<Override>,
 }
 
 /// Entries for one model of one provider.
@@ -147,6 +149,7 @@ impl Compiled {
         Ok(Self {
             entries,
             version: format!("config-{:08x}", crc32fast::hash(&text)),
+            listed: overrides.to_vec(),
         })
     }
 

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::model::failure::ErrorKind;
+use crate::model::genai::CostSource;
+use crate::model::span::Operation;
 
 fn basics<'a>(attributes: &[(&str, AnyValue<'a>)]) -> Basics<'a> {
     of_scope("", attributes)

@@ -13,7 +13,9 @@ use super::store::Store;
 use super::tasks::Tasks;
 use crate::exporters::storage::StoreHealth;
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::query::{
+    AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
+};
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::{
     self, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter, SpanReader,
@@ -196,6 +198,32 @@ impl SpanReader for LateReader {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<DeadLetter>, storage::Error>> {
         self.ask(|reader| reader.list_dead_letters(project, page))
+    }
+
+    fn session<'a>(
+        &'a self,
+        project: ProjectId,
+        session_id: &'a str,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredSession>, storage::Error>> {
+        self.ask(|reader| reader.session(project, session_id, page))
+    }
+
+    fn model_calls<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredSpan>, storage::Error>> {
+        self.ask(|reader| reader.model_calls(project, trace_id, page))
+    }
+
+    fn list_users<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a UsersQuery,
+    ) -> BoxFuture<'a, Result<UsersAnswer, storage::Error>> {
+        self.ask(|reader| reader.list_users(project, query))
     }
 
     fn analytics<'a>(

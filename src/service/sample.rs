@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::late_reader::{LateReader, QUERIES};
 use super::tasks::Tasks;
@@ -22,6 +22,10 @@ use crate::telemetry::process;
 const QUEUE_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the store is measured.
 const STORE_INTERVAL: Duration = Duration::from_secs(10);
+/// The same while it does not answer.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+/// One question that found all connections busy says nothing of the store.
+const FAILURES_TOLD: u32 = 2;
 
 /// What is looked at, and who is told.
 pub(super) struct Sampled {
@@ -56,35 +60,37 @@ pub(super) fn spawn(sampled: Sampled, tasks: &Tasks) {
 
 /// On its own, because the store may be slow to answer, and the memory limiter must not wait for it.
 ///
-/// Tells `health` whether the store answers, where nothing else does.
+/// Tells `health` whether the store answers: writers only know while there is something to write.
 pub(super) fn spawn_store_sampler(
     reader: Arc<LateReader>,
     metrics: Metrics,
-    health: Option<StoreHealth>,
+    health: StoreHealth,
     tasks: &Tasks,
 ) {
     let shutdown = tasks.shutdown_token();
     tasks.spawn("store-sampler", async move {
-        let mut timer = interval(STORE_INTERVAL);
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut failures = 0;
         let sampling = async {
             loop {
-                timer.tick().await;
                 // Why it is out of reach is told by who tries to reach it.
-                if !reader.is_connected() {
-                    continue;
-                }
-                match reader.usage().await {
-                    Ok(usage) => {
-                        metrics.storage_bytes(usage.bytes);
-                        health.iter().for_each(|health| health.works(QUERIES));
+                if reader.is_connected() {
+                    match reader.usage().await {
+                        Ok(usage) => {
+                            failures = 0;
+                            metrics.storage_bytes(usage.bytes);
+                            health.works(QUERIES);
+                        }
+                        Err(error) => {
+                            failures += 1;
+                            tracing::debug!(%error, "cannot measure the store");
+                            if failures >= FAILURES_TOLD {
+                                health.fails(QUERIES, chain(&error));
+                            }
+                        }
                     }
-                    Err(error) => {
-                        tracing::debug!(%error, "cannot measure the store");
-                        let fails = |health: &StoreHealth| health.fails(QUERIES, chain(&error));
-                        health.iter().for_each(fails);
-                    }
                 }
+                let well = failures == 0 && reader.is_connected();
+                sleep(if well { STORE_INTERVAL } else { STORE_RETRY }).await;
             }
         };
         tokio::select! {

@@ -2,10 +2,14 @@
 //!
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
+mod calls;
 mod columns;
+mod deleted;
+mod facts;
 mod fixture;
 mod lists;
 mod paging;
+mod people;
 mod run;
 mod search;
 mod sums;
@@ -54,7 +58,7 @@ fn runtime() -> &'static tokio::runtime::Runtime {
     })
 }
 
-fn text(key: &str, value: &str) -> KeyValue {
+pub(crate) fn text(key: &str, value: &str) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue {

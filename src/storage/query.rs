@@ -1,155 +1,17 @@
 //! What a store is asked, and what it answers.
 
+mod analytics;
+mod filter;
+
 use std::sync::Arc;
 
 use crate::model::genai::{GenAi, Totals};
-use crate::model::histogram::Histogram;
 use crate::model::{SpanId, TraceId};
 
-/// A half-open range `[start, end)` of start times, ns since the Unix epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct TimeRange {
-    /// Earliest start included.
-    pub start_unix_nano: Option<u64>,
-    /// First start excluded.
-    pub end_unix_nano: Option<u64>,
-}
-
-/// Which statuses a list answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StatusFilter {
-    /// Traces with at least one failed span; spans with status error.
-    Error,
-    /// Traces without a failed span; spans with any other status.
-    Ok,
-}
-
-/// An attribute that must be present with this value, compared in its string form.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttributeEquals {
-    /// Attribute key of a span or its resource.
-    pub key: String,
-    /// String form: strings as they are, numbers in decimal, booleans `true`/`false`.
-    pub value: String,
-}
-
-/// Filters of the trace list. All given ones must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TraceFilter {
-    /// Trace start.
-    pub range: TimeRange,
-    /// A service that takes part in the trace.
-    pub service: Option<String>,
-    /// Name of the root span.
-    pub name: Option<String>,
-    /// Failed or not.
-    pub status: Option<StatusFilter>,
-    /// Shortest trace, ns.
-    pub duration_min_ns: Option<u64>,
-    /// Longest trace, ns.
-    pub duration_max_ns: Option<u64>,
-    /// Session of the trace.
-    pub session_id: Option<String>,
-    /// Attributes that one span of the trace (with its resource) must all have.
-    pub attributes: Vec<AttributeEquals>,
-}
-
-/// Filters of the span list. All given ones must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SpanFilter {
-    /// Span start.
-    pub range: TimeRange,
-    /// Trace of the span.
-    pub trace_id: Option<TraceId>,
-    /// Service of the span.
-    pub service: Option<String>,
-    /// Span name.
-    pub name: Option<String>,
-    /// Failed or not.
-    pub status: Option<StatusFilter>,
-    /// Shortest span, ns.
-    pub duration_min_ns: Option<u64>,
-    /// Longest span, ns.
-    pub duration_max_ns: Option<u64>,
-    /// Attributes the span (with its resource) must all have.
-    pub attributes: Vec<AttributeEquals>,
-}
-
-/// Filters of the session list.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SessionFilter {
-    /// Latest activity of the session.
-    pub range: TimeRange,
-    /// User of the session.
-    pub user_id: Option<String>,
-}
-
-/// What analytics groups by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Dimension {
-    /// Service name.
-    Service,
-    /// Operation name.
-    Operation,
-    /// Provider.
-    Provider,
-    /// Model that answered, else the one asked for.
-    Model,
-}
-
-/// A question about sums over time, answered from rollups.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnalyticsQuery {
-    /// First minute included, minutes since the Unix epoch.
-    pub start_minute: i64,
-    /// First minute excluded.
-    pub end_minute: i64,
-    /// Minutes in one time bucket, counted from the Unix epoch; absent: one bucket for the range.
-    pub step_minutes: Option<u32>,
-    /// Dimensions of a row's group, in this order.
-    pub group_by: Vec<Dimension>,
-    /// Values that dimensions must have.
-    pub filters: Vec<(Dimension, String)>,
-    /// Whether [`Measures::durations`] are wanted; a store may leave them out when they are not.
-    pub durations: bool,
-    /// Most rows answered: the first in (bucket, group) order.
-    pub limit: usize,
-}
-
-/// One bucket and group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AnalyticsRow {
-    /// Start of the time bucket, minutes since the Unix epoch.
-    pub bucket_minute: i64,
-    /// Values of [`AnalyticsQuery::group_by`]; empty where unknown.
-    pub group: Vec<String>,
-    /// What the spans add up to.
-    pub measures: Measures,
-}
-
-/// Sums over spans.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Measures {
-    /// Spans.
-    pub span_count: u64,
-    /// Those with status error.
-    pub error_count: u64,
-    /// Sum of durations, ns.
-    pub duration_sum_ns: u64,
-    /// Durations.
-    pub durations: Histogram,
-    /// Tokens and cost of model calls.
-    pub totals: Totals,
-}
-
-/// Rows of an analytics answer, in (bucket, group) order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AnalyticsAnswer {
-    /// The rows.
-    pub rows: Vec<AnalyticsRow>,
-    /// Whether there were more rows than the limit.
-    pub truncated: bool,
-}
+pub use analytics::{AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Details, Dimension, Measures};
+pub use filter::{
+    AttributeEquals, Fact, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
+};
 
 /// Where a list goes on: the sort key of the last item looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -368,6 +230,69 @@ pub struct SessionSummary {
     pub error_count: u64,
     /// Tokens and cost of its model calls.
     pub totals: Totals,
+}
+
+/// A session and a page of its traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredSession {
+    /// Summary over all its spans.
+    pub summary: SessionSummary,
+    /// Traces with a span of the session, in (start, trace id) order.
+    pub traces: Vec<TraceSummary>,
+    /// Where the traces go on, as [`TraceSummary::cursor`] makes it; absent at the end.
+    pub next: Option<Cursor>,
+}
+
+impl TraceSummary {
+    /// Goes on after this trace in a session.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            unix_nano: self.start_unix_nano,
+            key: self.trace_id.0.to_vec(),
+        }
+    }
+}
+
+/// A question about users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersQuery {
+    /// First trace start included, ns.
+    pub start_unix_nano: u64,
+    /// First trace start excluded, ns.
+    pub end_unix_nano: u64,
+    /// Which page: users who were seen earlier than the cursor's time, or then and with a larger
+    /// id than its key.
+    pub page: PageRequest,
+}
+
+/// What is known of a user from the traces of some time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserSummary {
+    /// User.
+    pub user_id: String,
+    /// Earliest start of a trace, ns.
+    pub first_seen_unix_nano: u64,
+    /// Latest end of a trace, ns.
+    pub last_seen_unix_nano: u64,
+    /// Traces.
+    pub trace_count: u64,
+    /// Those with a failed span.
+    pub failed_trace_count: u64,
+    /// Spans of the traces.
+    pub span_count: u64,
+    /// Tokens and cost of the traces' model calls.
+    pub totals: Totals,
+}
+
+/// Users, last seen first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsersAnswer {
+    /// A page of them.
+    pub page: Page<UserSummary>,
+    /// Where the work that a query may do did not suffice for the whole time: only traces that
+    /// start here or later are counted, ns.
+    pub counted_from_unix_nano: Option<u64>,
 }
 
 /// A span the store refused.

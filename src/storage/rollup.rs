@@ -1,10 +1,15 @@
 //! What a batch adds to rollups and services. Pure: sums, minima and maxima, so that any order and
 //! split of the same spans adds up to the same.
 
-use std::collections::BTreeMap;
+#[cfg(test)]
+mod tests;
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::calls::Change;
 use super::summary::clamp_time;
-use super::write::SpanRow;
+use super::write::{ResourceRow, SpanRow};
 use crate::model::ProjectId;
 use crate::model::genai::Totals;
 use crate::model::histogram::Histogram;
@@ -43,22 +48,6 @@ impl Level {
             Self::Hour => 60,
             Self::Day => 24 * 60,
         }
-    }
-
-    /// The coarsest level whose buckets fit a range and step, all in minutes.
-    #[must_use]
-    pub fn coarsest(start: i64, end: i64, step: Option<u32>) -> Self {
-        let fits = |level: &Self| {
-            let minutes = level.minutes();
-            start % minutes == 0
-                && end % minutes == 0
-                && step.is_none_or(|step| i64::from(step) % minutes == 0)
-        };
-        Self::ALL
-            .into_iter()
-            .rev()
-            .find(fits)
-            .unwrap_or(Self::Minute)
     }
 }
 
@@ -125,13 +114,13 @@ pub struct Key<'a> {
     /// Start of the time bucket, minutes since the Unix epoch.
     pub minute: i64,
     /// Service name.
-    pub service: &'a str,
+    pub service: Cow<'a, str>,
     /// Operation name.
-    pub operation: &'a str,
+    pub operation: Cow<'a, str>,
     /// Provider; empty when unknown.
-    pub provider: &'a str,
+    pub provider: Cow<'a, str>,
     /// Model; empty when unknown.
-    pub model: &'a str,
+    pub model: Cow<'a, str>,
 }
 
 /// What a rollup row adds up.
@@ -149,6 +138,8 @@ pub struct Sums {
     pub durations: Histogram,
     /// Tokens and cost of model calls.
     pub totals: Totals,
+    /// What is to be taken away again, after all else is added.
+    pub removed: Totals,
 }
 
 /// What a batch adds to a service.
@@ -166,6 +157,71 @@ pub struct ServiceSums {
     pub error_count: i64,
 }
 
+/// Which groups of a batch get rows of their own. A property of the batch as it came.
+#[derive(Debug, Default)]
+pub struct Crowd<'a> {
+    /// Absent when there can't be too many.
+    own: Option<BTreeSet<Key<'a>>>,
+}
+
+impl<'a> Crowd<'a> {
+    /// Looks at the spans of a batch and the resources they refer to.
+    #[must_use]
+    pub fn of(spans: &'a [SpanRow<'a>], resources: &'a [ResourceRow<'a>]) -> Self {
+        if spans.len() <= KEYS_PER_BATCH_MAX {
+            return Self::default();
+        }
+        let mut own = BTreeSet::new();
+        for span in spans {
+            if own.len() == KEYS_PER_BATCH_MAX {
+                break;
+            }
+            if let Some(resource) = resources.get(span.resource) {
+                own.insert(Key::of(span, &resource.service_name));
+            }
+        }
+        let is_full = own.len() == KEYS_PER_BATCH_MAX;
+        Self {
+            own: is_full.then_some(own),
+        }
+    }
+
+    /// Whether a span goes to what is over the bound.
+    #[must_use]
+    pub fn has_no_room_for(&self, span: &'a SpanRow<'a>, service: &'a str) -> bool {
+        let own = self.own.as_ref();
+        own.is_some_and(|own| !own.contains(&Key::of(span, service)))
+    }
+}
+
+impl<'a> Key<'a> {
+    fn of(span: &'a SpanRow<'a>, service: &'a str) -> Self {
+        let basics = &span.basics;
+        Self {
+            project: span.project,
+            level: Level::Minute,
+            minute: clamp_time(span.start_unix_nano) / NS_PER_MINUTE,
+            service: Cow::Borrowed(service),
+            operation: Cow::Borrowed(basics.operation.as_str()),
+            provider: Cow::Borrowed(basics.provider.as_deref().unwrap_or_default()),
+            model: Cow::Borrowed(basics.model().unwrap_or_default()),
+        }
+    }
+
+    /// The row of what is over the bound, by arrival, ns.
+    const fn overflow(project: ProjectId, received: i64) -> Self {
+        Self {
+            project,
+            level: Level::Minute,
+            minute: received / NS_PER_MINUTE,
+            service: Cow::Borrowed(OVERFLOW),
+            operation: Cow::Borrowed(OVERFLOW),
+            provider: Cow::Borrowed(""),
+            model: Cow::Borrowed(""),
+        }
+    }
+}
+
 /// What a batch adds.
 #[derive(Debug, Default)]
 pub struct Rollups<'a> {
@@ -175,10 +231,14 @@ pub struct Rollups<'a> {
 }
 
 impl<'a> Rollups<'a> {
-    /// Adds a span that is new to the store.
-    pub fn add(&mut self, span: &'a SpanRow<'a>, service: &'a str) {
+    /// Adds a span that is new to the store; what it counts for is another matter (`change`).
+    pub fn add(&mut self, span: &'a SpanRow<'a>, service: &'a str, crowd: &Crowd<'a>) {
         let received = clamp_time(span.received_unix_nano);
-        let key = self.key_of(span, service);
+        let key = if crowd.has_no_room_for(span, service) {
+            Key::overflow(span.project, received)
+        } else {
+            Key::of(span, service)
+        };
         let sums = self.minutes.entry(key).or_default();
         sums.received = sums.received.max(received);
         sums.span_count += 1;
@@ -187,8 +247,26 @@ impl<'a> Rollups<'a> {
             .duration_sum_ns
             .saturating_add(clamp_time(span.duration_ns()));
         sums.durations.record(span.duration_ns());
-        sums.totals.add(span.basics.counted());
         self.add_to_service(span, service);
+    }
+
+    /// Adds or takes away what a span counts for.
+    pub fn change(&mut self, project: ProjectId, change: &Change<'a>) {
+        let key = match change.crowded_at {
+            Some(received) => Key::overflow(project, received),
+            None => Key {
+                project,
+                level: Level::Minute,
+                minute: change.start / NS_PER_MINUTE,
+                service: change.service.clone(),
+                operation: change.operation.clone(),
+                provider: change.provider.clone(),
+                model: change.model.clone(),
+            },
+        };
+        let sums = self.minutes.entry(key).or_default();
+        sums.totals.add(change.added);
+        sums.removed.add(change.removed);
     }
 
     /// The rows of every level, in key order.
@@ -207,30 +285,6 @@ impl<'a> Rollups<'a> {
             }
         }
         rows
-    }
-
-    fn key_of(&self, span: &'a SpanRow<'a>, service: &'a str) -> Key<'a> {
-        let basics = &span.basics;
-        let key = Key {
-            project: span.project,
-            level: Level::Minute,
-            minute: clamp_time(span.start_unix_nano) / NS_PER_MINUTE,
-            service,
-            operation: basics.operation.as_str(),
-            provider: basics.provider.as_deref().unwrap_or_default(),
-            model: basics.model().unwrap_or_default(),
-        };
-        if self.minutes.len() < KEYS_PER_BATCH_MAX || self.minutes.contains_key(&key) {
-            return key;
-        }
-        Key {
-            minute: clamp_time(span.received_unix_nano) / NS_PER_MINUTE,
-            service: OVERFLOW,
-            operation: OVERFLOW,
-            provider: "",
-            model: "",
-            ..key
-        }
     }
 
     fn add_to_service(&mut self, span: &SpanRow<'_>, service: &'a str) {
@@ -266,97 +320,6 @@ impl Sums {
         self.duration_sum_ns = self.duration_sum_ns.saturating_add(other.duration_sum_ns);
         self.durations.merge(&other.durations);
         self.totals.add(other.totals);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_coarsest_level_that_fits_is_read() {
-        let day = 24 * 60;
-        assert_eq!(Level::coarsest(0, 30 * day, None), Level::Day);
-        assert_eq!(Level::coarsest(0, 30 * day, Some(60)), Level::Hour);
-        assert_eq!(Level::coarsest(60, 30 * day, None), Level::Hour);
-        assert_eq!(Level::coarsest(0, 30 * day, Some(90)), Level::Minute);
-        assert_eq!(Level::coarsest(1, 30 * day, None), Level::Minute);
-    }
-
-    #[test]
-    fn a_range_is_covered_by_days_then_hours_then_minutes() {
-        let day = 24 * 60;
-        let covered = |start, end, step| {
-            let stretches = cover(start, end, step);
-            let parts = stretches
-                .iter()
-                .map(|part| (part.level, part.start, part.end));
-            parts.collect::<Vec<_>>()
-        };
-        assert_eq!(
-            covered(day - 61, 3 * day + 121, None),
-            [
-                (Level::Minute, day - 61, day - 60),
-                (Level::Hour, day - 60, day),
-                (Level::Day, day, 3 * day),
-                (Level::Hour, 3 * day, 3 * day + 120),
-                (Level::Minute, 3 * day + 120, 3 * day + 121),
-            ]
-        );
-        let hours = [(Level::Hour, 0, 3 * day)];
-        assert_eq!(covered(0, 3 * day, Some(60)), hours);
-        assert_eq!(covered(0, 3 * day, Some(90)), [(Level::Minute, 0, 3 * day)]);
-        assert_eq!(covered(5, 50, None), [(Level::Minute, 5, 50)]);
-        assert_eq!(covered(5, 5, None), []);
-    }
-
-    proptest::proptest! {
-        // Scenario: any range and step.
-        // Guarantees: what covers it joins to exactly the range, in whole buckets.
-        #[test]
-        fn what_covers_a_range_joins_to_it(
-            start in 0_i64..100_000,
-            length in 0_i64..100_000,
-            step in proptest::option::of(proptest::sample::select(vec![1_u32, 60, 90, 1440, 10_080])),
-        ) {
-            let mut at = start;
-            for part in cover(start, start + length, step) {
-                proptest::prop_assert_eq!(part.start, at);
-                proptest::prop_assert!(part.start < part.end);
-                proptest::prop_assert_eq!(part.start % part.level.minutes(), 0);
-                proptest::prop_assert_eq!(part.end % part.level.minutes(), 0);
-                at = part.end;
-            }
-            proptest::prop_assert_eq!(at, start + length);
-        }
-    }
-
-    #[test]
-    fn every_level_adds_up_to_the_same() {
-        let mut rollups = Rollups::default();
-        for minute in [0, 59, 60, 61, 1440] {
-            let key = Key {
-                project: ProjectId::DEFAULT,
-                level: Level::Minute,
-                minute,
-                service: "api",
-                operation: "http",
-                provider: "",
-                model: "",
-            };
-            let sums = Sums {
-                span_count: minute + 1,
-                ..Sums::default()
-            };
-            rollups.minutes.insert(key, sums);
-        }
-        let rows = rollups.rows();
-        for level in Level::ALL {
-            let of_level = rows.iter().filter(|(key, _)| key.level == level);
-            let sum: i64 = of_level.map(|(_, sums)| sums.span_count).sum();
-            assert_eq!(sum, 1 + 60 + 61 + 62 + 1441, "{level:?}");
-        }
-        let buckets: Vec<_> = rows.keys().map(|key| (key.level, key.minute)).collect();
-        assert!(buckets.contains(&(Level::Hour, 60)) && buckets.contains(&(Level::Day, 1440)));
+        self.removed.add(other.removed);
     }
 }

@@ -1,8 +1,10 @@
 //! What a batch adds to sessions. Pure: sums, minima and maxima, so that any order and split of
 //! the same spans adds up to the same.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::calls::Change;
 use super::summary::clamp_time;
 use super::write::SpanRow;
 use crate::model::ProjectId;
@@ -20,12 +22,14 @@ pub struct SessionSums<'a, K> {
     pub end: i64,
     /// Latest arrival, ns.
     pub received: i64,
-    /// Spans.
+    /// Spans. Without any, there is nothing but a change of what earlier ones count for.
     pub span_count: i64,
     /// Those with status error.
     pub error_count: i64,
     /// Tokens and cost of model calls.
     pub totals: Totals,
+    /// What is to be taken away again, after all else is added.
+    pub removed: Totals,
     /// Traces with a span of the session, by the store's key of a trace.
     pub traces: BTreeSet<K>,
 }
@@ -34,7 +38,7 @@ pub struct SessionSums<'a, K> {
 #[derive(Debug)]
 pub struct Sessions<'a, K> {
     /// In key order.
-    pub sums: BTreeMap<(ProjectId, &'a str), SessionSums<'a, K>>,
+    pub sums: BTreeMap<(ProjectId, Cow<'a, str>), SessionSums<'a, K>>,
 }
 
 impl<K> Default for Sessions<'_, K> {
@@ -46,7 +50,8 @@ impl<K> Default for Sessions<'_, K> {
 }
 
 impl<'a, K: Ord> Sessions<'a, K> {
-    /// Adds a span that is new to the store, if it names a session.
+    /// Adds a span that is new to the store, if it names a session; what it counts for is another
+    /// matter (`change`).
     pub fn add(&mut self, span: &'a SpanRow<'a>, trace: K) {
         let Some(session_id) = span.basics.session_id.as_deref() else {
             return;
@@ -54,19 +59,7 @@ impl<'a, K: Ord> Sessions<'a, K> {
         let start = clamp_time(span.start_unix_nano);
         let end = clamp_time(span.end_unix_nano).max(start);
         let received = clamp_time(span.received_unix_nano);
-        let sums = self
-            .sums
-            .entry((span.project, session_id))
-            .or_insert_with(|| SessionSums {
-                user_id: None,
-                start,
-                end,
-                received,
-                span_count: 0,
-                error_count: 0,
-                totals: Totals::default(),
-                traces: BTreeSet::new(),
-            });
+        let sums = self.sums_of(span.project, Cow::Borrowed(session_id));
         // The smallest, so that the order of arrival does not matter.
         sums.user_id = match (sums.user_id, span.basics.user_id.as_deref()) {
             (Some(ours), Some(theirs)) => Some(ours.min(theirs)),
@@ -77,7 +70,33 @@ impl<'a, K: Ord> Sessions<'a, K> {
         sums.received = sums.received.max(received);
         sums.span_count += 1;
         sums.error_count += i64::from(span.status == Status::Error);
-        sums.totals.add(span.basics.counted());
         sums.traces.insert(trace);
+    }
+
+    /// Adds or takes away what a span counts for, if that is part of a session.
+    pub fn change(&mut self, project: ProjectId, change: &Change<'a>) {
+        let Some(session_id) = &change.session else {
+            return;
+        };
+        let sums = self.sums_of(project, session_id.clone());
+        sums.totals.add(change.added);
+        sums.removed.add(change.removed);
+    }
+
+    fn sums_of(&mut self, project: ProjectId, session_id: Cow<'a, str>) -> &mut SessionSums<'a, K> {
+        let sums = self.sums.entry((project, session_id));
+        // What leaves the row as it is: a change may be all there is. The span it is of need not
+        // name the session itself.
+        sums.or_insert_with(|| SessionSums {
+            user_id: None,
+            start: i64::MAX,
+            end: 0,
+            received: 0,
+            span_count: 0,
+            error_count: 0,
+            totals: Totals::default(),
+            removed: Totals::default(),
+            traces: BTreeSet::new(),
+        })
     }
 }

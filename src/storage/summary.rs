@@ -1,13 +1,13 @@
 //! Trace summaries: what a group of spans adds to one, and how two are merged.
 //!
 //! Pure, and independent of order: every field is a sum, a minimum, a maximum, or the smallest
-//! few of a set, so that any split and order of the same spans gives the same summary.
+//! few of a set, so that any split and order of the same spans gives the same summary. Tokens and
+//! cost are not of that kind; see `calls`.
 
 use std::borrow::Cow;
 
 use super::write::{ResourceRow, SpanRow};
 use crate::model::SpanId;
-use crate::model::genai::Totals;
 use crate::model::span::{Operation, Status};
 
 /// Services kept per trace.
@@ -30,8 +30,6 @@ pub struct Summary<'a> {
     pub error_count: i64,
     /// Spans with a GenAI operation.
     pub genai_span_count: i64,
-    /// Tokens and cost of its model calls.
-    pub totals: Totals,
     /// The span that names the trace.
     pub head: Head<'a>,
     /// Services, sorted; the smallest [`SERVICES_MAX`].
@@ -94,7 +92,6 @@ impl<'a> Summary<'a> {
             span_count: 0,
             error_count: 0,
             genai_span_count: 0,
-            totals: Totals::default(),
             head: Head::of(span, resource),
             services: Vec::new(),
             models: Vec::new(),
@@ -117,7 +114,6 @@ impl<'a> Summary<'a> {
         self.span_count += 1;
         self.error_count += i64::from(failed);
         self.genai_span_count += i64::from(matches!(basics.operation, Operation::GenAi(_)));
-        self.totals.add(basics.counted());
         if (span.parent_span_id.is_some(), start, span.span_id) < self.head.rank() {
             self.head = Head::of(span, resource);
         }
@@ -150,7 +146,6 @@ impl<'a> Summary<'a> {
         self.span_count += other.span_count;
         self.error_count += other.error_count;
         self.genai_span_count += other.genai_span_count;
-        self.totals.add(other.totals);
         if other.head.rank() < self.head.rank() {
             self.head = other.head;
         }

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Rollups whose durations could not be read and were begun anew.
 pub static DAMAGED_ROLLUPS: Fault = Fault::new();
 
+/// Lists of a trace's model calls that could not be read.
+pub static DAMAGED_CALL_LISTS: Fault = Fault::new();
+
 /// Something that goes wrong now and then.
 #[derive(Debug)]
 pub struct Fault(AtomicU64);

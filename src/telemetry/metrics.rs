@@ -8,6 +8,7 @@
 
 mod labels;
 mod names;
+mod redaction;
 mod register;
 #[cfg(test)]
 mod tests;
@@ -29,8 +30,9 @@ use crate::pipeline::Transport;
 use labels::code_label;
 use register::{build_recorder, counter, gauge, histogram};
 
-pub use labels::transport_label;
+pub use labels::{ModelCalls, transport_label};
 pub use names::{ALL, MetricInfo, MetricKind};
+pub use redaction::RedactionCounters;
 
 /// How often [`upkeep`] runs: bounds the histogram samples held between scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -143,9 +145,15 @@ struct Handles {
     storage_up: Gauge,
     storage_bytes: Gauge,
     damaged_rollups: Counter,
+    damaged_call_lists: Counter,
     retention_deleted: Counter,
     visible_seconds: Histogram,
+    redaction_bytes: Counter,
     truncated: Counter,
+    calls_reported: Counter,
+    calls_computed: Counter,
+    calls_unpriced: Counter,
+    calls_without_cost: Counter,
     ready: Gauge,
     uptime: Gauge,
     rss: Gauge,
@@ -188,11 +196,13 @@ impl Metrics {
     pub fn render(&self) -> String {
         let uptime = self.shared.started.elapsed().as_secs_f64();
         self.shared.handles.uptime.set(uptime);
-        let damaged_rollups = faults::DAMAGED_ROLLUPS.count();
-        self.shared
-            .handles
-            .damaged_rollups
-            .absolute(damaged_rollups);
+        let handles = &self.shared.handles;
+        for (handle, fault) in [
+            (&handles.damaged_rollups, &faults::DAMAGED_ROLLUPS),
+            (&handles.damaged_call_lists, &faults::DAMAGED_CALL_LISTS),
+        ] {
+            handle.absolute(fault.count());
+        }
         let mut text = self.shared.handle.render();
         let MetricInfo { name, help, .. } = names::PROCESS_CPU_SECONDS;
         let seconds = f64::from_bits(self.shared.cpu_seconds.load(Ordering::Relaxed));
@@ -314,6 +324,15 @@ impl Metrics {
     /// Spans were cut by the limits.
     pub fn truncated_spans(&self, spans: u64) {
         self.shared.handles.truncated.increment(spans);
+    }
+
+    /// Model calls were mapped.
+    pub fn model_calls(&self, calls: ModelCalls) {
+        let handles = &self.shared.handles;
+        handles.calls_reported.increment(calls.reported);
+        handles.calls_computed.increment(calls.computed);
+        handles.calls_unpriced.increment(calls.unpriced);
+        handles.calls_without_cost.increment(calls.without_cost);
     }
 
     /// The gateway answered. `route` is the route's pattern, never the path.

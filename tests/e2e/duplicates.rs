@@ -11,14 +11,15 @@ use crate::otlp::{grpc_client, key_value, now, post_accepted, request, runtime, 
 use crate::random::Random;
 
 const TRACES: usize = 4;
-const SPANS_PER_TRACE: usize = 9;
+pub(crate) const SPANS_PER_TRACE: usize = 9;
+const SEED: u64 = 11;
 
 /// Four traces in three sessions over two services, cut into requests of three spans, children
-/// before their parents.
-fn requests(start: u64) -> (Vec<Vec<u8>>, Vec<ExportTraceServiceRequest>) {
+/// before their parents. Each seed gives other ids.
+pub(crate) fn requests(seed: u64, start: u64) -> (Vec<Vec<u8>>, Vec<ExportTraceServiceRequest>) {
     use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
-    let mut random = Random::new(11);
+    let mut random = Random::new(seed);
     let mut requests = Vec::new();
     let traces: Vec<_> = (0..TRACES).map(|_| random.id::<16>()).collect();
     for (number, trace_id) in traces.iter().enumerate() {
@@ -61,7 +62,7 @@ fn requests(start: u64) -> (Vec<Vec<u8>>, Vec<ExportTraceServiceRequest>) {
 }
 
 /// Everything the API answers, without the times of receipt.
-fn answers(daemon: &Daemon, traces: &[Vec<u8>]) -> Vec<Value> {
+pub(crate) fn answers(daemon: &Daemon, traces: &[Vec<u8>]) -> Vec<Value> {
     for trace in traces {
         daemon.await_trace(trace, SPANS_PER_TRACE as u64);
     }
@@ -94,14 +95,17 @@ fn forget_receipt(value: &mut Value) {
     }
 }
 
-fn once(address: SocketAddr, requests: impl IntoIterator<Item = ExportTraceServiceRequest>) {
+pub(crate) fn once(
+    address: SocketAddr,
+    requests: impl IntoIterator<Item = ExportTraceServiceRequest>,
+) {
     for request in requests {
         post_accepted(address, &request);
     }
 }
 
 fn answers_in_order(store: Store, start: u64, seed: Option<u64>) -> Vec<Value> {
-    let (traces, mut requests) = requests(start);
+    let (traces, mut requests) = requests(SEED, start);
     if let Some(seed) = seed {
         let mut random = Random::new(seed);
         for last in (1..requests.len()).rev() {
@@ -114,7 +118,7 @@ fn answers_in_order(store: Store, start: u64, seed: Option<u64>) -> Vec<Value> {
     answers(&daemon, &traces)
 }
 
-fn assert_equal(one: &[Value], other: &[Value]) {
+pub(crate) fn assert_equal(one: &[Value], other: &[Value]) {
     for (one, other) in one.iter().zip(other) {
         assert_eq!(one, other, "\n{one:#}\n---\n{other:#}");
     }
@@ -127,7 +131,7 @@ fn assert_equal(one: &[Value], other: &[Value]) {
 fn a_request_sent_again_changes_nothing(store: Store) {
     let start = now();
     let expected = answers_in_order(store, start, None);
-    let (traces, requests) = requests(start);
+    let (traces, requests) = requests(SEED, start);
     let daemon = Daemon::spawn_on(store, &[("processors.batch.timeout", "20ms")]);
     let addresses = daemon.addresses();
     std::thread::scope(|scope| {

@@ -10,8 +10,12 @@
     reason = "a test that goes wrong should end at once and say where"
 )]
 
+#[path = "../support/addresses.rs"]
+mod addresses;
 #[path = "../support/api.rs"]
 mod api;
+#[path = "../support/cluster.rs"]
+mod cluster;
 #[path = "../support/daemon.rs"]
 mod daemon;
 #[path = "../support/fault_proxy.rs"]
@@ -36,15 +40,21 @@ mod sdk;
 mod analytics;
 mod attributes;
 mod bad_input;
+mod chaos;
 mod duplicates;
 mod durability;
 mod full_disk;
 mod full_log;
+mod genai_api;
 mod leniency;
 mod metrics;
 mod migrate;
+mod modes;
+mod modes_faults;
 mod postgres_faults;
+mod postgres_outages;
 mod readme;
+mod redaction;
 mod round_trip;
 mod sdk_node;
 mod sdk_python;
@@ -54,3 +64,4 @@ mod shutdown;
 mod startup;
 mod systemd;
 mod tls;
+mod two_daemons;

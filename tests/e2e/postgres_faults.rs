@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::cluster::BACK_WITHIN;
 use crate::daemon::{Daemon, eventually};
 use crate::fault_proxy::{Direction, FaultProxy};
 use crate::load::Load;
@@ -10,7 +11,7 @@ use crate::postgres::{Database, Server};
 use crate::random::Random;
 
 /// Small batches, so that faults meet many of them, and short waits for what does not answer.
-const SETTINGS: &[(&str, &str)] = &[
+pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("processors.batch.timeout", "20ms"),
     ("processors.batch.send_batch_size", "200"),
     ("storage.postgres.connect_timeout", "1s"),
@@ -19,16 +20,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("storage.postgres.lock_timeout", "1s"),
     ("gateway.query_timeout", "2s"),
 ];
-
-/// How long the daemon may take to be back to work on a loaded machine.
-const BACK_WITHIN: Duration = Duration::from_secs(60);
-
-fn await_acknowledged(load: &Load, more: u64) {
-    let before = load.acknowledged();
-    eventually("clients being served", BACK_WITHIN, || {
-        (load.acknowledged() > before + more).then_some(())
-    });
-}
 
 /// A question fails in the way that tells a client to come back, within the time it may take.
 fn assert_queries_fail_retryably(daemon: &Daemon) {
@@ -52,12 +43,12 @@ fn a_crashing_server_loses_and_doubles_nothing() {
     let database = server.database();
     let url = database.url().to_owned();
     let daemon = Daemon::spawn_as(|setup| setup.on_database(database, &url), SETTINGS);
-    let load = Load::start(daemon.addresses().grpc, 4, random.next());
+    let load = Load::start_paced(daemon.addresses().grpc, 4, random.next());
     for _ in 0..4 {
-        await_acknowledged(&load, 20);
+        load.await_more(20);
         std::thread::sleep(Duration::from_millis(random.below(300)));
         server.crash();
-        await_acknowledged(&load, 20);
+        load.await_more(20);
         assert_queries_fail_retryably(&daemon);
         server.restart();
         eventually("queries being answered", BACK_WITHIN, || {
@@ -80,9 +71,9 @@ fn a_broken_network_loses_and_doubles_nothing() {
     let proxy = FaultProxy::start(database.address());
     let url = database.url_through(proxy.address());
     let daemon = Daemon::spawn_as(|setup| setup.on_database(database, &url), SETTINGS);
-    let load = Load::start(daemon.addresses().grpc, 4, random.next());
+    let load = Load::start_paced(daemon.addresses().grpc, 4, random.next());
     for round in 0..16 {
-        await_acknowledged(&load, 5);
+        load.await_more(5);
         match round % 8 {
             0 => proxy.cut(),
             1 | 2 => proxy.cut_after(Direction::ToServer, random.below(200_000)),
@@ -91,12 +82,12 @@ fn a_broken_network_loses_and_doubles_nothing() {
             6 => {
                 proxy.refuse();
                 proxy.cut();
-                await_acknowledged(&load, 5);
+                load.await_more(5);
                 assert_queries_fail_retryably(&daemon);
             }
             _ => {
                 proxy.freeze();
-                await_acknowledged(&load, 5);
+                load.await_more(5);
                 assert_queries_fail_retryably(&daemon);
             }
         }

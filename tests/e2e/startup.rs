@@ -13,7 +13,7 @@ use crate::otlp::{hex, post_accepted, request, span, text};
 const REFUSES_WITHIN: Duration = Duration::from_secs(15);
 
 /// The daemon ends by itself with exit code 1 and one line that says each of these.
-fn assert_refuses(mut process: Process, signs: &[&str]) {
+pub(crate) fn assert_refuses(mut process: Process, signs: &[&str]) {
     let status = process.wait_exit(REFUSES_WITHIN);
     let output = process.end_of_output();
     assert_eq!(status.code(), Some(1), "{output}");

@@ -5,7 +5,8 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::daemon::{Addresses, Daemon, Setup, eventually};
+use crate::addresses::Addresses;
+use crate::daemon::{Daemon, Setup, eventually};
 use crate::http;
 use crate::otlp::PROTOBUF;
 

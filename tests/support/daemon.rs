@@ -1,60 +1,20 @@
 //! Runs the real binary on ports and a data directory of its own, and ends it with the test.
 
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
+use crate::addresses::Addresses;
 use crate::http;
 use crate::postgres::Database;
 
 /// How long a healthy daemon may take to be ready. Far more than it needs, for loaded machines.
 const READY_WITHIN: Duration = Duration::from_secs(20);
-
-/// Where a daemon listens.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Addresses {
-    pub(crate) grpc: SocketAddr,
-    pub(crate) http: SocketAddr,
-    pub(crate) gateway: SocketAddr,
-    pub(crate) metrics: SocketAddr,
-}
-
-impl Addresses {
-    /// Four addresses that nobody listens on now. They lie below the ports that the system hands
-    /// out for outgoing connections, so that they stay free while a daemon restarts.
-    pub(crate) fn free() -> Self {
-        let [grpc, http, gateway, metrics] = std::array::from_fn(|_| free_address());
-        Self {
-            grpc,
-            http,
-            gateway,
-            metrics,
-        }
-    }
-}
-
-fn free_address() -> SocketAddr {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 20_000;
-    let start = u16::try_from(std::process::id() * 97 % u32::from(COUNT)).expect("less than COUNT");
-    for _ in 0..COUNT {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + (start + offset % COUNT) % COUNT;
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        if TcpListener::bind(address).is_ok() {
-            return address;
-        }
-    }
-    panic!("no free port");
-}
 
 /// Which store a daemon under test has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +49,7 @@ pub(crate) struct Setup {
     pub(crate) addresses: Addresses,
     pub(crate) data_dir: PathBuf,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     /// Of its own, dropped with the last copy of this.
     database: Option<Arc<Database>>,
     /// A command that runs the daemon's command, as `nsenter` does.
@@ -102,6 +63,7 @@ impl Setup {
             addresses: Addresses::free(),
             data_dir: data_dir.to_owned(),
             settings: Vec::new(),
+            environment: Vec::new(),
             database: None,
             wrapper: Vec::new(),
         }
@@ -111,6 +73,20 @@ impl Setup {
     pub(crate) fn set(mut self, key: &str, value: &str) -> Self {
         self.settings.push((key.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Sets a variable of the environment.
+    pub(crate) fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same for another process beside this one: free ports, everything else alike.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            addresses: Addresses::free(),
+            ..self.clone()
+        }
     }
 
     /// With this kind of store, and nothing in it.
@@ -130,6 +106,11 @@ impl Setup {
         self.database = Some(Arc::new(database));
         self.set("storage.kind", "postgres")
             .set("storage.postgres.url", url)
+    }
+
+    /// The database, where there is one.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_deref()
     }
 
     pub(crate) fn wrapped(mut self, wrapper: &[&str]) -> Self {
@@ -153,7 +134,8 @@ impl Setup {
             .envs(std::env::var("PATH").map(|path| ("PATH", path)));
         command
             .env("HOME", &self.data_dir)
-            .env("RUST_BACKTRACE", "1");
+            .env("RUST_BACKTRACE", "1")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         let addresses = self.addresses;
         let own = [
             (
@@ -335,7 +317,7 @@ pub(crate) struct Daemon {
     pub(crate) process: Process,
     pub(crate) setup: Setup,
     /// Removed last.
-    _directory: Option<TempDir>,
+    pub(crate) _directory: Option<TempDir>,
 }
 
 impl Daemon {

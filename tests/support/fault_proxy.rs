@@ -42,6 +42,8 @@ struct State {
     /// A text of the client after whose delivery the server's answer is thrown away with the
     /// connection.
     swallow_answer_to: Option<Vec<u8>>,
+    /// A text of the client that is thrown away with the connection.
+    cut_before: Option<Vec<u8>>,
     connections: Vec<Arc<Pair>>,
     accepted: u64,
 }
@@ -138,6 +140,17 @@ impl FaultProxy {
         self.state().swallow_answer_to = Some(text.as_bytes().to_vec());
     }
 
+    /// Cuts the connection of the next message of a client that holds this text, in place of
+    /// delivering it.
+    pub(crate) fn cut_before(&self, text: &str) {
+        self.state().cut_before = Some(text.as_bytes().to_vec());
+    }
+
+    /// Whether the message before which to cut has come.
+    pub(crate) fn has_cut(&self) -> bool {
+        self.state().cut_before.is_none()
+    }
+
     /// Whether the answer that was to be swallowed has been asked for.
     pub(crate) fn has_swallowed(&self) -> bool {
         self.state().swallow_answer_to.is_none()
@@ -151,6 +164,7 @@ impl FaultProxy {
         state.delay = Duration::ZERO;
         state.allowance = None;
         state.swallow_answer_to = None;
+        state.cut_before = None;
         drop(state);
         self.await_listening(true);
     }
@@ -288,10 +302,17 @@ fn judge(pair: &Pair, direction: Direction, bytes: &[u8], shared: &Mutex<State>)
     if direction == Direction::ToClient && *swallowing {
         return 0;
     }
-    if direction == Direction::ToServer
-        && let Some(text) = &state.swallow_answer_to
-        && bytes.windows(text.len()).any(|window| window == text)
-    {
+    let holds = |text: &Option<Vec<u8>>| {
+        direction == Direction::ToServer
+            && text
+                .as_ref()
+                .is_some_and(|text| bytes.windows(text.len()).any(|window| window == text))
+    };
+    if holds(&state.cut_before) {
+        state.cut_before = None;
+        return 0;
+    }
+    if holds(&state.swallow_answer_to) {
         state.swallow_answer_to = None;
         *swallowing = true;
     }
@@ -402,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_swallowed_after_the_question_was_delivered() {
+    fn an_answer_is_swallowed_or_the_question_is_not_delivered() {
         let proxy = FaultProxy::start(echo());
         let mut stream = connect(&proxy);
         proxy.swallow_answer_to("COMMIT");
@@ -410,5 +431,11 @@ mod tests {
         assert!(!proxy.has_swallowed());
         assert!(ask(&mut stream, b"COMMIT").is_err());
         assert!(proxy.has_swallowed());
+        let mut stream = connect(&proxy);
+        proxy.cut_before("COMMIT");
+        assert_eq!(ask(&mut stream, b"BEGIN").unwrap(), b"BEGIN");
+        assert!(!proxy.has_cut());
+        assert!(ask(&mut stream, b"COMMIT").is_err());
+        assert!(proxy.has_cut());
     }
 }

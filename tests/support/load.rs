@@ -1,7 +1,7 @@
 //! Load with a ledger: clients that send like an SDK does, again and again until they hear OK, and
 //! remember what was acknowledged, so that it can be compared with what is stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,15 +14,27 @@ use tokio::task::JoinSet;
 use tonic::Code;
 
 use crate::api::item;
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, eventually};
 use crate::otlp::{grpc_client, hex, key_value, now, request, runtime, text};
 use crate::random::Random;
 
 /// Requests that share one trace.
 const REQUESTS_PER_TRACE: u64 = 5;
 
+/// How the services of all clients begin.
+const SERVICE: &str = "load-";
+
+/// How long a daemon may take to serve clients again on a loaded machine.
+const SERVED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long what is stored may take to be shown on a loaded machine.
+const SHOWN_WITHIN: Duration = Duration::from_secs(60);
+
 /// What a client waits before it tries again.
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// What a paced client waits between two requests.
+const PACE: Duration = Duration::from_millis(50);
 
 /// Makes the requests: the same worker and number always give the same request.
 #[derive(Debug, Clone, Copy)]
@@ -33,7 +45,7 @@ struct Content {
 
 impl Content {
     fn service(worker: u64) -> String {
-        format!("load-{worker}")
+        format!("{SERVICE}{worker}")
     }
 
     fn trace_id(self, worker: u64, number: u64) -> Vec<u8> {
@@ -115,6 +127,21 @@ pub(crate) struct Load {
 impl Load {
     /// Starts clients that send one request after the other.
     pub(crate) fn start(address: SocketAddr, workers: u64, seed: u64) -> Self {
+        Self::start_with(&[address], workers, Duration::ZERO, seed)
+    }
+
+    /// The same with a pause after each request, for tests that last: all that is sent is compared.
+    pub(crate) fn start_paced(address: SocketAddr, workers: u64, seed: u64) -> Self {
+        Self::start_with(&[address], workers, PACE, seed)
+    }
+
+    /// The same with several daemons behind the clients, as a load balancer has them: who does not
+    /// accept a request is passed over for the next one.
+    pub(crate) fn start_balanced(addresses: &[SocketAddr], workers: u64, seed: u64) -> Self {
+        Self::start_with(addresses, workers, PACE, seed)
+    }
+
+    fn start_with(addresses: &[SocketAddr], workers: u64, pause: Duration, seed: u64) -> Self {
         let content = Content {
             seed,
             start_unix_nano: now(),
@@ -125,7 +152,8 @@ impl Load {
         let mut set = JoinSet::new();
         for worker in 0..workers {
             let client = Client {
-                address,
+                addresses: addresses.to_vec(),
+                pause,
                 content,
                 worker,
                 stop: Arc::clone(&stop),
@@ -150,6 +178,14 @@ impl Load {
         self.acknowledged.load(Ordering::Relaxed)
     }
 
+    /// Waits until this many more are.
+    pub(crate) fn await_more(&self, more: u64) {
+        let before = self.acknowledged();
+        eventually("clients being served", SERVED_WITHIN, || {
+            (self.acknowledged() >= before + more).then_some(())
+        });
+    }
+
     /// Ends the clients after the request each of them is at.
     pub(crate) fn stop(mut self) -> Ledger {
         self.stop.store(true, Ordering::Relaxed);
@@ -168,7 +204,9 @@ impl Load {
 }
 
 struct Client {
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
+    /// Between two requests.
+    pause: Duration,
     content: Content,
     worker: u64,
     stop: Arc<AtomicBool>,
@@ -178,17 +216,20 @@ struct Client {
 impl Client {
     async fn run(self) -> Done {
         let mut done = Done::default();
-        let mut grpc = grpc_client(self.address);
+        let mut daemons: VecDeque<_> = self.addresses.iter().copied().map(grpc_client).collect();
+        // Clients begin at different daemons.
+        daemons.rotate_left(self.worker as usize % self.addresses.len());
         while !self.stop.load(Ordering::Relaxed) {
             let spans = self.content.spans(self.worker, done.acknowledged);
             let request = request(&Content::service(self.worker), spans);
-            match grpc.export(request).await {
+            match daemons[0].export(request).await {
                 Ok(answer) => {
                     let partial_success = answer.into_inner().partial_success;
                     assert_eq!(partial_success, None, "every span is valid");
                     done.acknowledged += 1;
                     done.tried_more = false;
                     self.acknowledged.fetch_add(1, Ordering::Relaxed);
+                    tokio::time::sleep(self.pause).await;
                 }
                 Err(status) => {
                     done.tried_more = true;
@@ -196,6 +237,7 @@ impl Client {
                     if std::error::Error::source(&status).is_none() {
                         *done.refusals.entry(status.code().into()).or_default() += 1;
                     }
+                    daemons.rotate_left(1);
                     tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
@@ -216,6 +258,29 @@ impl Ledger {
     /// was never sent.
     pub(crate) fn assert_stored(&self, daemon: &Daemon) {
         daemon.await_stored();
+        self.assert_shown(daemon);
+    }
+
+    /// The same where everything acknowledged has been stored, or where another process sees to it.
+    pub(crate) fn assert_shown(&self, daemon: &Daemon) {
+        self.await_shown(daemon);
+        self.assert_equal(daemon);
+    }
+
+    /// Waits until at least as many spans are shown as were acknowledged.
+    pub(crate) fn await_shown(&self, daemon: &Daemon) {
+        let least = self.spans_acknowledged();
+        eventually("what was acknowledged to be shown", SHOWN_WITHIN, || {
+            let services = daemon.list("/api/v1/services");
+            let counts = services
+                .iter()
+                .filter(|service| service["name"].as_str().unwrap().starts_with(SERVICE))
+                .map(|service| service["span_count"].as_u64().unwrap());
+            (counts.sum::<u64>() >= least).then_some(())
+        });
+    }
+
+    fn assert_equal(&self, daemon: &Daemon) {
         let started = Instant::now();
         let services = daemon.list("/api/v1/services");
         let sessions = daemon.list("/api/v1/sessions");
@@ -303,6 +368,14 @@ impl Ledger {
         }
         assert!(found.is_empty(), "spans that nobody sent: {found:?}");
         count
+    }
+
+    fn spans_acknowledged(&self) -> u64 {
+        let of_worker = |(&worker, done): (&u64, &Done)| {
+            let requests = (0..done.acknowledged).map(|number| self.content.spans(worker, number));
+            requests.map(|spans| spans.len() as u64).sum::<u64>()
+        };
+        self.done.iter().map(of_worker).sum()
     }
 
     /// Requests acknowledged, all clients together.

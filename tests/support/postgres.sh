@@ -7,6 +7,9 @@
 #   start PORT                         starts the server on this port
 #   stop fast|immediate                ends it; immediate is what a crash is like
 #   freeze, thaw                       stops every process of the server, and lets them go on
+#   disk SIZE                          mounts a file system of this size on disk, with the server's
+#                                      directory space in it; gone with the script
+#   fill, empty                        leaves no room on that file system, and makes room again
 #
 # PostgreSQL refuses to run as root: then it runs as the user postgres, else nobody.
 set -u
@@ -58,6 +61,14 @@ signal() {
   done
 }
 
+disk() {
+  mkdir disk && mount -t tmpfs -o "size=$1" tmpfs disk && mkdir disk/space || return
+  [ -z "$owner" ] || chown "$owner" disk disk/space
+}
+
+# It is an error that ends this.
+fill() { cat /dev/zero >disk/filler || true; }
+
 while read -r command argument; do
   case $command in
     init) init ;;
@@ -65,6 +76,9 @@ while read -r command argument; do
     stop) stop "$argument" ;;
     freeze) signal -STOP ;;
     thaw) signal -CONT ;;
+    disk) disk "$argument" ;;
+    fill) fill ;;
+    empty) rm disk/filler ;;
     *) false ;;
   esac </dev/null >>supervisor.log 2>&1
   case $? in
@@ -75,4 +89,5 @@ done
 
 exec </dev/null >/dev/null 2>&1
 [ ! -e data/postmaster.pid ] || { signal -CONT; stop immediate; }
+[ ! -d disk ] || umount disk
 cd / && rm -rf "$directory"

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use futures_util::future::{BoxFuture, ready};
+use futures_util::future::{BoxFuture, pending, ready};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
@@ -32,6 +32,10 @@ struct Kept {
     writes: usize,
     /// Writes after which the store is unavailable.
     writes_max: Option<usize>,
+    /// It takes what is written and never answers.
+    silent: bool,
+    /// Writes that it did not answer.
+    unanswered: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -49,6 +53,10 @@ impl SpanWriter for Memory {
         batch: &'a Batch<'a>,
     ) -> BoxFuture<'a, Result<WriteReport, storage::Error>> {
         let mut kept = self.kept();
+        if kept.silent {
+            kept.unanswered += 1;
+            return pending().boxed();
+        }
         if kept.writes_max.is_some_and(|max| kept.writes >= max) {
             return ready(Err(storage::Error::Unavailable {
                 context: "test",
@@ -261,6 +269,23 @@ fn a_large_request_is_stored_in_slices_exactly_once_whenever_it_is_cut_short() {
         // What was written of a record before the end, and no more, came again.
         assert!(kept.duplicates < 1000, "{}", kept.duplicates);
     }
+}
+
+// Scenario: the store takes a batch and never answers, until the drain deadline has passed.
+// Guarantees: the thread gives up, and the next one stores everything.
+#[test]
+fn a_store_that_does_not_answer_is_given_up() {
+    let runtime = runtime();
+    let directory = tempfile::tempdir().unwrap();
+    let store = Memory::default();
+    store.kept().silent = true;
+    let life = Life::start(directory.path(), &store, runtime.handle());
+    runtime.block_on(life.log.append(request(1, 7))).unwrap();
+    eventually("the write", || store.kept().unanswered == 1);
+    life.crash(runtime.handle());
+    store.kept().silent = false;
+    Life::start(directory.path(), &store, runtime.handle()).drain();
+    assert_eq!(store.kept().spans.len(), 7);
 }
 
 /// Takes the partition as a listener does, and stores it on a thread.

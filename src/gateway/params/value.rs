@@ -79,6 +79,37 @@ fn fraction_of(digits: &str, factor: u64) -> u64 {
     u64::try_from(ns / 1_000_000_000).unwrap_or(0)
 }
 
+/// An amount of money in US dollars, in nano-USD.
+pub(super) fn usd(text: &str) -> Result<i64, String> {
+    const NANO_PER_USD: i64 = 1_000_000_000;
+    let expected = || "expected US dollars such as 2 or 0.015".to_owned();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    if !is_number(whole) || !is_number(fraction) {
+        return Err(expected());
+    }
+    if fraction.len() > 9 && fraction.bytes().skip(9).any(|digit| digit != b'0') {
+        return Err("has more than nine digits after the point".to_owned());
+    }
+    let too_much = || "is more than can be counted".to_owned();
+    let whole: i64 = whole.parse().map_err(|_| too_much())?;
+    let digits = fraction.chars().chain(std::iter::repeat('0')).take(9);
+    let fraction = digits
+        .filter_map(|digit| digit.to_digit(10))
+        .fold(0, |nano, digit| nano * 10 + i64::from(digit));
+    whole
+        .checked_mul(NANO_PER_USD)
+        .and_then(|nano| nano.checked_add(fraction))
+        .ok_or_else(too_much)
+}
+
+/// A whole number, zero or more.
+pub(super) fn count(text: &str) -> Result<i64, String> {
+    let is_number = text.bytes().all(|digit| digit.is_ascii_digit());
+    let count = text.parse().ok().filter(|_| is_number);
+    count.ok_or_else(|| "expected a whole number of at most 63 bits".to_owned())
+}
+
 /// A page size.
 pub(super) fn limit(text: &str, max: u32) -> Result<u32, String> {
     let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));
@@ -189,6 +220,37 @@ mod tests {
     }
 
     #[test]
+    fn money_is_exact_to_the_billionth() {
+        let cases = [
+            ("0", 0),
+            ("2", 2_000_000_000),
+            ("0.015", 15_000_000),
+            ("1.0000000010", 1_000_000_001),
+            ("9223372036.854775807", i64::MAX),
+        ];
+        for (text, nano) in cases {
+            assert_eq!(usd(text), Ok(nano), "{text}");
+        }
+        for bad in [
+            "",
+            ".5",
+            "1.",
+            "-1",
+            "1e3",
+            "$1",
+            "0.0000000001",
+            "9223372036.854775808",
+            "99999999999999999999",
+        ] {
+            assert!(usd(bad).is_err(), "{bad}");
+        }
+        assert_eq!(count("9223372036854775807"), Ok(i64::MAX));
+        for bad in ["", "-1", "+1", "1.5", "9223372036854775808"] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn limits_stay_within_their_range() {
         assert_eq!(limit("1", 10), Ok(1));
         assert_eq!(limit("10", 10), Ok(10));
@@ -217,6 +279,8 @@ mod tests {
             drop(time(&text));
             drop(duration(&text));
             drop(limit(&text, 5));
+            drop(usd(&text));
+            drop(count(&text));
             proptest::prop_assert!(nearest(&text, &["start"]).is_none_or(|near| near == "start"));
         }
     }

@@ -22,11 +22,18 @@ pub(in crate::gateway) enum Measure {
     CacheReadTokens,
     LlmCalls,
     Cost,
+    CacheWriteTokens,
+    ReasoningTokens,
+    AudioInputTokens,
+    AudioOutputTokens,
+    UnpricedCalls,
+    /// A percentile of the times to the first token.
+    FirstToken(u8),
 }
 
 impl Measure {
-    /// Names in the API, in the order in which all of them are answered.
-    pub(in crate::gateway) const NAMES: [(&'static str, Self); 13] = [
+    /// Names in the API, in the order in which they are answered.
+    pub(in crate::gateway) const NAMES: [(&'static str, Self); 22] = [
         ("requests", Self::Requests),
         ("errors", Self::Errors),
         ("error_rate", Self::ErrorRate),
@@ -40,7 +47,29 @@ impl Measure {
         ("cache_read_tokens", Self::CacheReadTokens),
         ("llm_calls", Self::LlmCalls),
         ("cost_nano_usd", Self::Cost),
+        ("cache_write_tokens", Self::CacheWriteTokens),
+        ("reasoning_tokens", Self::ReasoningTokens),
+        ("audio_input_tokens", Self::AudioInputTokens),
+        ("audio_output_tokens", Self::AudioOutputTokens),
+        ("unpriced_calls", Self::UnpricedCalls),
+        ("time_to_first_token_p50_ns", Self::FirstToken(50)),
+        ("time_to_first_token_p90_ns", Self::FirstToken(90)),
+        ("time_to_first_token_p95_ns", Self::FirstToken(95)),
+        ("time_to_first_token_p99_ns", Self::FirstToken(99)),
     ];
+
+    /// Whether rollups don't have it, so that spans must be looked at.
+    pub(in crate::gateway) const fn is_of_details(self) -> bool {
+        matches!(
+            self,
+            Self::CacheWriteTokens
+                | Self::ReasoningTokens
+                | Self::AudioInputTokens
+                | Self::AudioOutputTokens
+                | Self::UnpricedCalls
+                | Self::FirstToken(_)
+        )
+    }
 
     /// Whether it is read from the histogram of durations.
     pub(in crate::gateway) const fn is_of_durations(self) -> bool {
@@ -64,6 +93,15 @@ impl Measure {
             Self::CacheReadTokens => sums.totals.cache_read_tokens.into(),
             Self::LlmCalls => sums.totals.llm_calls.into(),
             Self::Cost => sums.totals.cost_nano_usd.into(),
+            Self::CacheWriteTokens => sums.details.cache_write_tokens.into(),
+            Self::ReasoningTokens => sums.details.reasoning_tokens.into(),
+            Self::AudioInputTokens => sums.details.audio_input_tokens.into(),
+            Self::AudioOutputTokens => sums.details.audio_output_tokens.into(),
+            Self::UnpricedCalls => sums.details.unpriced_calls.into(),
+            Self::FirstToken(percent) => {
+                let share = f64::from(percent) / 100.0;
+                sums.details.first_tokens.quantile(share).into()
+            }
         }
     }
 }
@@ -87,21 +125,55 @@ pub(in crate::gateway) const fn dimension_name(dimension: Dimension) -> &'static
         Dimension::Operation => "operation",
         Dimension::Provider => "provider",
         Dimension::Model => "model",
+        Dimension::User => "user_id",
+        Dimension::Agent => "agent",
+        Dimension::Tool => "tool",
+        Dimension::Environment => "environment",
+        Dimension::Tag => "tag",
+        Dimension::ErrorKind => "error_kind",
+        Dimension::CostSource => "cost_source",
     }
 }
 
 /// The answer, with the range that was really read.
 #[derive(Debug, Serialize)]
 pub(in crate::gateway) struct Sums {
-    start_time: String,
-    start_time_unix_nano: String,
-    end_time: String,
-    end_time_unix_nano: String,
+    #[serde(flatten)]
+    extent: Extent,
     step_ns: Option<u64>,
     group_by: Vec<&'static str>,
     measures: Vec<&'static str>,
     rows: Vec<Row>,
     truncated: bool,
+}
+
+/// A range of time, and how much of it was counted.
+#[derive(Debug, Serialize)]
+pub(in crate::gateway) struct Extent {
+    start_time: String,
+    start_time_unix_nano: String,
+    end_time: String,
+    end_time_unix_nano: String,
+    /// Whether all of it was counted.
+    complete: bool,
+    /// Else, from where on.
+    counted_from_time: Option<String>,
+    counted_from_time_unix_nano: Option<String>,
+}
+
+impl Extent {
+    /// A range, ns, and from where on it was counted if not whole.
+    pub(in crate::gateway) fn new(start: u64, end: u64, counted_from: Option<u64>) -> Self {
+        Self {
+            start_time: time(start),
+            start_time_unix_nano: start.to_string(),
+            end_time: time(end),
+            end_time_unix_nano: end.to_string(),
+            complete: counted_from.is_none(),
+            counted_from_time: counted_from.map(time),
+            counted_from_time_unix_nano: counted_from.map(|from| from.to_string()),
+        }
+    }
 }
 
 /// One bucket and group.
@@ -124,10 +196,7 @@ impl Sums {
         let names: Vec<_> = query.group_by.iter().copied().map(dimension_name).collect();
         let rows = answer.rows.into_iter();
         Self {
-            start_time: time(start),
-            start_time_unix_nano: start.to_string(),
-            end_time: time(end),
-            end_time_unix_nano: end.to_string(),
+            extent: Extent::new(start, end, answer.counted_from_unix_nano),
             step_ns: query
                 .step_minutes
                 .map(|minutes| u64::from(minutes) * NS_PER_MINUTE),
@@ -159,7 +228,8 @@ impl Row {
     }
 }
 
-fn unix_nano(minute: i64) -> u64 {
+/// The start of a minute, ns.
+pub(in crate::gateway) fn unix_nano(minute: i64) -> u64 {
     u64::try_from(minute)
         .unwrap_or(0)
         .saturating_mul(NS_PER_MINUTE)

@@ -4,28 +4,24 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use opentelemetry_proto::tonic::trace::v1::{Span, span};
-use prost::Message as _;
 
-use crate::model::failure::ErrorKind;
-use crate::model::genai::{Cost, CostSource, GenAi, Totals, Usage};
-use crate::model::histogram::Histogram;
-use crate::model::span::{Kind, Status, TimeMarks};
+use super::rows::{
+    chat, measures, one, session_summary, span_summary, stored_span, trace_summary, user_summary,
+};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{
-    AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, FirstError, Measures, SpanSummary,
-    StoredResource, StoredScope, StoredSpan, StoredTrace,
+    AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, Measures, SpanSummary,
+    StoredSession, StoredSpan, StoredTrace, UsersAnswer, UsersQuery,
 };
 use crate::storage::search::{Found, Match, SearchPage, SearchQuery};
 use crate::storage::{
-    Cursor, Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
+    Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanReader, StoreUsage, TraceFilter, TraceSummary,
 };
 
 pub(super) const TRACE: TraceId = TraceId([0xab; 16]);
 pub(super) const SPAN: SpanId = SpanId([0xcd; 8]);
+pub(super) const SESSION: &str = "a/b c";
 
 /// How the stub answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,11 +47,16 @@ pub(super) enum Asked {
     Sessions(SessionFilter, PageRequest),
     DeadLetters(PageRequest),
     Analytics(AnalyticsQuery),
+    Session(String, PageRequest),
+    Calls(TraceId, PageRequest),
+    Users(UsersQuery),
 }
 
 #[derive(Debug)]
 pub(super) struct Stub {
     pub(super) mood: Mood,
+    /// Whether a trace has more model calls than a page.
+    calls_go_on: bool,
     asked: Mutex<Vec<(ProjectId, Asked)>>,
 }
 
@@ -63,8 +64,24 @@ impl Stub {
     pub(super) fn new(mood: Mood) -> Arc<Self> {
         Arc::new(Self {
             mood,
+            calls_go_on: false,
             asked: Mutex::new(Vec::new()),
         })
+    }
+
+    /// Traces have more model calls than a page.
+    pub(super) fn with_many_calls() -> Arc<Self> {
+        Arc::new(Self {
+            mood: Mood::Well,
+            calls_go_on: true,
+            asked: Mutex::new(Vec::new()),
+        })
+    }
+
+    /// All questions so far.
+    pub(super) fn all_asked(&self) -> Vec<Asked> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().map(|(_, asked)| asked.clone()).collect()
     }
 
     /// The last question, which must have been about the default project.
@@ -105,169 +122,6 @@ impl Stub {
             Mood::Panic => async { panic!("SECRET panic") }.boxed(),
             Mood::Silent => std::future::pending().boxed(),
         }
-    }
-}
-
-fn one<T>(item: T) -> Page<T> {
-    Page {
-        items: vec![item],
-        next: Some(Cursor {
-            unix_nano: 5,
-            key: vec![1, 2],
-        }),
-    }
-}
-
-fn trace_summary() -> TraceSummary {
-    TraceSummary {
-        trace_id: TRACE,
-        name: "GET /".to_owned(),
-        service_name: "api".to_owned(),
-        root_span_id: Some(SPAN),
-        start_unix_nano: 1_700_000_000_000_000_001,
-        end_unix_nano: 1_700_000_000_000_000_011,
-        span_count: 1,
-        error_count: 1,
-        genai_span_count: 0,
-        totals: totals(),
-        services: vec!["api".to_owned()],
-        models: vec!["m".to_owned()],
-        session_id: None,
-        user_id: Some("u".to_owned()),
-        first_error: Some(FirstError {
-            span_id: SPAN,
-            name: "GET /".to_owned(),
-            error_type: None,
-            message: "no".to_owned(),
-        }),
-    }
-}
-
-fn totals() -> Totals {
-    Totals {
-        llm_calls: 2,
-        input_tokens: 30,
-        output_tokens: 4,
-        cache_read_tokens: 10,
-        cost_nano_usd: 5_000_000_000,
-    }
-}
-
-fn genai() -> GenAi<'static> {
-    GenAi {
-        dialect: Some("otel".into()),
-        response_id: Some("r-1".into()),
-        streaming: Some(true),
-        time_to_first_token_ns: Some(7),
-        agent_name: Some("writer".into()),
-        tags: vec!["beta".into(), "a,b".into()],
-        usage: Usage {
-            input: Some(15),
-            output: Some(0),
-            ..Usage::default()
-        },
-        cost: Cost {
-            total: Some(2_500_000_000),
-            source: Some(CostSource::Computed),
-            price_version: Some("2026-11".into()),
-            ..Cost::default()
-        },
-        is_model_call: true,
-        ..GenAi::default()
-    }
-}
-
-fn measures() -> Measures {
-    let mut durations = Histogram::default();
-    for duration in [0, 100, 200, 1000] {
-        durations.record(duration);
-    }
-    Measures {
-        span_count: 4,
-        error_count: 1,
-        duration_sum_ns: 1300,
-        durations,
-        totals: totals(),
-    }
-}
-
-fn span_summary() -> SpanSummary {
-    SpanSummary {
-        trace_id: TRACE,
-        span_id: SPAN,
-        parent_span_id: None,
-        name: "GET /".to_owned(),
-        kind: Kind::Server,
-        status: Status::Error,
-        status_message: "no".to_owned(),
-        service_name: "api".to_owned(),
-        start_unix_nano: 1_700_000_000_000_000_001,
-        duration_ns: 10,
-        time_marks: TimeMarks(1),
-        operation: "http".to_owned(),
-        genai: Some(Box::new(genai())),
-        provider: None,
-        request_model: None,
-        response_model: None,
-        session_id: None,
-        user_id: None,
-        error_type: Some("500".to_owned()),
-        error_kind: Some(ErrorKind::Server),
-        http_method: Some("GET".to_owned()),
-        http_route: Some("/".to_owned()),
-        http_status_code: Some(500),
-        db_system: None,
-        db_operation: None,
-        rpc_system: None,
-        rpc_service: None,
-        rpc_method: None,
-    }
-}
-
-fn attribute(key: &str, value: Value) -> KeyValue {
-    KeyValue {
-        key: key.to_owned(),
-        value: Some(AnyValue { value: Some(value) }),
-        ..KeyValue::default()
-    }
-}
-
-pub(super) fn message() -> Span {
-    Span {
-        trace_id: TRACE.0.to_vec(),
-        span_id: SPAN.0.to_vec(),
-        name: "GET /".to_owned(),
-        start_time_unix_nano: 1_700_000_000_000_000_001,
-        end_time_unix_nano: 1_700_000_000_000_000_011,
-        attributes: vec![attribute("k", Value::IntValue(7))],
-        events: vec![span::Event {
-            name: "exception".to_owned(),
-            time_unix_nano: 1_700_000_000_000_000_002,
-            ..span::Event::default()
-        }],
-        links: vec![span::Link {
-            trace_id: vec![1; 16],
-            span_id: vec![2; 8],
-            ..span::Link::default()
-        }],
-        ..Span::default()
-    }
-}
-
-fn stored_span() -> StoredSpan {
-    StoredSpan {
-        summary: span_summary(),
-        resource: Arc::new(StoredResource {
-            message: Vec::new(),
-            schema_url: "https://example.com/1".to_owned(),
-            service_name: "api".to_owned(),
-        }),
-        scope: Arc::new(StoredScope {
-            message: Vec::new(),
-            schema_url: String::new(),
-        }),
-        message: message().encode_to_vec(),
-        received_unix_nano: 1_700_000_001_000_000_000,
     }
 }
 
@@ -370,18 +224,48 @@ impl SpanReader for Stub {
         filter: &'a SessionFilter,
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SessionSummary>, Error>> {
-        let session = SessionSummary {
-            session_id: "s".to_owned(),
-            user_id: None,
-            start_unix_nano: 1,
-            end_unix_nano: 4,
-            trace_count: 1,
-            span_count: 2,
-            error_count: 0,
-            totals: totals(),
-        };
         let asked = Asked::Sessions(filter.clone(), page.clone());
-        self.answer(project, asked, one(session))
+        self.answer(project, asked, one(session_summary()))
+    }
+
+    fn session<'a>(
+        &'a self,
+        project: ProjectId,
+        session_id: &'a str,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredSession>, Error>> {
+        let found = (session_id == SESSION).then(|| StoredSession {
+            summary: session_summary(),
+            traces: vec![trace_summary(), trace_summary()],
+            next: Some(trace_summary().cursor()),
+        });
+        let asked = Asked::Session(session_id.to_owned(), page.clone());
+        self.answer(project, asked, found)
+    }
+
+    fn model_calls<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredSpan>, Error>> {
+        let calls = Page {
+            items: vec![chat(), stored_span()],
+            next: self.calls_go_on.then(|| one(()).next).flatten(),
+        };
+        self.answer(project, Asked::Calls(trace_id, page.clone()), calls)
+    }
+
+    fn list_users<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a UsersQuery,
+    ) -> BoxFuture<'a, Result<UsersAnswer, Error>> {
+        let answer = UsersAnswer {
+            page: one(user_summary()),
+            counted_from_unix_nano: Some(1_700_000_000_000_000_000),
+        };
+        self.answer(project, Asked::Users(query.clone()), answer)
     }
 
     fn analytics<'a>(
@@ -397,6 +281,7 @@ impl SpanReader for Stub {
         let answer = AnalyticsAnswer {
             rows: vec![row("", Measures::default()), row("g", measures())],
             truncated: true,
+            counted_from_unix_nano: query.is_of_spans().then_some(1_700_000_000_000_000_000),
         };
         self.answer(project, Asked::Analytics(query.clone()), answer)
     }
@@ -422,22 +307,5 @@ impl SpanReader for Stub {
 
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>> {
         self.in_mood(StoreUsage { bytes: 4096 })
-    }
-}
-
-/// A stored chat, in the OpenTelemetry GenAI conventions.
-pub(super) fn chat() -> StoredSpan {
-    let text = |text: &str| Value::StringValue(text.to_owned());
-    let messages = r#"[{"role":"user","content":"Hi"}]"#;
-    let span = Span {
-        attributes: vec![
-            attribute("gen_ai.operation.name", text("chat")),
-            attribute("gen_ai.input.messages", text(messages)),
-        ],
-        ..message()
-    };
-    StoredSpan {
-        message: span.encode_to_vec(),
-        ..stored_span()
     }
 }

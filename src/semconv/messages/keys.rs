@@ -1,48 +1,23 @@
 //! Which attributes hold what was said, for who wants to tell them from others without reading them.
 
-use super::{places, shape, tools};
+use super::content;
 
-/// Keys beside those of the tables; one that ends with a dot stands for those below it.
-const OTHERS: [&str; 15] = [
-    "ai.response.",
-    "ai.result.",
-    "ai.toolCall.",
-    "ai.value",
-    "ai.values",
-    "all_messages_events",
-    "embedding.embeddings.",
-    "gen_ai.retrieval.documents",
-    "pydantic_ai.all_messages",
-    "reranker.input_documents.",
-    "reranker.output_documents.",
-    "reranker.query",
-    "retrieval.documents.",
-    "gen_ai.input.messages",
-    "gen_ai.output.messages",
-];
-
-/// Events whose attributes are what was said.
-const EVENTS: [&str; 4] = [
-    "gen_ai.content.prompt",
-    "gen_ai.content.completion",
-    "gen_ai.client.inference.operation.details",
-    "tool.output",
-];
-
-/// Whether the attribute of this key, of the event of this name if any, is one that messages,
-/// arguments, results or documents of a model's call are read from, in any dialect.
+/// Whether the attribute of this key, of the event of this name if any, is one that holds what was
+/// said to a model or by it, arguments, results or documents, in any dialect.
 #[must_use]
 pub fn holds_messages(event: Option<&str>, key: &str) -> bool {
-    let is_said = |event: &str| EVENTS.contains(&event) || shape::role_of_event(event).is_some();
-    event.is_some_and(is_said)
-        || places::keys()
-            .chain(tools::keys())
-            .chain(OTHERS)
-            .any(|known| is_key(known, key))
+    let is_said = |event| content::is_in_event(event) && content::is_in_event_attribute(key);
+    event.is_some_and(is_said) || content::keys().any(|known| is_key(known, key))
 }
 
+/// A key that ends with a dot stands for those below it; a `*` stands for any text.
 fn is_key(known: &str, key: &str) -> bool {
-    key == known || (known.ends_with('.') && key.starts_with(known))
+    match known.split_once('*') {
+        Some((start, end)) => key
+            .strip_prefix(start)
+            .is_some_and(|rest| rest.ends_with(end)),
+        None => key == known || (known.ends_with('.') && key.starts_with(known)),
+    }
 }
 
 #[cfg(test)]
@@ -55,12 +30,15 @@ mod tests {
             "gen_ai.input.messages",
             "gen_ai.prompt",
             "gen_ai.prompt.0.content",
+            "llm.input_messages",
             "llm.input_messages.3.message.content",
+            "llm.openai.messages",
             "input.value",
             "ai.response.text",
             "gen_ai.tool.call.arguments",
             "llm.tools.0.tool.json_schema",
             "retrieval.documents.0.document.content",
+            "reranker.query",
         ] {
             assert!(holds_messages(None, key), "{key}");
         }
@@ -69,12 +47,24 @@ mod tests {
             "gen_ai.request.model",
             "gen_ai",
             "input.values",
+            "llm.messages",
             "",
         ] {
             assert!(!holds_messages(None, key), "{key}");
         }
         assert!(holds_messages(Some("gen_ai.user.message"), "content"));
+        assert!(!holds_messages(Some("gen_ai.user.message"), "role"));
         assert!(holds_messages(Some("my event"), "gen_ai.prompt"));
         assert!(!holds_messages(Some("exception"), "exception.message"));
+    }
+
+    // Scenario: every key that content is known by, as the patterns that redaction is given.
+    // Guarantees: at most one `*`, so that a search takes the same attributes for messages.
+    #[test]
+    fn a_pattern_has_one_star_at_most() {
+        for key in content::key_globs() {
+            assert!(key.matches('*').count() <= 1, "{key}");
+            assert!(holds_messages(None, &key.replace('*', "x")), "{key}");
+        }
     }
 }

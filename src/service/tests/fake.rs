@@ -9,7 +9,9 @@ use futures_util::future::{BoxFuture, ready};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
-use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::query::{
+    AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
+};
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::{
     Batch, Error, Page, PageRequest, RetentionReport, ServiceSummary, SessionFilter,
@@ -244,6 +246,32 @@ impl SpanReader for Client {
         _filter: &'a SessionFilter,
         _page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<SessionSummary>, Error>> {
+        nothing()
+    }
+
+    fn session<'a>(
+        &'a self,
+        _project: ProjectId,
+        _session_id: &'a str,
+        _page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredSession>, Error>> {
+        nothing()
+    }
+
+    fn model_calls<'a>(
+        &'a self,
+        _project: ProjectId,
+        _trace_id: TraceId,
+        _page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredSpan>, Error>> {
+        nothing()
+    }
+
+    fn list_users<'a>(
+        &'a self,
+        _project: ProjectId,
+        _query: &'a UsersQuery,
+    ) -> BoxFuture<'a, Result<UsersAnswer, Error>> {
         nothing()
     }
 

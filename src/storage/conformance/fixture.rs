@@ -30,10 +30,14 @@ pub(super) struct TestSpan {
     pub(super) service: &'static str,
     pub(super) start: u64,
     pub(super) duration: u64,
+    /// Arrival, ns.
+    pub(super) received: u64,
     pub(super) failed: bool,
     pub(super) basics: Basics<'static>,
     pub(super) attributes: Vec<(&'static str, Value)>,
     pub(super) resource_attributes: Vec<(&'static str, Value)>,
+    /// Of the resource; none when empty.
+    pub(super) environment: &'static str,
 }
 
 /// A root span of trace `trace` that starts at `start`.
@@ -47,6 +51,7 @@ pub(super) fn span(trace: u64, span: u64, start: u64) -> TestSpan {
         service: "api",
         start,
         duration: 10,
+        received: NOW,
         failed: false,
         basics: Basics {
             operation: Operation::Http,
@@ -54,6 +59,7 @@ pub(super) fn span(trace: u64, span: u64, start: u64) -> TestSpan {
         },
         attributes: Vec::new(),
         resource_attributes: Vec::new(),
+        environment: "",
     }
 }
 
@@ -124,6 +130,13 @@ impl TestSpan {
     fn resource(&self) -> ResourceRow<'static> {
         let mut attributes = key_values(&self.resource_attributes);
         attributes.extend(key_values(&[("service.name", text(self.service))]));
+        let environment = Some(self.environment).filter(|environment| !environment.is_empty());
+        if let Some(environment) = environment {
+            attributes.extend(key_values(&[(
+                "deployment.environment.name",
+                text(environment),
+            )]));
+        }
         let message = Resource {
             attributes,
             ..Resource::default()
@@ -135,7 +148,7 @@ impl TestSpan {
             service_name: self.service.into(),
             service_version: None,
             service_instance: None,
-            environment: None,
+            environment: environment.map(Cow::Borrowed),
         }
     }
 
@@ -158,7 +171,7 @@ impl TestSpan {
             time_marks: TimeMarks::default(),
             resource: index,
             scope: index,
-            received_unix_nano: NOW,
+            received_unix_nano: self.received,
             basics: self.basics.clone(),
             message: Cow::Owned(self.message()),
         }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, columns, lists, paging, runtime, search, sums};
+use super::{
+    Backend, NOW, calls, columns, deleted, facts, lists, paging, people, runtime, search, sums,
+};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -133,7 +135,17 @@ cases! {
     lists::attributes_are_found_in_long_traces,
     lists::short_lists_are_answered_in_pages,
     lists::a_project_never_sees_rows_of_another,
+    facts::traces_are_found_by_what_their_spans_say,
+    facts::spans_are_found_by_what_they_say,
+    facts::facts_are_of_failed_spans_and_of_our_own,
+    facts::a_rare_fact_is_found_behind_many_spans,
+    people::a_session_is_answered_oldest_trace_first,
+    people::model_calls_of_a_trace_are_answered_in_order,
+    people::users_are_what_their_traces_add_up_to,
     columns::every_column_comes_back,
+    deleted::spans_of_deleted_traces_are_gone,
+    calls::sums_follow_what_is_known_of_a_trace,
+    calls::long_traces_count_each_call_once,
     search::words_find_the_spans_that_say_them,
     search::text_in_json_and_in_events_is_found_with_its_place,
     search::filters_narrow_a_search,
@@ -176,6 +188,16 @@ fn sums_are_what_the_spans_add_up_to_on_postgres() {
     sums::sums_are_what_the_spans_add_up_to(Postgres::open, 8);
 }
 
+#[test]
+fn any_delivery_counts_the_same_on_sqlite() {
+    calls::any_delivery_counts_the_same(&mut Sqlite::open(), 100);
+}
+
+#[test]
+fn any_delivery_counts_the_same_on_postgres() {
+    calls::any_delivery_counts_the_same(&mut Postgres::open(), 24);
+}
+
 // Scenario: a pooler in transaction mode stands between us and the server.
 // Guarantees: writing and reading are as without it.
 #[test]
@@ -184,6 +206,7 @@ fn a_pooler_in_transaction_mode_changes_nothing() {
     lists::each_span_filter_answers_exactly_its_spans(&mut pooled);
     super::a_resend_changes_nothing(&mut Postgres::pooled());
     sums::sums_keep_to_their_project_range_and_limit(&mut Postgres::pooled());
+    calls::sums_follow_what_is_known_of_a_trace(&mut Postgres::pooled());
     super::lists_page_through_what_matches(&mut Postgres::pooled());
     search::filters_narrow_a_search(&mut Postgres::pooled());
 }

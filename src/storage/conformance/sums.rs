@@ -1,12 +1,14 @@
 //! What spans add up to: totals of traces and sessions, sums over time.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::fixture::{OTHER, TestSpan, call, page, span, trace_id, write_spans};
 use super::{Backend, NOW, PROJECT, runtime};
-use crate::model::genai::Totals;
+use crate::model::failure::ErrorKind;
+use crate::model::genai::{Cost, CostSource, GenAi, Totals, Usage};
 use crate::model::span::Basics;
 use crate::storage::SessionFilter;
 use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Dimension, Measures};
@@ -104,6 +106,7 @@ fn query(start_minute: i64, end_minute: i64) -> AnalyticsQuery {
         group_by: Vec::new(),
         filters: Vec::new(),
         durations: true,
+        details: false,
         limit: 1000,
     }
 }
@@ -113,37 +116,95 @@ fn ask(backend: &impl Backend, query: &AnalyticsQuery) -> AnalyticsAnswer {
     runtime().block_on(answer).unwrap()
 }
 
+/// The values a span has of a dimension: several tags, one of everything else.
+fn values(span: &TestSpan, dimension: Dimension) -> Vec<String> {
+    let basics = &span.basics;
+    let genai = basics.genai.as_deref();
+    let text = |text: &Option<Cow<'static, str>>| text.as_deref().unwrap_or_default().to_owned();
+    let of_genai = |field: fn(&GenAi<'static>) -> Option<Cow<'static, str>>| {
+        genai.and_then(field).unwrap_or_default().into_owned()
+    };
+    vec![match dimension {
+        Dimension::Service => span.service.to_owned(),
+        Dimension::Operation => basics.operation.as_str().to_owned(),
+        Dimension::Provider => text(&basics.provider),
+        Dimension::Model => basics.model().unwrap_or_default().to_owned(),
+        Dimension::User => text(&basics.user_id),
+        Dimension::Agent => of_genai(|it| it.agent_name.clone().or(it.agent_id.clone())),
+        Dimension::Tool => of_genai(|it| it.tool_name.clone()),
+        Dimension::Environment => span.environment.to_owned(),
+        Dimension::ErrorKind => match basics.error_kind {
+            Some(kind) if span.failed => kind.as_str().to_owned(),
+            _ => String::new(),
+        },
+        Dimension::CostSource => {
+            let source = genai.and_then(|it| it.cost.source);
+            source.map_or("", CostSource::as_str).to_owned()
+        }
+        Dimension::Tag => {
+            let tags = genai.map(|it| it.tags.iter().map(|tag| tag.to_string()));
+            let tags: BTreeSet<_> = tags.into_iter().flatten().collect();
+            if !tags.is_empty() {
+                return tags.into_iter().collect();
+            }
+            String::new()
+        }
+    }]
+}
+
+/// What a span adds.
+fn measures(span: &TestSpan, query: &AnalyticsQuery) -> Measures {
+    let mut sums = Measures {
+        span_count: 1,
+        error_count: u64::from(span.failed),
+        duration_sum_ns: span.duration,
+        ..Measures::default()
+    };
+    sums.durations.record(span.duration);
+    let call = span.basics.genai.as_deref().filter(|it| it.is_model_call);
+    sums.totals = call.map(GenAi::amounts).unwrap_or_default();
+    if let (true, Some(call)) = (query.details, call) {
+        let amount = |amount: Option<i64>| amount.unwrap_or(0);
+        sums.details.cache_write_tokens = amount(call.usage.cache_write);
+        sums.details.reasoning_tokens = amount(call.usage.reasoning);
+        sums.details.audio_input_tokens = amount(call.usage.audio_in);
+        sums.details.audio_output_tokens = amount(call.usage.audio_out);
+        sums.details.unpriced_calls = i64::from(call.cost.source == Some(CostSource::Unpriced));
+        if let Some(first) = call.time_to_first_token_ns {
+            sums.details.first_tokens.record(first.unsigned_abs());
+        }
+    }
+    sums
+}
+
 /// What the spans add up to, span by span.
 fn added_up(spans: &[TestSpan], query: &AnalyticsQuery) -> AnalyticsAnswer {
     let mut rows: BTreeMap<(i64, Vec<String>), Measures> = BTreeMap::new();
     for span in spans.iter().filter(|span| span.project == PROJECT) {
         let minute = i64::try_from(span.start / MINUTE).unwrap();
-        let value = |dimension| match dimension {
-            Dimension::Service => span.service,
-            Dimension::Operation => span.basics.operation.as_str(),
-            Dimension::Provider => span.basics.provider.as_deref().unwrap_or_default(),
-            Dimension::Model => span.basics.model().unwrap_or_default(),
-        };
         let matches = query
             .filters
             .iter()
-            .all(|(dimension, wanted)| value(*dimension) == wanted);
+            .all(|(dimension, wanted)| values(span, *dimension).contains(wanted));
         if !(query.start_minute..query.end_minute).contains(&minute) || !matches {
             continue;
         }
         let bucket = query.step_minutes.map_or(query.start_minute, |step| {
             minute / i64::from(step) * i64::from(step)
         });
-        let group = query
-            .group_by
-            .iter()
-            .map(|dimension| value(*dimension).to_owned());
-        let sums = rows.entry((bucket, group.collect())).or_default();
-        sums.span_count += 1;
-        sums.error_count += u64::from(span.failed);
-        sums.duration_sum_ns += span.duration;
-        sums.durations.record(span.duration);
-        sums.totals.add(span.basics.counted());
+        let mut groups: Vec<Vec<String>> = vec![Vec::new()];
+        for dimension in &query.group_by {
+            let values = values(span, *dimension);
+            let longer = |group: Vec<String>| {
+                let values = values.iter();
+                values.map(move |value| [group.clone(), vec![value.clone()]].concat())
+            };
+            groups = groups.into_iter().flat_map(longer).collect();
+        }
+        for group in groups {
+            let sums = rows.entry((bucket, group)).or_default();
+            sums.merge(&measures(span, query));
+        }
     }
     let truncated = rows.len() > query.limit;
     let rows = rows.into_iter().take(query.limit);
@@ -155,6 +216,7 @@ fn added_up(spans: &[TestSpan], query: &AnalyticsQuery) -> AnalyticsAnswer {
     AnalyticsAnswer {
         rows: rows.collect(),
         truncated,
+        counted_from_unix_nano: None,
     }
 }
 
@@ -221,7 +283,7 @@ pub(super) fn sums_keep_to_their_project_range_and_limit(backend: &mut impl Back
     }
 }
 
-fn any_span() -> impl Strategy<Value = (u64, bool, u64, u8, u8)> {
+fn any_span() -> impl Strategy<Value = (u64, bool, u64, u8, u8, u16)> {
     // Five days of minutes, close enough together that rows of every level hold several spans.
     let minute = prop_oneof![
         3 => 0_u64..90,
@@ -229,34 +291,86 @@ fn any_span() -> impl Strategy<Value = (u64, bool, u64, u8, u8)> {
         1 => 0_u64..7_200,
     ];
     let duration = prop_oneof![0_u64..10, 1_000_u64..10_000_000];
-    (minute, any::<bool>(), duration, 0_u8..3, 0_u8..4)
+    (
+        minute,
+        any::<bool>(),
+        duration,
+        0_u8..3,
+        0_u8..4,
+        any::<u16>(),
+    )
 }
 
 fn any_query() -> impl Strategy<Value = AnalyticsQuery> {
-    let dimensions = vec![
-        Dimension::Service,
-        Dimension::Operation,
-        Dimension::Provider,
-        Dimension::Model,
+    let rolled_up: Vec<_> = Dimension::ALL[..4].to_vec();
+    // Half of the questions are of rollups alone.
+    let group_by = prop_oneof![
+        prop::sample::subsequence(rolled_up, 0..4),
+        prop::sample::subsequence(Dimension::ALL.to_vec(), 0..5),
     ];
     let step = prop::option::of(prop::sample::select(vec![1_u32, 5, 60, 90, 1_440, 2_880]));
-    let group_by = prop::sample::subsequence(dimensions, 0..4).prop_shuffle();
-    let service = prop::option::of(prop::sample::select(vec!["api", "db"]));
+    let group_by = group_by.prop_shuffle();
+    let filters = vec![
+        (Dimension::Service, "api"),
+        (Dimension::Service, "db"),
+        (Dimension::User, "ada"),
+        (Dimension::Tag, "eu"),
+        (Dimension::Environment, "prod"),
+        (Dimension::ErrorKind, "timeout"),
+        (Dimension::CostSource, "unpriced"),
+        (Dimension::Agent, "a-1"),
+    ];
+    let filter = prop::option::of(prop::sample::select(filters));
     let bounds = (0_i64..7_300, 0_i64..7_300);
-    (bounds, step, group_by, service, 1_usize..400).prop_map(
-        |((one, other), step_minutes, group_by, service, limit)| AnalyticsQuery {
+    let details = prop::bool::weighted(0.3);
+    (bounds, step, group_by, filter, details, 1_usize..400).prop_map(
+        |((one, other), step_minutes, group_by, filter, details, limit)| AnalyticsQuery {
             start_minute: FIRST_MINUTE + one.min(other),
             end_minute: FIRST_MINUTE + one.max(other),
             step_minutes,
             group_by,
-            filters: service
-                .map(|service| (Dimension::Service, service.to_owned()))
+            filters: filter
+                .map(|(dimension, value)| (dimension, value.to_owned()))
                 .into_iter()
                 .collect(),
             durations: true,
+            details,
             limit,
         },
     )
+}
+
+/// With more columns, as the bits say.
+fn detailed(mut basics: Basics<'static>, bits: u16) -> Basics<'static> {
+    let is = |bit: u16| bits & (1 << bit) != 0;
+    let text = |is: bool, text: &'static str| is.then_some(Cow::Borrowed(text));
+    basics.user_id = text(is(1), if is(2) { "ada" } else { "bob" });
+    basics.error_kind = is(3).then_some(ErrorKind::Timeout);
+    if let Some(genai) = &mut basics.genai {
+        genai.agent_name = text(is(4), "writer");
+        genai.agent_id = text(is(5), "a-1");
+        genai.tool_name = text(is(6), "search");
+        genai.is_model_call = is(7);
+        genai.time_to_first_token_ns = is(8).then_some(17);
+        genai.usage.reasoning = is(9).then_some(2);
+        genai.usage.cache_write = is(10).then_some(1);
+        genai.usage.audio_in = is(11).then_some(4);
+        genai.usage.audio_out = is(12).then_some(5);
+        genai.cost.total = is(13).then_some(1_000);
+        genai.cost.source = Some(if is(13) {
+            CostSource::Computed
+        } else {
+            CostSource::Unpriced
+        });
+        let tags = [text(is(14), "eu"), text(is(15), "beta"), text(is(14), "eu")];
+        genai.tags = tags.into_iter().flatten().collect();
+        if !genai.is_model_call {
+            // Whose usage counts depends on the rest of the trace; `calls` tests that.
+            genai.usage = Usage::default();
+            genai.cost = Cost::default();
+        }
+    }
+    basics
 }
 
 /// A day that begins at midnight, long ago.
@@ -277,18 +391,22 @@ pub(super) fn sums_are_what_the_spans_add_up_to<B: Backend>(open: impl Fn() -> B
                 .into_iter()
                 .zip(all.len() as u64..)
                 .map(|(span_of, number)| {
-                    let (minute, failed, duration, service, model) = span_of;
+                    let (minute, failed, duration, service, model, bits) = span_of;
                     let minute = FIRST_MINUTE.unsigned_abs() + minute;
                     TestSpan {
                         failed,
                         duration,
                         service: ["api", "db", "web"][usize::from(service)],
-                        basics: match model {
-                            0 => span(1, 1, 1).basics,
-                            1 => call("", 3, 4),
-                            2 => call("small", 5, 6),
-                            _ => call("large", 7, 8),
-                        },
+                        environment: if bits & 1 == 0 { "prod" } else { "" },
+                        basics: detailed(
+                            match model {
+                                0 => span(1, 1, 1).basics,
+                                1 => call("", 3, 4),
+                                2 => call("small", 5, 6),
+                                _ => call("large", 7, 8),
+                            },
+                            bits,
+                        ),
                         ..span(number % 5 + 1, number + 1, minute * MINUTE + number)
                     }
                 });

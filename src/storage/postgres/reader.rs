@@ -12,14 +12,18 @@
 mod analytics;
 mod blocks;
 mod columns;
+mod conversation;
+mod facts;
 mod lists;
 mod scan;
 mod search;
 mod session;
 mod slices;
+mod span_sums;
 mod spans;
 mod trace;
 mod traces;
+mod users;
 
 #[cfg(test)]
 mod tests;
@@ -32,7 +36,9 @@ use futures_util::future::BoxFuture;
 use super::config::Config;
 use super::writer::clean_text;
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::query::{
+    AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
+};
 use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
     Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
@@ -177,6 +183,47 @@ impl SpanReader for PostgresReader {
         self.limited(async move {
             let session = self.sessions.begin().await?;
             let answer = lists::sessions(&session, project, filter, page).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn session<'a>(
+        &'a self,
+        project: ProjectId,
+        session_id: &'a str,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredSession>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = conversation::load(&session, project, session_id, page).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn model_calls<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredSpan>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = trace::load_calls(&session, project, trace_id, page).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn list_users<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a UsersQuery,
+    ) -> BoxFuture<'a, Result<UsersAnswer, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = users::list(&session, project, query).await?;
             session.end();
             Ok(answer)
         })

@@ -31,7 +31,7 @@ use super::retention;
 use super::transaction::{Settings, Transaction};
 use crate::queue::Position;
 use crate::storage::content::Packer;
-use crate::storage::rollup::Rollups;
+use crate::storage::rollup::{Crowd, Rollups};
 use crate::storage::session::Sessions;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, SpanRow, WriteReport};
@@ -261,7 +261,9 @@ impl PostgresWriter {
     async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
         let groups = traces::groups(&ready.batch.spans);
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        let fresh = traces::save(&transaction, ready.batch, groups, ready.received, care).await?;
+        let batch = ready.batch;
+        let crowd = Crowd::of(&batch.spans, &batch.resources);
+        let fresh = traces::save(&transaction, batch, groups, ready.received, care, &crowd).await?;
         let arrivals = self.note_arrivals(&transaction, &fresh).await?;
         if care == Care::LookForLeftovers {
             spans::delete_leftovers(&transaction, &fresh).await?;
@@ -273,7 +275,7 @@ impl PostgresWriter {
             attributes: self.config.attributes_jsonb,
         };
         spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
-        save_sums(&transaction, ready.batch, &fresh, care).await?;
+        save_sums(&transaction, batch, &fresh, &crowd, care).await?;
         checkpoint::save(&transaction, ready).await?;
         let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
         match transaction.commit("commit a batch").await {
@@ -346,18 +348,25 @@ impl PostgresWriter {
     }
 }
 
-async fn save_sums(
+async fn save_sums<'b>(
     transaction: &Transaction,
-    batch: &CleanBatch<'_>,
-    fresh: &[Group<'_>],
+    batch: &'b CleanBatch<'b>,
+    fresh: &[Group<'b>],
+    crowd: &Crowd<'b>,
     care: Care,
 ) -> Result<(), Error> {
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
-    for span in fresh.iter().flat_map(|group| group.spans.iter().copied()) {
-        let resource = traces::resource_of(batch, span)?;
-        totals.add(span, &resource.service_name);
-        conversations.add(span, span.trace_id);
+    for group in fresh {
+        for span in &group.spans {
+            let resource = traces::resource_of(batch, span)?;
+            totals.add(span, &resource.service_name, crowd);
+            conversations.add(span, span.trace_id);
+        }
+        for change in &group.changes {
+            totals.change(group.key.0, change);
+            conversations.change(group.key.0, change);
+        }
     }
     let new = fresh
         .iter()

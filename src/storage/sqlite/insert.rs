@@ -11,8 +11,9 @@ use super::traces::{KnownTrace, TraceWriter};
 use super::{rollups, sessions};
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
+use crate::storage::calls::Fresh;
 use crate::storage::content::Packer;
-use crate::storage::rollup::Rollups;
+use crate::storage::rollup::{Crowd, Rollups};
 use crate::storage::session::Sessions;
 use crate::storage::summary::{Summary, clamp_time};
 use crate::storage::write::{Batch, ResourceRow, SpanRow, WriteReport};
@@ -74,19 +75,30 @@ pub(super) fn insert(
     let order = distinct_spans_by_trace(&batch.spans);
     let groups = new_spans(&mut traces, &mut memory.traces, &order)?;
     let mut blocks = BlockWriter::new(transaction, packer, &dimensions, batch)?;
+    let crowd = Crowd::of(&batch.spans, &batch.resources);
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
     let mut stored = 0_u64;
     for group in groups {
+        let (project, trace_id) = (group.project, group.trace_id);
+        let mut calls = Fresh::default();
+        for span in &group.spans {
+            let service = &resource_of(batch, span)?.service_name;
+            totals.add(span, service, &crowd);
+            calls.add(span, service, || crowd.has_no_room_for(span, service));
+        }
         let Some(summary) = summarize(&group.spans, batch)? else {
             continue;
         };
-        let (project, trace_id) = (group.project, group.trace_id);
-        let trace_key = traces.save(&mut memory.traces, group.known, project, trace_id, summary)?;
-        blocks.add_trace(trace_key, trace_id, &group.spans)?;
+        let of = (project, trace_id);
+        let saved = traces.save(&mut memory.traces, group.known, of, summary, &calls)?;
+        blocks.add_trace(saved.key, trace_id, &group.spans)?;
         for span in &group.spans {
-            totals.add(span, &resource_of(batch, span)?.service_name);
-            conversations.add(span, trace_key);
+            conversations.add(span, saved.key);
+        }
+        for change in &saved.changes {
+            totals.change(project, change);
+            conversations.change(project, change);
         }
         stored += group.spans.len() as u64;
     }

@@ -9,17 +9,20 @@
 //! list sorts or walks the whole history at once.
 
 mod analytics;
-mod attributes;
 mod blocks;
+mod column_test;
+mod conversation;
 mod failure;
 mod keys;
 mod lists;
 mod pool;
 mod scan;
 mod search;
+mod span_sums;
 mod spans;
 mod trace;
 mod traces;
+mod users;
 mod walk;
 
 #[cfg(test)]
@@ -35,7 +38,9 @@ use rusqlite::Connection;
 
 use super::Config;
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, DeadLetter};
+use crate::storage::query::{
+    AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
+};
 use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
     Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
@@ -163,6 +168,41 @@ impl SpanReader for SqliteReader {
         let (filter, page) = (filter.clone(), page.clone());
         self.pool
             .run(move |session| lists::sessions(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn session<'a>(
+        &'a self,
+        project: ProjectId,
+        session_id: &'a str,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Option<StoredSession>, Error>> {
+        let (session_id, page) = (session_id.to_owned(), page.clone());
+        self.pool
+            .run(move |session| conversation::load(session, project, &session_id, &page))
+            .boxed()
+    }
+
+    fn model_calls<'a>(
+        &'a self,
+        project: ProjectId,
+        trace_id: TraceId,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredSpan>, Error>> {
+        let page = page.clone();
+        self.pool
+            .run(move |session| trace::load_calls(session, project, trace_id, &page))
+            .boxed()
+    }
+
+    fn list_users<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a UsersQuery,
+    ) -> BoxFuture<'a, Result<UsersAnswer, Error>> {
+        let query = query.clone();
+        self.pool
+            .run(move |session| users::list(session, project, &query))
             .boxed()
     }
 

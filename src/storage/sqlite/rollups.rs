@@ -4,6 +4,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::error::storage_error;
+use crate::model::genai::Totals;
 use crate::model::histogram::Histogram;
 use crate::storage::Error;
 use crate::storage::rollup::{Key, Rollups, Sums};
@@ -30,6 +31,16 @@ const UPSERT: &str =
         cost_nano_usd = cost_nano_usd
             + min(excluded.cost_nano_usd, 9223372036854775807 - cost_nano_usd),
         duration_hist = excluded.duration_hist";
+
+// A sum that stopped at the largest integer may be less than what it was made of.
+const REMOVE: &str = "UPDATE rollup SET
+        llm_call_count = max(0, llm_call_count - ?8),
+        input_tokens = max(0, input_tokens - ?9),
+        output_tokens = max(0, output_tokens - ?10),
+        cache_read_tokens = max(0, cache_read_tokens - ?11),
+        cost_nano_usd = max(0, cost_nano_usd - ?12)
+     WHERE project_id = ?1 AND level = ?2 AND minute = ?3 AND service_name = ?4
+        AND operation = ?5 AND provider = ?6 AND model = ?7";
 
 /// Merges what a batch adds into the rows.
 pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Result<(), Error> {
@@ -81,10 +92,10 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
         key.project.0,
         key.level as u8,
         key.minute,
-        key.service,
-        key.operation,
-        key.provider,
-        key.model,
+        key.service.as_ref(),
+        key.operation.as_ref(),
+        key.provider.as_ref(),
+        key.model.as_ref(),
     );
     let stored = select
         .query_row(place, |row| Ok(decode_durations(row.get_ref(0)?)))
@@ -123,7 +134,31 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
             durations.encode()
         ])
         .map_err(&failed)?;
+    if sums.removed != Totals::default() {
+        remove(transaction, key, &sums.removed).map_err(&failed)?;
+    }
     Ok(())
+}
+
+fn remove(
+    transaction: &Transaction<'_>,
+    key: &Key<'_>,
+    removed: &Totals,
+) -> rusqlite::Result<usize> {
+    transaction.prepare_cached(REMOVE)?.execute(params![
+        key.project.0,
+        key.level as u8,
+        key.minute,
+        key.service,
+        key.operation,
+        key.provider,
+        key.model,
+        removed.llm_calls,
+        removed.input_tokens,
+        removed.output_tokens,
+        removed.cache_read_tokens,
+        removed.cost_nano_usd
+    ])
 }
 
 #[cfg(test)]

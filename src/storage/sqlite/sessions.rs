@@ -6,6 +6,7 @@ use sha2::{Digest as _, Sha256};
 use super::error::storage_error;
 use super::ids::{Id, IdIndex};
 use crate::model::ProjectId;
+use crate::model::genai::Totals;
 use crate::storage::Error;
 use crate::storage::session::{SessionSums, Sessions};
 
@@ -28,6 +29,15 @@ const UPDATE: &str = "UPDATE session SET
         output_tokens = output_tokens + min(?11, 9223372036854775807 - output_tokens),
         cache_read_tokens = cache_read_tokens + min(?12, 9223372036854775807 - cache_read_tokens),
         cost_nano_usd = cost_nano_usd + min(?13, 9223372036854775807 - cost_nano_usd)
+    WHERE session_key = ?1";
+
+// A sum that stopped at the largest integer may be less than what it was made of.
+const REMOVE: &str = "UPDATE session SET
+        llm_call_count = max(0, llm_call_count - ?2),
+        input_tokens = max(0, input_tokens - ?3),
+        output_tokens = max(0, output_tokens - ?4),
+        cache_read_tokens = max(0, cache_read_tokens - ?5),
+        cost_nano_usd = max(0, cost_nano_usd - ?6)
     WHERE session_key = ?1";
 
 /// What a session id is looked up by.
@@ -79,6 +89,8 @@ pub(super) fn save(
         let known = find(transaction, ids, *project, session_id)?;
         let session_key = match known {
             Some(key) => key,
+            // A change of what spans counted for that are no longer there.
+            None if sums.span_count == 0 => continue,
             None => {
                 let key = insert(transaction, *project, session_id, sums).map_err(&failed)?;
                 ids.insert(transaction, *project, &digest(session_id), key)?;
@@ -95,6 +107,9 @@ pub(super) fn save(
         }
         if known.is_some() {
             update(transaction, session_key, traces_new, sums).map_err(&failed)?;
+        }
+        if sums.removed != Totals::default() {
+            remove(transaction, session_key, &sums.removed).map_err(&failed)?;
         }
     }
     let oldest: Option<i64> = transaction
@@ -152,4 +167,19 @@ fn update(
         sums.totals.cost_nano_usd
     ])?;
     Ok(())
+}
+
+fn remove(
+    transaction: &Transaction<'_>,
+    session_key: i64,
+    removed: &Totals,
+) -> rusqlite::Result<usize> {
+    transaction.prepare_cached(REMOVE)?.execute(params![
+        session_key,
+        removed.llm_calls,
+        removed.input_tokens,
+        removed.output_tokens,
+        removed.cache_read_tokens,
+        removed.cost_nano_usd
+    ])
 }

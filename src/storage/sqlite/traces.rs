@@ -18,6 +18,7 @@ use super::ids::IdIndex;
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
+use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
 use crate::storage::summary::{FailedSpan, Head, Summary};
 use crate::storage::write::SpanRow;
 
@@ -28,7 +29,15 @@ const IDENTITY_SCAN_SPANS: i64 = 64;
 pub(super) struct KnownTrace {
     key: i64,
     summary: Summary<'static>,
+    calls: Stored,
     identity_indexed: bool,
+}
+
+/// A trace as it is after a batch.
+pub(super) struct Saved<'a> {
+    pub(super) key: i64,
+    /// What changes in sums that the trace is part of.
+    pub(super) changes: Vec<Change<'a>>,
 }
 
 /// The statements a batch runs per trace.
@@ -43,7 +52,7 @@ const FIND_TRACE: &str = "SELECT trace_key, received_unix_nano, start_unix_nano,
         span_count, error_count, genai_span_count, llm_call_count, input_tokens, output_tokens,
         cache_read_tokens, cost_nano_usd, head_has_parent, head_start, head_span_id,
         head_name, head_service, services, models, session_id, user_id, error_start,
-        error_span_id, error_name, error_type, error_message, identity_indexed
+        error_span_id, error_name, error_type, error_message, identity_indexed, calls
     FROM trace WHERE trace_key = ?1 AND trace_id = ?2 AND project_id = ?3";
 
 const INSERT_TRACE: &str = "INSERT INTO trace (trace_key, project_id, trace_id,
@@ -51,9 +60,9 @@ const INSERT_TRACE: &str = "INSERT INTO trace (trace_key, project_id, trace_id,
         genai_span_count, head_has_parent, head_start, head_span_id, head_name, head_service,
         services, models, session_id, user_id, error_start, error_span_id, error_name, error_type,
         error_message, identity_indexed, llm_call_count, input_tokens, output_tokens,
-        cache_read_tokens, cost_nano_usd)
+        cache_read_tokens, cost_nano_usd, calls)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19,
-        ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29)
+        ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30)
     ON CONFLICT (trace_key) DO UPDATE SET
         received_unix_nano = excluded.received_unix_nano,
         start_unix_nano = excluded.start_unix_nano, end_unix_nano = excluded.end_unix_nano,
@@ -68,7 +77,8 @@ const INSERT_TRACE: &str = "INSERT INTO trace (trace_key, project_id, trace_id,
         error_message = excluded.error_message, identity_indexed = excluded.identity_indexed,
         llm_call_count = excluded.llm_call_count, input_tokens = excluded.input_tokens,
         output_tokens = excluded.output_tokens,
-        cache_read_tokens = excluded.cache_read_tokens, cost_nano_usd = excluded.cost_nano_usd";
+        cache_read_tokens = excluded.cache_read_tokens, cost_nano_usd = excluded.cost_nano_usd,
+        calls = coalesce(excluded.calls, calls)";
 
 impl<'t> TraceWriter<'t> {
     pub(super) fn new(transaction: &'t Transaction<'t>) -> Result<Self, Error> {
@@ -192,30 +202,29 @@ impl<'t> TraceWriter<'t> {
         Ok(stored)
     }
 
-    /// Saves the summary of new spans, merged with what is stored, and answers the trace's key.
-    pub(super) fn save(
+    /// Saves the summary of new spans, merged with what is stored.
+    pub(super) fn save<'a>(
         &mut self,
         ids: &mut IdIndex,
         known: Option<KnownTrace>,
-        project: ProjectId,
-        trace_id: TraceId,
+        (project, trace_id): (ProjectId, TraceId),
         added: Summary<'_>,
-    ) -> Result<i64, Error> {
+        calls: &Fresh<'a>,
+    ) -> Result<Saved<'a>, Error> {
         let Some(known) = known else {
-            let key = self.upsert(None, project, trace_id, &added, false)?;
+            let settled = calls::settle(&Stored::default(), calls);
+            let row = (&added, &settled, false);
+            let key = self.upsert(None, project, trace_id, row)?;
             ids.insert(self.transaction, project, &trace_id.0, key)?;
             self.add_services(project, key, added.start, &added.services)?;
-            return Ok(key);
+            let changes = settled.changes;
+            return Ok(Saved { key, changes });
         };
+        let settled = calls::settle(&known.calls, calls);
         let mut merged: Summary<'_> = known.summary.clone();
         merged.merge(added);
-        self.upsert(
-            Some(known.key),
-            project,
-            trace_id,
-            &merged,
-            known.identity_indexed,
-        )?;
+        let row = (&merged, &settled, known.identity_indexed);
+        self.upsert(Some(known.key), project, trace_id, row)?;
         let moved = merged.start != known.summary.start;
         // A service may also have been pushed out of a full list.
         let gone = known
@@ -225,7 +234,10 @@ impl<'t> TraceWriter<'t> {
             .filter(|old| moved || !merged.services.contains(old));
         self.remove_services(project, known.key, known.summary.start, gone)?;
         self.add_services(project, known.key, merged.start, &merged.services)?;
-        Ok(known.key)
+        Ok(Saved {
+            key: known.key,
+            changes: settled.changes,
+        })
     }
 
     fn upsert(
@@ -233,8 +245,7 @@ impl<'t> TraceWriter<'t> {
         key: Option<i64>,
         project: ProjectId,
         trace_id: TraceId,
-        summary: &Summary<'_>,
-        identity_indexed: bool,
+        (summary, calls, identity_indexed): (&Summary<'_>, &Settled<'_>, bool),
     ) -> Result<i64, Error> {
         let head = &summary.head;
         let error = summary.first_error.as_ref();
@@ -263,11 +274,12 @@ impl<'t> TraceWriter<'t> {
             error.map(|error| &error.error_type),
             error.map(|error| &error.message),
             identity_indexed,
-            summary.totals.llm_calls,
-            summary.totals.input_tokens,
-            summary.totals.output_tokens,
-            summary.totals.cache_read_tokens,
-            summary.totals.cost_nano_usd,
+            calls.totals.llm_calls,
+            calls.totals.input_tokens,
+            calls.totals.output_tokens,
+            calls.totals.cache_read_tokens,
+            calls.totals.cost_nano_usd,
+            calls.list,
         ];
         self.insert
             .execute(row)
@@ -352,13 +364,6 @@ fn read_known(row: &Row<'_>) -> rusqlite::Result<KnownTrace> {
         span_count: row.get("span_count")?,
         error_count: row.get("error_count")?,
         genai_span_count: row.get("genai_span_count")?,
-        totals: Totals {
-            llm_calls: row.get("llm_call_count")?,
-            input_tokens: row.get("input_tokens")?,
-            output_tokens: row.get("output_tokens")?,
-            cache_read_tokens: row.get("cache_read_tokens")?,
-            cost_nano_usd: row.get("cost_nano_usd")?,
-        },
         head: Head {
             has_parent: row.get("head_has_parent")?,
             start: row.get("head_start")?,
@@ -375,6 +380,16 @@ fn read_known(row: &Row<'_>) -> rusqlite::Result<KnownTrace> {
     Ok(KnownTrace {
         key: row.get("trace_key")?,
         summary,
+        calls: Stored {
+            totals: Totals {
+                llm_calls: row.get("llm_call_count")?,
+                input_tokens: row.get("input_tokens")?,
+                output_tokens: row.get("output_tokens")?,
+                cache_read_tokens: row.get("cache_read_tokens")?,
+                cost_nano_usd: row.get("cost_nano_usd")?,
+            },
+            list: row.get::<_, Option<_>>("calls")?.unwrap_or_default(),
+        },
         identity_indexed: row.get("identity_indexed")?,
     })
 }

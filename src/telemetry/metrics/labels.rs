@@ -2,6 +2,19 @@
 
 use crate::pipeline::Transport;
 
+/// Model calls by where their cost comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ModelCalls {
+    /// The client sent it.
+    pub reported: u64,
+    /// Computed from tokens and a price.
+    pub computed: u64,
+    /// There are tokens, but no price.
+    pub unpriced: u64,
+    /// There is nothing to price, or prices are switched off.
+    pub without_cost: u64,
+}
+
 /// Value of the `transport` label.
 #[must_use]
 pub const fn transport_label(transport: Transport) -> &'static str {

@@ -122,11 +122,13 @@ metrics! {
     WRITER_DEAD_LETTERS = counter("pulse_writer_dead_letters_total", &[],
         "Spans the store refused, kept with the reason.");
     STORAGE_UP = gauge("pulse_storage_up",
-        "1 while the last store transaction succeeded, 0 otherwise.");
+        "1 while the store answers and the last transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
         "Bytes the store uses on disk, without free pages.");
     DAMAGED_ROLLUPS = counter("pulse_storage_damaged_rollups_total", &[],
         "Rollups whose stored durations could not be read and were begun anew.");
+    DAMAGED_CALL_LISTS = counter("pulse_storage_damaged_call_lists_total", &[],
+        "Traces whose stored list of model calls could not be read; their further calls are counted one by one.");
     RETENTION_DELETED_TRACES = counter("pulse_storage_retention_deleted_traces_total", &[],
         "Traces deleted by retention.");
     INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],
@@ -135,8 +137,14 @@ metrics! {
         "Query API requests answered, by route pattern and HTTP status.");
     GATEWAY_REQUEST_SECONDS = histogram("pulse_gateway_request_seconds", &["route"],
         "Time one query API request takes.");
+    REDACTION_VALUES = counter("pulse_redaction_values_total", &["rule"],
+        "Values changed or left out by processors.redaction, by rule.");
+    REDACTION_SCANNED_BYTES = counter("pulse_redaction_scanned_bytes_total", &[],
+        "Bytes of texts that processors.redaction searched.");
     TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
         "Spans cut by processors.limits.");
+    MODEL_CALLS = counter("pulse_processor_model_calls_total", &["cost_source"],
+        "Model calls mapped, resent ones included, by where their cost comes from; unpriced: tokens, but no price.");
     READY = gauge("pulse_ready",
         "1 while the daemon is ready, as /readyz says, 0 otherwise.");
     PROCESS_UPTIME_SECONDS = gauge("pulse_process_uptime_seconds",

@@ -80,6 +80,10 @@ impl ReceiverHandles {
 
 impl Handles {
     pub(super) fn register(recorder: &PrometheusRecorder) -> Self {
+        let calls = |source| {
+            let labels = vec![Label::new("cost_source", source)];
+            counter(recorder, names::MODEL_CALLS, labels)
+        };
         let counter = |info| counter(recorder, info, Vec::new());
         let gauge = |info| gauge(recorder, info, Vec::new());
         let histogram = |info| histogram(recorder, info, Vec::new());
@@ -104,9 +108,15 @@ impl Handles {
             storage_up: gauge(names::STORAGE_UP),
             storage_bytes: gauge(names::STORAGE_BYTES),
             damaged_rollups: counter(names::DAMAGED_ROLLUPS),
+            damaged_call_lists: counter(names::DAMAGED_CALL_LISTS),
             retention_deleted: counter(names::RETENTION_DELETED_TRACES),
             visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
+            redaction_bytes: counter(names::REDACTION_SCANNED_BYTES),
             truncated: counter(names::TRUNCATED_SPANS),
+            calls_reported: calls("reported"),
+            calls_computed: calls("computed"),
+            calls_unpriced: calls("unpriced"),
+            calls_without_cost: calls("none"),
             ready: gauge(names::READY),
             uptime: gauge(names::PROCESS_UPTIME_SECONDS),
             rss: gauge(names::PROCESS_MEMORY_RSS_BYTES),

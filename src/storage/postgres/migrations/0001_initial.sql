@@ -159,6 +159,7 @@ CREATE TABLE trace (
     error_name           text,
     error_type           text,
     error_message        text,
+    calls                bytea,
     PRIMARY KEY (project_id, trace_id)
 ) WITH (fillfactor = 85);
 CREATE INDEX trace_start ON trace (project_id, start_unix_nano, trace_id);
@@ -182,7 +183,7 @@ COMMENT ON COLUMN trace.received_unix_nano IS
 COMMENT ON COLUMN trace.span_count IS 'Spans stored.';
 COMMENT ON COLUMN trace.error_count IS 'Spans with status error.';
 COMMENT ON COLUMN trace.genai_span_count IS 'Spans with a GenAI operation.';
-COMMENT ON COLUMN trace.llm_call_count IS 'Model calls.';
+COMMENT ON COLUMN trace.llm_call_count IS 'Model calls, each once, as far as spans can be told to be of one call.';
 COMMENT ON COLUMN trace.input_tokens IS 'Input tokens of the model calls, cached ones included.';
 COMMENT ON COLUMN trace.output_tokens IS 'Output tokens of the model calls, reasoning included.';
 COMMENT ON COLUMN trace.cache_read_tokens IS 'Input tokens read from a cache.';
@@ -205,6 +206,8 @@ COMMENT ON COLUMN trace.error_span_id IS 'The first failed span, 8 bytes.';
 COMMENT ON COLUMN trace.error_name IS 'Its name.';
 COMMENT ON COLUMN trace.error_type IS 'Its error type.';
 COMMENT ON COLUMN trace.error_message IS 'Its status message, else the message of its exception.';
+COMMENT ON COLUMN trace.calls IS
+    'pulse.storage.v1.CallList: the spans that have to do with usage, to tell which of them tell of the same call; absent when there are none.';
 
 CREATE TABLE trace_service (
     project_id      bigint NOT NULL,

@@ -1,4 +1,4 @@
-//! Sums over time, from rollups.
+//! Sums over time, from rollups where they have what is asked for.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,13 @@ use tokio_postgres::types::Type;
 
 use super::columns::Columns;
 use super::session::{Param, Session};
-use super::{corrupt, project_id, stored_text};
+use super::{corrupt, project_id, span_sums, stored_text};
 use crate::model::ProjectId;
 use crate::model::histogram::Histogram;
 use crate::storage::Error;
-use crate::storage::query::{AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Dimension, Measures};
+use crate::storage::query::{
+    AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, Details, Dimension, Measures,
+};
 use crate::storage::rollup::cover;
 
 /// The rows of some stretches of levels, added up by bucket and group. Sums stop at the largest
@@ -58,6 +60,9 @@ pub(super) async fn analytics(
     project: ProjectId,
     query: &AnalyticsQuery,
 ) -> Result<AnalyticsAnswer, Error> {
+    if query.is_of_spans() {
+        return span_sums::answer(session, project, query).await;
+    }
     let stretches = cover(query.start_minute, query.end_minute, query.step_minutes);
     let levels: Vec<_> = stretches.iter().map(|part| part.level as i16).collect();
     let first: Vec<_> = stretches.iter().map(|part| part.start).collect();
@@ -114,6 +119,7 @@ pub(super) async fn analytics(
     Ok(AnalyticsAnswer {
         rows: rows.collect(),
         truncated,
+        counted_from_unix_nano: None,
     })
 }
 
@@ -149,6 +155,7 @@ fn read(row: &Row, query: &AnalyticsQuery) -> Result<(Key, Measures), Error> {
         duration_sum_ns: columns.count()?,
         totals: columns.totals()?,
         durations: Histogram::default(),
+        details: Details::default(),
     };
     let histograms: Option<&[u8]> = columns.take()?;
     let mut rest = histograms.unwrap_or_default();

@@ -26,6 +26,13 @@ macro_rules! session_columns {
     };
 }
 
+/// One session.
+pub(super) const SESSION: &str = concat!(
+    "SELECT ",
+    session_columns!(),
+    " FROM session WHERE project_id = $1 AND session_id = $2"
+);
+
 /// A piece of the sessions, latest end first: what matches, and the last row looked at.
 pub(super) const SESSIONS: &str = concat!(
     "SELECT number, ($8::text IS NULL OR user_id = $8) IS TRUE AS matches, ",
@@ -155,7 +162,8 @@ pub(super) async fn sessions(
     }
 }
 
-fn session_summary(columns: &mut Columns<'_>) -> Result<SessionSummary, Error> {
+/// Reads the columns of `session_columns!`.
+pub(super) fn session_summary(columns: &mut Columns<'_>) -> Result<SessionSummary, Error> {
     Ok(SessionSummary {
         end_unix_nano: columns.count()?,
         session_id: columns.take()?,

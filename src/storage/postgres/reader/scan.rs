@@ -11,6 +11,8 @@ const ROWS_MAX: i64 = 20_000;
 /// Fetching and unpacking a block to look into its messages costs as much as looking at this many
 /// rows.
 const ROWS_PER_BLOCK: i64 = 50;
+/// Spans looked at beside their trace cost as much as looking at one row.
+const SPANS_PER_ROW: u64 = 4;
 /// Rows of the first piece of a walk that looks for something; each further piece is larger.
 const PIECE_ROWS_MIN: i64 = 500;
 /// Rows of a piece at most, so that the time is looked at often enough.
@@ -128,6 +130,12 @@ impl<T> Walk<T> {
     pub(super) fn spend_blocks(&mut self, blocks: usize) {
         let blocks = i64::try_from(blocks).unwrap_or(i64::MAX);
         let rows = blocks.saturating_mul(ROWS_PER_BLOCK);
+        self.rows_left = self.rows_left.saturating_sub(rows);
+    }
+
+    /// Accounts for spans of which some columns were looked at.
+    pub(super) fn spend_spans(&mut self, spans: u64) {
+        let rows = i64::try_from(spans.div_ceil(SPANS_PER_ROW)).unwrap_or(i64::MAX);
         self.rows_left = self.rows_left.saturating_sub(rows);
     }
 

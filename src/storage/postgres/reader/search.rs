@@ -30,7 +30,6 @@ use crate::storage::search::{
 };
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, PageRequest};
-use rows::ColumnTest;
 
 /// Rows of the first piece, and of the largest: each is four times the one before.
 const PIECE_ROWS_MIN: i64 = 500;
@@ -81,7 +80,6 @@ pub(super) async fn search(session: &Session, asked: &Asked<'_>) -> Result<Searc
         session,
         asked,
         question: Question::new(asked.project, filter),
-        columns: ColumnTest::new(filter),
         attributes: AttributeTest::new(&filter.attributes),
         place: Place {
             from,
@@ -150,7 +148,6 @@ struct Search<'a> {
     session: &'a Session,
     asked: &'a Asked<'a>,
     question: Question,
-    columns: ColumnTest<'a>,
     attributes: Option<AttributeTest<'a>>,
     place: Place,
     /// The latest start that is wanted.
@@ -348,7 +345,7 @@ impl Search<'_> {
             {
                 part.push(last);
             }
-            let mut rows = rows::read(self.session, self.asked.project, &part).await?;
+            let mut rows = rows::read(self.session, &self.question, &part).await?;
             self.learn_resources(&part).await?;
             for ((key, block_id), hit) in part {
                 let Some(row) = rows.remove(&(hit.trace_id, hit.span_id)) else {
@@ -356,7 +353,7 @@ impl Search<'_> {
                 };
                 let place = usize::try_from(row.block_place).ok();
                 let is_it = row.block_id == block_id && place == Some(hit.place);
-                if !is_it || !self.columns.matches(&row.summary) || !self.has_attributes(&hit)? {
+                if !is_it || !self.has_attributes(&hit)? {
                     continue;
                 }
                 self.page.items.push(Found {

@@ -3,136 +3,21 @@
 //! Spans of one trace are read by its key, all others by start, slice by slice of the partitions. A
 //! span whose trace has been deleted is not there any more, even while its partition still is.
 
+mod question;
+mod sql;
+
 use tokio_postgres::Row;
-use tokio_postgres::types::Type;
 
 use super::blocks::Blocks;
-use super::columns::{Columns, SpanColumns, span_columns};
-use super::scan::{Matching, Piece, Walk, bounds};
-use super::session::{Param, Session};
+use super::columns::{Columns, SpanColumns};
+use super::scan::{Matching, Walk, bounds};
+use super::session::Session;
 use super::slices::{Slice, slices, whole};
-use super::{corrupt, project_id, signed, stored_text, traces};
+use super::{corrupt, signed, traces};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::attributes::AttributeTest;
 use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter};
-
-/// What the server tests of a row by itself.
-macro_rules! column_filters {
-    () => {
-        "($11::text IS NULL OR service_name = $11) \
-         AND ($12::text IS NULL OR name = $12) \
-         AND ($13::boolean IS NULL OR (status = 2) = $13) \
-         AND duration_ns BETWEEN $14 AND $15"
-    };
-}
-
-/// Whether the trace of a row `found` is still there.
-macro_rules! is_there {
-    () => {
-        " AND received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
-             WHERE trace.project_id = $1 AND trace.trace_id = found.trace_id)"
-    };
-}
-
-/// A piece of the walk: what matches, and the last row looked at. Each row is tested once: the
-/// offset keeps the test from being copied to where its outcome is used.
-macro_rules! select_spans {
-    ($which:literal, $start:literal) => {
-        concat!(
-            "SELECT number, matches, ",
-            span_columns!(),
-            " FROM ( \
-             SELECT *, (",
-            column_filters!(),
-            is_there!(),
-            ") IS TRUE AS matches FROM ( \
-             SELECT *, row_number() OVER walked AS number, \
-                 lead(true) OVER walked IS NULL AS is_last \
-             FROM (SELECT ",
-            span_columns!(),
-            " FROM span WHERE project_id = $1 ",
-            $which,
-            " AND start_time >= $2 AND start_time < $3 AND ",
-            $start,
-            " BETWEEN $4 AND $5 \
-             AND (",
-            $start,
-            ", span_id, trace_id) < ($6, $7, $8) \
-             ORDER BY ",
-            $start,
-            " DESC, span_id DESC, trace_id DESC LIMIT $9) AS looked \
-             WINDOW walked AS (ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) \
-             ) AS found ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC OFFSET 0 \
-             ) AS tested WHERE matches OR is_last \
-             ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC LIMIT $10"
-        )
-    };
-}
-
-/// A piece of the walk as the blocks it is in: how many rows of each match and when the latest of
-/// them starts; and, beside one of them, the last row looked at. Whether traces are still there is
-/// not tested.
-macro_rules! select_blocks {
-    ($which:literal, $start:literal) => {
-        concat!(
-            "SELECT block_id, count(*) FILTER (WHERE matches), \
-             max(start_unix_nano) FILTER (WHERE matches), count(*), \
-             max(start_unix_nano) FILTER (WHERE is_last), \
-             (array_agg(span_id) FILTER (WHERE is_last))[1], \
-             (array_agg(trace_id) FILTER (WHERE is_last))[1] FROM ( \
-             SELECT *, lead(true) OVER walked IS NULL AS is_last FROM ( \
-             SELECT start_unix_nano, span_id, trace_id, block_id, (",
-            column_filters!(),
-            ") IS TRUE AS matches FROM span WHERE project_id = $1 ",
-            $which,
-            " AND start_time >= $2 AND start_time < $3 AND ",
-            $start,
-            " BETWEEN $4 AND $5 \
-             AND (",
-            $start,
-            ", span_id, trace_id) < ($6, $7, $8) \
-             ORDER BY ",
-            $start,
-            " DESC, span_id DESC, trace_id DESC LIMIT $9) AS looked \
-             WINDOW walked AS (ORDER BY start_unix_nano DESC, span_id DESC, trace_id DESC) \
-             ) AS found GROUP BY block_id"
-        )
-    };
-}
-
-/// What yields spans newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Driver {
-    /// All spans.
-    Start,
-    /// Failed spans.
-    Failed,
-    /// Spans of a trace.
-    Trace,
-}
-
-impl Driver {
-    /// The statement of a piece.
-    pub(super) const fn sql(self) -> &'static str {
-        match self {
-            Self::Start => select_spans!("", "start_unix_nano"),
-            Self::Failed => select_spans!("AND status = 2", "start_unix_nano"),
-            // Sorted, never walked by start: the sum is in no index.
-            Self::Trace => select_spans!("AND trace_id = $16", "start_unix_nano + 0"),
-        }
-    }
-
-    /// The statement of a piece that answers blocks.
-    pub(super) const fn blocks_sql(self) -> &'static str {
-        match self {
-            Self::Start => select_blocks!("", "start_unix_nano"),
-            Self::Failed => select_blocks!("AND status = 2", "start_unix_nano"),
-            Self::Trace => select_blocks!("AND trace_id = $16", "start_unix_nano + 0"),
-        }
-    }
-}
-
-const CONTEXT: &str = "list spans";
+pub(super) use question::Question;
 
 /// Answers the span list.
 pub(super) async fn list(
@@ -175,12 +60,18 @@ pub(super) async fn list(
 }
 
 fn matching(filter: &SpanFilter) -> Matching {
-    let driven_by_failed = filter.trace_id.is_none() && filter.status == Some(StatusFilter::Error);
+    let driven_by_failed =
+        filter.trace_id.is_none() && filter.status_implied() == Some(StatusFilter::Error);
     let is_filtered = filter.service.is_some()
         || filter.name.is_some()
-        || (filter.status.is_some() && !driven_by_failed)
+        || (filter.status_implied().is_some() && !driven_by_failed)
         || filter.duration_min_ns.is_some()
-        || filter.duration_max_ns.is_some();
+        || filter.duration_max_ns.is_some()
+        || filter.session_id.is_some()
+        || filter.user_id.is_some()
+        || filter.tokens_min.is_some()
+        || filter.cost_min_nano_usd.is_some()
+        || !filter.facts.is_empty();
     if !filter.attributes.is_empty() {
         Matching::Here
     } else if is_filtered {
@@ -266,78 +157,6 @@ impl Place {
 /// A place before all rows of a time: every id is shorter, and so sorts before this one.
 pub(super) fn above_all_at(start: i64) -> (i64, Vec<u8>, Vec<u8>) {
     (start, vec![u8::MAX; SpanId::LENGTH + 1], Vec::new())
-}
-
-/// The parameters that stay the same from piece to piece.
-pub(super) struct Question {
-    pub(super) driver: Driver,
-    project: i64,
-    service: Option<String>,
-    name: Option<String>,
-    failed: Option<bool>,
-    duration_min: i64,
-    duration_max: i64,
-    trace_id: Option<Vec<u8>>,
-}
-
-impl Question {
-    pub(super) fn new(project: ProjectId, filter: &SpanFilter) -> Self {
-        let driver = match filter {
-            SpanFilter {
-                trace_id: Some(_), ..
-            } => Driver::Trace,
-            SpanFilter {
-                status: Some(StatusFilter::Error),
-                ..
-            } => Driver::Failed,
-            _ => Driver::Start,
-        };
-        let text = |text: &Option<String>| text.as_deref().map(stored_text);
-        Self {
-            driver,
-            project: project_id(project),
-            service: text(&filter.service),
-            name: text(&filter.name),
-            failed: filter.status.map(|status| status == StatusFilter::Error),
-            duration_min: filter.duration_min_ns.map_or(0, signed),
-            duration_max: filter.duration_max_ns.map_or(i64::MAX, signed),
-            trace_id: filter.trace_id.map(|id| id.0.to_vec()),
-        }
-    }
-
-    /// Asks for a piece, with one of the statements of the driver.
-    pub(super) async fn ask(
-        &self,
-        session: &Session,
-        sql: &'static str,
-        slice: Slice,
-        place: &Place,
-        piece: Piece,
-    ) -> Result<Vec<Row>, Error> {
-        let (start, span, trace) = &place.below;
-        let params: [Param<'_>; 16] = [
-            (&self.project, Type::INT8),
-            (&slice.from, Type::TIMESTAMPTZ),
-            (&slice.before, Type::TIMESTAMPTZ),
-            (&place.from, Type::INT8),
-            (&place.to, Type::INT8),
-            (start, Type::INT8),
-            (span, Type::BYTEA),
-            (trace, Type::BYTEA),
-            (&piece.rows, Type::INT8),
-            (&piece.answers, Type::INT8),
-            (&self.service, Type::TEXT),
-            (&self.name, Type::TEXT),
-            (&self.failed, Type::BOOL),
-            (&self.duration_min, Type::INT8),
-            (&self.duration_max, Type::INT8),
-            (&self.trace_id, Type::BYTEA),
-        ];
-        match self.driver {
-            Driver::Start | Driver::Failed => session.walk(sql, &params, CONTEXT).await,
-            Driver::Trace => session.query(sql, &params, CONTEXT).await,
-        }
-    }
 }
 
 /// A row that was looked at.

@@ -8,9 +8,10 @@ use super::blocks::{self, Blocks};
 use super::columns::{Columns, SpanColumns, span_columns};
 use super::session::{Param, Session};
 use super::slices::whole;
+use super::traces::TraceRow;
 use super::{corrupt, project_id, signed, traces};
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::{Cursor, Error, PageRequest, StoredSpan, StoredTrace};
+use crate::storage::{Cursor, Error, Page, PageRequest, StoredSpan, StoredTrace};
 
 /// Bytes of messages one page of a trace holds at most, though always one span.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -31,7 +32,8 @@ macro_rules! select_spans {
 
 /// A page of a trace's spans. Sorted, never walked by start: the sum is in no index.
 pub(super) const SPANS: &str = select_spans!(
-    "AND (start_unix_nano + 0, span_id) > ($6, $7) ORDER BY start_unix_nano + 0, span_id LIMIT $8"
+    "AND (NOT $9 OR is_model_call) AND (start_unix_nano + 0, span_id) > ($6, $7) \
+     ORDER BY start_unix_nano + 0, span_id LIMIT $8"
 );
 /// One span.
 pub(super) const SPAN: &str = select_spans!("AND span_id = $6");
@@ -46,6 +48,44 @@ pub(super) async fn load(
     let Some(trace) = traces::one(session, project, trace_id).await? else {
         return Ok(None);
     };
+    let spans = read_page(session, project, &trace, page, Choice::All).await?;
+    Ok(Some(StoredTrace {
+        summary: trace.summary,
+        spans: spans.items,
+        next: spans.next,
+    }))
+}
+
+/// The model calls of a trace from the cursor on, in (start, span id) order.
+pub(super) async fn load_calls(
+    session: &Session,
+    project: ProjectId,
+    trace_id: TraceId,
+    page: &PageRequest,
+) -> Result<Page<StoredSpan>, Error> {
+    match traces::one(session, project, trace_id).await? {
+        Some(trace) => read_page(session, project, &trace, page, Choice::ModelCalls).await,
+        None => Ok(Page {
+            items: Vec::new(),
+            next: None,
+        }),
+    }
+}
+
+/// Which spans of a trace are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    All,
+    ModelCalls,
+}
+
+async fn read_page(
+    session: &Session,
+    project: ProjectId,
+    trace: &TraceRow,
+    page: &PageRequest,
+    choice: Choice,
+) -> Result<Page<StoredSpan>, Error> {
     let (mut from, to) = (trace.start, trace.last_start);
     let after = match &page.after {
         None => (-1, Vec::new()),
@@ -59,8 +99,9 @@ pub(super) async fn load(
     let limit = page.limit.max(1);
     let one_more = i64::try_from(limit).map_or(i64::MAX, |limit| limit.saturating_add(1));
     let (project_id, slice) = (project_id(project), whole(from, to.max(from)));
-    let id = trace_id.0.as_slice();
-    let params: [Param<'_>; 8] = [
+    let id = trace.summary.trace_id.0.as_slice();
+    let calls_only = choice == Choice::ModelCalls;
+    let params: [Param<'_>; 9] = [
         (&project_id, Type::INT8),
         (&id, Type::BYTEA),
         (&slice.from, Type::TIMESTAMPTZ),
@@ -69,6 +110,7 @@ pub(super) async fn load(
         (&after.0, Type::INT8),
         (&after.1, Type::BYTEA),
         (&one_more, Type::INT8),
+        (&calls_only, Type::BOOL),
     ];
     let rows = session
         .query(SPANS, &params, "read the spans of a trace")
@@ -86,11 +128,7 @@ pub(super) async fn load(
         unix_nano: span.summary.start_unix_nano,
         key: span.summary.span_id.0.to_vec(),
     });
-    Ok(Some(StoredTrace {
-        summary: trace.summary,
-        spans,
-        next,
-    }))
+    Ok(Page { items: spans, next })
 }
 
 /// One span.

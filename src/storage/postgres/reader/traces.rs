@@ -11,13 +11,16 @@ use tokio_postgres::types::Type;
 
 use super::blocks::{Blocks, SPANS_TOGETHER};
 use super::columns::Columns;
+use super::facts::{FactTest, Wanted};
 use super::scan::{Matching, Piece, Walk, bounds};
 use super::session::{Param, Session};
 use super::{corrupt, project_id, signed, stored_text, unsigned};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::attributes::AttributeTest;
 use crate::storage::query::FirstError;
+use crate::storage::summary::MODELS_MAX;
 use crate::storage::{Cursor, Error, Page, PageRequest, StatusFilter, TraceFilter, TraceSummary};
+pub(super) use sql::OF_SESSION;
 use sql::{Driver, ONE, SESSION_SIZE};
 
 /// Traces of a session that are sorted at most; above it they are looked for by start.
@@ -39,7 +42,7 @@ pub(super) struct TraceRow {
 
 impl TraceRow {
     /// Reads the columns of `sql::trace_columns!`.
-    fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
+    pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
         let start: i64 = columns.take()?;
         let trace_id = TraceId(columns.id()?);
         let (last_start, received) = (columns.take()?, columns.take()?);
@@ -113,6 +116,7 @@ pub(super) async fn list(
         return Ok(walk.finish());
     };
     let question = Question::new(project, filter, driver);
+    let facts = FactTest::new(session, project, &filter.facts);
     let mut attributes = AttributeTest::new(&filter.attributes);
     let mut blocks = Blocks::new(session, project);
     loop {
@@ -127,7 +131,10 @@ pub(super) async fn list(
         let mut rest = looked.into_iter();
         while rest.len() > 0 {
             let together = batch(rest.as_slice());
-            let part: Vec<_> = rest.by_ref().take(together).collect();
+            let mut part: Vec<_> = rest.by_ref().take(together).collect();
+            if let Some(test) = &facts {
+                test.test(&mut part, &mut walk).await?;
+            }
             let verdicts = match &mut attributes {
                 Some(test) => blocks.test_traces(test, &part, &mut walk).await?,
                 None => part.iter().map(|row| row.matches).collect(),
@@ -138,7 +145,7 @@ pub(super) async fn list(
                     return Ok(walk.finish());
                 }
             }
-            if attributes.is_some() && walk.is_spent() {
+            if (attributes.is_some() || facts.is_some()) && walk.is_spent() {
                 walk.stop();
                 return Ok(walk.finish());
             }
@@ -150,13 +157,17 @@ pub(super) async fn list(
 }
 
 fn matching(filter: &TraceFilter) -> Matching {
-    let driven_by_failed = filter.service.is_none() && filter.status == Some(StatusFilter::Error);
+    let driven_by_failed =
+        filter.service.is_none() && filter.status_implied() == Some(StatusFilter::Error);
     let is_filtered = filter.name.is_some()
-        || (filter.status.is_some() && !driven_by_failed)
+        || (filter.status_implied().is_some() && !driven_by_failed)
         || filter.duration_min_ns.is_some()
         || filter.duration_max_ns.is_some()
-        || filter.session_id.is_some();
-    if !filter.attributes.is_empty() {
+        || filter.session_id.is_some()
+        || filter.user_id.is_some()
+        || filter.tokens_min.is_some()
+        || filter.cost_min_nano_usd.is_some();
+    if !filter.attributes.is_empty() || !filter.facts.is_empty() {
         Matching::Here
     } else if is_filtered {
         Matching::Server
@@ -197,15 +208,10 @@ async fn driver(
             Some(_) => {}
         }
     }
-    Ok(Some(match filter {
-        TraceFilter {
-            service: Some(_), ..
-        } => Driver::Service,
-        TraceFilter {
-            status: Some(StatusFilter::Error),
-            ..
-        } => Driver::Failed,
-        _ => Driver::Start,
+    Ok(Some(match (&filter.service, filter.status_implied()) {
+        (Some(_), _) => Driver::Service,
+        (None, Some(StatusFilter::Error)) => Driver::Failed,
+        (None, _) => Driver::Start,
     }))
 }
 
@@ -247,6 +253,12 @@ struct Question {
     service: Option<String>,
     /// The service or session that drives the walk.
     driver_key: Option<String>,
+    user_id: Option<String>,
+    tokens_min: Option<i64>,
+    cost_min: Option<i64>,
+    model: Option<String>,
+    /// A trace with as many models may have more.
+    models_kept: i64,
 }
 
 impl Question {
@@ -263,17 +275,24 @@ impl Question {
             driver,
             project: project_id(project),
             name: text(&filter.name),
-            failed: filter.status.map(|status| status == StatusFilter::Error),
+            failed: filter
+                .status_implied()
+                .map(|status| status == StatusFilter::Error),
             duration_min: filter.duration_min_ns.map_or(0, signed),
             duration_max: filter.duration_max_ns.map_or(i64::MAX, signed),
             session_id,
             service,
             driver_key,
+            user_id: text(&filter.user_id),
+            tokens_min: filter.tokens_min,
+            cost_min: filter.cost_min_nano_usd,
+            model: Wanted::new(&filter.facts).model,
+            models_kept: i64::try_from(MODELS_MAX).unwrap_or(i64::MAX),
         }
     }
 
     async fn ask(&self, session: &Session, place: &Place, piece: Piece) -> Result<Vec<Row>, Error> {
-        let params: [Param<'_>; 14] = [
+        let params: [Param<'_>; 19] = [
             (&self.project, Type::INT8),
             (&place.from, Type::INT8),
             (&place.to, Type::INT8),
@@ -288,6 +307,11 @@ impl Question {
             (&self.session_id, Type::TEXT),
             (&self.service, Type::TEXT),
             (&self.driver_key, Type::TEXT),
+            (&self.user_id, Type::TEXT),
+            (&self.tokens_min, Type::INT8),
+            (&self.cost_min, Type::INT8),
+            (&self.model, Type::TEXT),
+            (&self.models_kept, Type::INT8),
         ];
         session.query(self.driver.sql(), &params, CONTEXT).await
     }

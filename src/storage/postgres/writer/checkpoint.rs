@@ -1,4 +1,4 @@
-//! How far the log is stored, written with what is stored.
+//! How far each log is stored: written in the transaction of the rows.
 
 use tokio_postgres::types::Type;
 
@@ -9,7 +9,8 @@ use crate::queue::Position;
 use crate::storage::Error;
 use crate::storage::summary::clamp_time;
 
-/// First position of a log's partition that is not stored yet, if anything of it is.
+/// The first position of a log's partition that is not stored yet; absent when nothing is known of
+/// it.
 ///
 /// # Errors
 /// As the store's.
@@ -32,7 +33,7 @@ pub(super) async fn read(
     Ok(position.map(|position| Position(position.cast_unsigned())))
 }
 
-/// Notes that a batch is stored.
+/// Stores where the log goes on after a batch. It never goes back.
 ///
 /// # Errors
 /// As the store's.

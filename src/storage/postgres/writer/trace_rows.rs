@@ -8,9 +8,11 @@ use tokio_postgres::types::Type;
 use super::super::transaction::Param;
 use super::copy::Rows;
 use super::params::text_array;
+use super::traces::Key;
 use crate::model::genai::Totals;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
+use crate::storage::calls::{Settled, Stored};
 use crate::storage::summary::{FailedSpan, Head, Summary};
 
 /// The names of the columns, in the order of [`TraceRows::params`].
@@ -20,7 +22,7 @@ macro_rules! columns {
         received_unix_nano, span_count, error_count, genai_span_count, llm_call_count,
         input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, head_start,
         head_has_parent, head_span_id, head_name, head_service, services, models, session_id,
-        user_id, error_start, error_span_id, error_name, error_type, error_message"
+        user_id, error_start, error_span_id, error_name, error_type, error_message, calls"
     };
 }
 
@@ -30,7 +32,8 @@ macro_rules! arrays {
         $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[],
         $12::bigint[], $13::bigint[], $14::bigint[], $15::bigint[], $16::boolean[], $17::bytea[],
         $18::text[], $19::text[], $20::text[], $21::text[], $22::text[], $23::text[],
-        $24::bigint[], $25::bytea[], $26::text[], $27::text[], $28::text[])"
+        $24::bigint[], $25::bytea[], $26::text[], $27::text[], $28::text[],
+        $29::bytea[])"
     };
 }
 
@@ -45,7 +48,7 @@ pub(super) const FIND: &str = "SELECT k.place::bigint
 /// Copies in traces that are new: half the price of [`INSERT`], but fails when one is there.
 pub(super) const COPY: &str = concat!("COPY trace (", columns!(), ") FROM STDIN (FORMAT binary)");
 
-const FIELDS: u16 = 28;
+const FIELDS: u16 = 29;
 
 /// Inserts the traces that are new, in key order, and answers which those are.
 pub(super) const INSERT: &str = concat!(
@@ -55,7 +58,8 @@ pub(super) const INSERT: &str = concat!(
         received_unix_nano, span_count, error_count, genai_span_count, llm_call_count,
         input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, head_start,
         head_has_parent, head_span_id, head_name, head_service, services::text[], models::text[],
-        session_id, user_id, error_start, error_span_id, error_name, error_type, error_message
+        session_id, user_id, error_start, error_span_id, error_name, error_type, error_message,
+        calls
     FROM ",
     arrays!(),
     " AS k(",
@@ -76,7 +80,8 @@ pub(super) const UPDATE: &str = concat!(
         head_name = k.head_name, head_service = k.head_service, services = k.services::text[],
         models = k.models::text[], session_id = k.session_id, user_id = k.user_id,
         error_start = k.error_start, error_span_id = k.error_span_id, error_name = k.error_name,
-        error_type = k.error_type, error_message = k.error_message
+        error_type = k.error_type, error_message = k.error_message,
+        calls = coalesce(k.calls, t.calls)
     FROM ",
     arrays!(),
     " AS k(",
@@ -91,7 +96,7 @@ pub(super) const LOCK: &str =
         t.input_tokens, t.output_tokens, t.cache_read_tokens, t.cost_nano_usd, t.head_start,
         t.head_has_parent, t.head_span_id, t.head_name, t.head_service, t.services, t.models,
         t.session_id, t.user_id, t.error_start, t.error_span_id, t.error_name, t.error_type,
-        t.error_message
+        t.error_message, t.calls
     FROM unnest($1::bigint[], $2::bytea[]) AS k(project_id, trace_id)
     JOIN trace t ON t.project_id = k.project_id AND t.trace_id = k.trace_id
     ORDER BY t.project_id, t.trace_id FOR NO KEY UPDATE OF t";
@@ -100,6 +105,7 @@ pub(super) const LOCK: &str =
 #[derive(Debug)]
 pub(super) struct KnownTrace {
     pub(super) summary: Summary<'static>,
+    pub(super) calls: Stored,
     /// Latest span start, ns.
     pub(super) last_start: i64,
 }
@@ -124,6 +130,7 @@ pub(super) struct TraceRows<'a> {
     error_names: Vec<Option<&'a str>>,
     error_types: Vec<Option<&'a str>>,
     error_messages: Vec<Option<&'a str>>,
+    call_lists: Vec<Option<&'a [u8]>>,
 }
 
 impl<'a> TraceRows<'a> {
@@ -137,11 +144,12 @@ impl<'a> TraceRows<'a> {
         trace_id: &'a TraceId,
         summary: &'a Summary<'_>,
         last_start: i64,
+        calls: &'a Settled<'_>,
     ) {
         self.projects.push(i64::from(project.0));
         self.trace_ids.push(&trace_id.0);
         let head = &summary.head;
-        let numbers = numbers(summary, last_start);
+        let numbers = numbers(summary, last_start, &calls.totals);
         for (column, number) in self.numbers.iter_mut().zip(numbers) {
             column.push(number);
         }
@@ -163,6 +171,7 @@ impl<'a> TraceRows<'a> {
             .push(error.and_then(|error| error.error_type.as_deref()));
         self.error_messages
             .push(error.map(|error| error.message.as_ref()));
+        self.call_lists.push(calls.list.as_deref());
     }
 
     /// Parameters of [`INSERT`] and [`UPDATE`].
@@ -174,7 +183,7 @@ impl<'a> TraceRows<'a> {
         for column in &self.numbers {
             params.push((column, Type::INT8_ARRAY));
         }
-        let rest: [Param<'_>; 13] = [
+        let rest: [Param<'_>; 14] = [
             (&self.head_has_parents, Type::BOOL_ARRAY),
             (&self.head_span_ids, Type::BYTEA_ARRAY),
             (&self.head_names, Type::TEXT_ARRAY),
@@ -188,6 +197,7 @@ impl<'a> TraceRows<'a> {
             (&self.error_names, Type::TEXT_ARRAY),
             (&self.error_types, Type::TEXT_ARRAY),
             (&self.error_messages, Type::TEXT_ARRAY),
+            (&self.call_lists, Type::BYTEA_ARRAY),
         ];
         params.extend(rest);
         params
@@ -197,15 +207,15 @@ impl<'a> TraceRows<'a> {
 /// Writes a row of [`COPY`].
 pub(super) fn write(
     rows: &mut Rows,
-    project: ProjectId,
-    trace_id: &TraceId,
+    (project, trace_id): &Key,
     summary: &Summary<'_>,
     last_start: i64,
+    calls: &Settled<'_>,
 ) {
     rows.row(FIELDS);
     rows.i64(i64::from(project.0));
     rows.bytes(&trace_id.0);
-    for number in numbers(summary, last_start) {
+    for number in numbers(summary, last_start, &calls.totals) {
         rows.i64(number);
     }
     let head = &summary.head;
@@ -227,11 +237,14 @@ pub(super) fn write(
         }
         None => (0..5).for_each(|_| rows.null()),
     }
+    match &calls.list {
+        Some(list) => rows.bytes(list),
+        None => rows.null(),
+    }
 }
 
 /// The columns from the start to the head's start, in their order.
-fn numbers(summary: &Summary<'_>, last_start: i64) -> [i64; 13] {
-    let totals = &summary.totals;
+fn numbers(summary: &Summary<'_>, last_start: i64, totals: &Totals) -> [i64; 13] {
     [
         summary.start,
         last_start,
@@ -289,13 +302,6 @@ fn parse(row: &Row) -> Option<((ProjectId, TraceId), KnownTrace)> {
         span_count: number(6)?,
         error_count: number(7)?,
         genai_span_count: number(8)?,
-        totals: Totals {
-            llm_calls: number(9)?,
-            input_tokens: number(10)?,
-            output_tokens: number(11)?,
-            cache_read_tokens: number(12)?,
-            cost_nano_usd: number(13)?,
-        },
         head: Head {
             start: number(14)?,
             has_parent: row.try_get(15).ok()?,
@@ -309,11 +315,22 @@ fn parse(row: &Row) -> Option<((ProjectId, TraceId), KnownTrace)> {
         user_id: optional(22)?,
         first_error,
     };
+    let calls = Stored {
+        totals: Totals {
+            llm_calls: number(9)?,
+            input_tokens: number(10)?,
+            output_tokens: number(11)?,
+            cache_read_tokens: number(12)?,
+            cost_nano_usd: number(13)?,
+        },
+        list: row.try_get::<_, Option<_>>(28).ok()?.unwrap_or_default(),
+    };
     let last_start = number(3)?;
     Some((
         (project, trace_id),
         KnownTrace {
             summary,
+            calls,
             last_start,
         },
     ))

@@ -18,6 +18,8 @@ use super::trace_rows::{self, KnownTrace, TraceRows};
 use super::trace_services::Services;
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
+use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
+use crate::storage::rollup::Crowd;
 use crate::storage::summary::{Summary, clamp_time};
 use crate::storage::write::{ResourceRow, SpanRow};
 
@@ -31,6 +33,8 @@ pub(super) struct Group<'b> {
     pub(super) key: Key,
     /// By span id, each once.
     pub(super) spans: Vec<&'b SpanRow<'b>>,
+    /// What changes in sums that the trace is part of.
+    pub(super) changes: Vec<Change<'b>>,
     /// Whether this transaction made the row of the trace.
     pub(super) is_new: bool,
 }
@@ -49,6 +53,7 @@ pub(super) fn groups<'b>(spans: &'b [SpanRow<'b>]) -> Vec<Group<'b>> {
             Some(Group {
                 key: key(spans.first()?),
                 spans: spans.to_vec(),
+                changes: Vec::new(),
                 is_new: false,
             })
         })
@@ -72,30 +77,52 @@ pub(super) fn resource_of<'c, 'b>(
 struct Added<'b> {
     summary: Summary<'b>,
     last_start: i64,
+    fresh: Fresh<'b>,
 }
 
 fn add_up<'b>(
     spans: &[&'b SpanRow<'b>],
     batch: &'b CleanBatch<'b>,
+    crowd: &Crowd<'b>,
 ) -> Result<Option<Added<'b>>, Error> {
     let mut added: Option<Added<'b>> = None;
     for span in spans {
         let resource = resource_of(batch, span)?;
         let start = clamp_time(span.start_unix_nano);
-        match &mut added {
+        let added = match &mut added {
             Some(added) => {
                 added.summary.add(span, resource);
                 added.last_start = added.last_start.max(start);
+                added
             }
-            None => {
-                added = Some(Added {
-                    summary: Summary::of(span, resource),
-                    last_start: start,
-                });
-            }
-        }
+            None => added.insert(Added {
+                summary: Summary::of(span, resource),
+                last_start: start,
+                fresh: Fresh::default(),
+            }),
+        };
+        let service = &resource.service_name;
+        let is_crowded = || crowd.has_no_room_for(span, service);
+        added.fresh.add(span, service, is_crowded);
     }
     Ok(added)
+}
+
+/// What a batch makes of a trace that is new, if it is.
+struct Begun<'b> {
+    summary: Summary<'b>,
+    last_start: i64,
+    calls: Settled<'b>,
+}
+
+impl<'b> Begun<'b> {
+    fn of(added: Added<'b>) -> Self {
+        Self {
+            calls: calls::settle(&Stored::default(), &added.fresh),
+            summary: added.summary,
+            last_start: added.last_start,
+        }
+    }
 }
 
 /// Saves what is new of the traces, and answers their new spans, in key order. `received` is the
@@ -106,16 +133,17 @@ fn add_up<'b>(
 pub(super) async fn save<'b>(
     transaction: &Transaction,
     batch: &'b CleanBatch<'b>,
-    groups: Vec<Group<'b>>,
+    mut groups: Vec<Group<'b>>,
     received: i64,
     care: Care,
+    crowd: &Crowd<'b>,
 ) -> Result<Vec<Group<'b>>, Error> {
-    let added: Vec<_> = groups
+    let mut begun: Vec<_> = groups
         .iter()
-        .map(|group| add_up(&group.spans, batch))
-        .collect::<Result<_, _>>()?;
+        .map(|group| Ok(add_up(&group.spans, batch, crowd)?.map(Begun::of)))
+        .collect::<Result<_, Error>>()?;
     let mut services = Services::default();
-    let mut open: Vec<_> = groups.iter().zip(&added).collect();
+    let mut open: Vec<_> = groups.iter().zip(&begun).collect();
     let mut known = HashMap::new();
     let mut all_new = HashSet::new();
     for round in 0..ROUNDS_MAX {
@@ -124,9 +152,9 @@ pub(super) async fn save<'b>(
         } else {
             insert_new(transaction, &open).await?
         };
-        for (group, added) in &open {
-            if let (true, Some(added)) = (new.contains(&group.key), added) {
-                services.add(group.key, added.summary.start, &added.summary.services);
+        for (group, begun) in &open {
+            if let (true, Some(begun)) = (new.contains(&group.key), begun) {
+                services.add(group.key, begun.summary.start, &begun.summary.services);
             }
         }
         open.retain(|(group, _)| !new.contains(&group.key));
@@ -144,11 +172,15 @@ pub(super) async fn save<'b>(
             source: "traces keep being deleted while they are written".into(),
         });
     }
-    let mut fresh = without_stored(transaction, groups, &known, received).await?;
-    for group in &mut fresh {
+    for (group, begun) in groups.iter_mut().zip(&mut begun) {
+        if let (false, Some(begun)) = (known.contains_key(&group.key), begun) {
+            group.changes = std::mem::take(&mut begun.calls.changes);
+        }
         group.is_new = all_new.contains(&group.key);
     }
-    grow(transaction, batch, &fresh, &known, &mut services).await?;
+    let mut fresh = without_stored(transaction, groups, &known, received).await?;
+    let source = (batch, crowd);
+    grow(transaction, source, &mut fresh, &known, &mut services).await?;
     services.save(transaction, care).await?;
     Ok(fresh)
 }
@@ -157,7 +189,7 @@ pub(super) async fn save<'b>(
 /// with a unique violation when another writer makes one of them at the same time.
 async fn copy_new(
     transaction: &Transaction,
-    open: &[(&Group<'_>, &Option<Added<'_>>)],
+    open: &[(&Group<'_>, &Option<Begun<'_>>)],
 ) -> Result<HashSet<Key>, Error> {
     let found = find(transaction, open).await?;
     let mut new = HashSet::with_capacity(open.len() - found.len());
@@ -165,17 +197,10 @@ async fn copy_new(
         return Ok(new);
     }
     let mut copy = Copy::begin(transaction, trace_rows::COPY, "store traces").await?;
-    for (place, (group, added)) in open.iter().enumerate() {
-        if let (false, Some(added)) = (found.contains(&place), added) {
-            let (project, trace_id) = &group.key;
-            let summary = &added.summary;
-            trace_rows::write(
-                &mut copy.rows,
-                *project,
-                trace_id,
-                summary,
-                added.last_start,
-            );
+    for (place, (group, begun)) in open.iter().enumerate() {
+        if let (false, Some(begun)) = (found.contains(&place), begun) {
+            let (summary, calls) = (&begun.summary, &begun.calls);
+            trace_rows::write(&mut copy.rows, &group.key, summary, begun.last_start, calls);
             copy.send_if_full().await?;
             new.insert(group.key);
         }
@@ -187,7 +212,7 @@ async fn copy_new(
 /// Which traces have a row, by their places.
 async fn find(
     transaction: &Transaction,
-    open: &[(&Group<'_>, &Option<Added<'_>>)],
+    open: &[(&Group<'_>, &Option<Begun<'_>>)],
 ) -> Result<HashSet<usize>, Error> {
     let (projects, trace_ids) = keys(open);
     let params = [
@@ -205,8 +230,8 @@ async fn find(
 }
 
 /// Keys of traces, column by column.
-fn keys<'g>(open: &[(&'g Group<'_>, &Option<Added<'_>>)]) -> (Vec<i64>, Vec<&'g [u8]>) {
-    let of = |(group, _): &(&'g Group<'_>, &Option<Added<'_>>)| {
+fn keys<'g>(open: &[(&'g Group<'_>, &Option<Begun<'_>>)]) -> (Vec<i64>, Vec<&'g [u8]>) {
+    let of = |(group, _): &(&'g Group<'_>, &Option<Begun<'_>>)| {
         (i64::from(group.key.0.0), group.key.1.0.as_slice())
     };
     open.iter().map(of).unzip()
@@ -215,12 +240,14 @@ fn keys<'g>(open: &[(&'g Group<'_>, &Option<Added<'_>>)]) -> (Vec<i64>, Vec<&'g 
 /// Inserts the rows of traces that have none; answers which.
 async fn insert_new(
     transaction: &Transaction,
-    open: &[(&Group<'_>, &Option<Added<'_>>)],
+    open: &[(&Group<'_>, &Option<Begun<'_>>)],
 ) -> Result<HashSet<Key>, Error> {
     let mut rows = TraceRows::default();
-    for (group, added) in open {
-        if let Some(added) = added {
-            rows.push(group.key.0, &group.key.1, &added.summary, added.last_start);
+    for (group, begun) in open {
+        if let Some(begun) = begun {
+            let (project, trace_id) = &group.key;
+            let calls = &begun.calls;
+            rows.push(*project, trace_id, &begun.summary, begun.last_start, calls);
         }
     }
     if rows.is_empty() {
@@ -239,7 +266,7 @@ async fn insert_new(
 /// Locks the rows of traces and reads them.
 async fn lock(
     transaction: &Transaction,
-    open: &[(&Group<'_>, &Option<Added<'_>>)],
+    open: &[(&Group<'_>, &Option<Begun<'_>>)],
 ) -> Result<HashMap<Key, KnownTrace>, Error> {
     if open.is_empty() {
         return Ok(HashMap::new());
@@ -261,8 +288,8 @@ async fn lock(
 /// Adds new spans to the rows of traces that were there.
 async fn grow<'b>(
     transaction: &Transaction,
-    batch: &'b CleanBatch<'b>,
-    fresh: &[Group<'b>],
+    (batch, crowd): (&'b CleanBatch<'b>, &Crowd<'b>),
+    fresh: &mut [Group<'b>],
     known: &HashMap<Key, KnownTrace>,
     services: &mut Services<'b>,
 ) -> Result<(), Error> {
@@ -271,17 +298,20 @@ async fn grow<'b>(
         let Some(known) = known.get(&group.key) else {
             continue;
         };
-        let Some(added) = add_up(&group.spans, batch)? else {
+        let Some(added) = add_up(&group.spans, batch, crowd)? else {
             continue;
         };
+        let mut calls = calls::settle(&known.calls, &added.fresh);
+        group.changes = std::mem::take(&mut calls.changes);
         let mut merged: Summary<'b> = known.summary.clone();
         merged.merge(added.summary);
         services.change(group.key, &known.summary, &merged);
-        grown.push((group.key, merged, known.last_start.max(added.last_start)));
+        let last_start = known.last_start.max(added.last_start);
+        grown.push((group.key, merged, last_start, calls));
     }
     let mut rows = TraceRows::default();
-    for (key, summary, last_start) in &grown {
-        rows.push(key.0, &key.1, summary, *last_start);
+    for (key, summary, last_start, calls) in &grown {
+        rows.push(key.0, &key.1, summary, *last_start, calls);
     }
     if rows.is_empty() {
         return Ok(());

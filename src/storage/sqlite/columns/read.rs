@@ -1,6 +1,7 @@
 //! Reading the columns of a block.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use prost::Message as _;
 
@@ -11,6 +12,8 @@ use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 use crate::storage::SpanSummary;
 use crate::storage::content::proto::{BlockColumns, IntColumn, ListColumn, TextColumn};
+use crate::storage::query::{Dimension, Fact};
+use crate::storage::tally::Sample;
 
 /// The columns of the spans of a block.
 #[derive(Debug)]
@@ -18,6 +21,8 @@ pub(in crate::storage::sqlite) struct Columns {
     block: BlockColumns,
     /// First place of each trace's spans, in order.
     trace_firsts: Vec<usize>,
+    /// Places whose trace has been deleted, in order.
+    gone: Vec<Range<usize>>,
 }
 
 impl Columns {
@@ -40,7 +45,33 @@ impl Columns {
         Ok(Self {
             block,
             trace_firsts,
+            gone: Vec::new(),
         })
+    }
+
+    /// Keys of the rows of the traces whose spans the block was made of, in order.
+    pub(in crate::storage::sqlite) fn trace_keys(&self) -> impl Iterator<Item = i64> {
+        self.block.trace_keys.iter().map(|key| key.cast_signed())
+    }
+
+    /// Takes the spans of a trace, by its place among [`Self::trace_keys`], for deleted. In order.
+    pub(in crate::storage::sqlite) fn leave_out(&mut self, trace: usize) {
+        let first = self.trace_firsts.get(trace).copied();
+        let next = self.trace_firsts.get(trace + 1).copied();
+        if let Some(first) = first {
+            self.gone.push(first..next.unwrap_or_else(|| self.len()));
+        }
+    }
+
+    /// Whether the span at a place is there.
+    pub(in crate::storage::sqlite) fn is_there(&self, place: usize) -> bool {
+        let next = self.gone.partition_point(|gone| gone.end <= place);
+        self.gone.get(next).is_none_or(|gone| place < gone.start)
+    }
+
+    /// The places of the spans that are there.
+    pub(in crate::storage::sqlite) fn places(&self) -> impl Iterator<Item = usize> {
+        (0..self.len()).filter(|place| self.is_there(*place))
     }
 
     /// Spans in the block.
@@ -108,9 +139,7 @@ impl Columns {
             session_id: owned(Text::Session),
             user_id: owned(Text::User),
             error_type: owned(Text::ErrorType),
-            error_kind: self
-                .int(Int::ErrorKind, place)
-                .and_then(ErrorKind::from_number),
+            error_kind: self.error_kind(place),
             http_method: owned(Text::HttpMethod),
             http_route: owned(Text::HttpRoute),
             http_status_code: self.int(Int::HttpStatus, place),
@@ -122,10 +151,144 @@ impl Columns {
         })
     }
 
-    /// Row of a span's trace.
-    pub(in crate::storage::sqlite) fn trace_key(&self, place: usize) -> Option<i64> {
-        let keys = &self.block.trace_keys;
-        keys.get(self.trace(place)?).map(|key| key.cast_signed())
+    /// Whether a span says something.
+    pub(in crate::storage::sqlite) fn says(&self, place: usize, fact: &Fact) -> bool {
+        let is = |column, wanted: &String| self.text(column, place) == Some(wanted.as_str());
+        match fact {
+            Fact::Operation(wanted) => is(Text::Operation, wanted),
+            Fact::Provider(wanted) => is(Text::Provider, wanted),
+            Fact::Model(wanted) => self.model(place) == Some(wanted.as_str()),
+            Fact::Agent(wanted) => is(Text::AgentName, wanted) || is(Text::AgentId, wanted),
+            Fact::Tool(wanted) => is(Text::ToolName, wanted),
+            Fact::Tag(wanted) => self.tags(place).any(|tag| tag == wanted),
+            Fact::ErrorKind(wanted) => {
+                self.failed(place) && self.error_kind(place) == Some(*wanted)
+            }
+        }
+    }
+
+    /// Whether any span may say something, as far as the texts of the block tell.
+    pub(in crate::storage::sqlite) fn may_say(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Operation(wanted)
+            | Fact::Provider(wanted)
+            | Fact::Model(wanted)
+            | Fact::Agent(wanted)
+            | Fact::Tool(wanted)
+            | Fact::Tag(wanted) => self.block.texts.contains(wanted),
+            Fact::ErrorKind(_) => true,
+        }
+    }
+
+    /// Row of the resource of a span.
+    pub(in crate::storage::sqlite) fn resource_id(&self, place: usize) -> i64 {
+        let resource = self.block.resources.get(place).copied().unwrap_or(u32::MAX);
+        let id = self.block.resource_ids.get(resource as usize).copied();
+        id.unwrap_or(0).cast_signed()
+    }
+
+    /// Whether a span is a model call.
+    pub(in crate::storage::sqlite) fn is_model_call(&self, place: usize) -> bool {
+        self.int(Int::IsModelCall, place) == Some(1)
+    }
+
+    /// A span, as far as sums go.
+    pub(in crate::storage::sqlite) fn sample(&self, place: usize) -> Sample {
+        let plain = Sample {
+            start_unix_nano: self.start(place),
+            duration_ns: self.duration_ns(place),
+            failed: self.failed(place),
+            ..Sample::default()
+        };
+        let Some(is_model_call) = self.int(Int::IsModelCall, place) else {
+            return plain;
+        };
+        Sample {
+            is_model_call: is_model_call != 0,
+            usage: self.usage(place),
+            cost_nano_usd: self.int(Int::CostTotal, place),
+            cost_source: self.cost_source(place),
+            time_to_first_token_ns: self.int(Int::TimeToFirstToken, place),
+            ..plain
+        }
+    }
+
+    /// The value of a dimension; empty where it is unknown or not of the columns.
+    pub(in crate::storage::sqlite) fn value(&self, place: usize, dimension: Dimension) -> &str {
+        let text = |column| self.text(column, place);
+        let found = match dimension {
+            Dimension::Service => Some(self.service(place)),
+            Dimension::Operation => text(Text::Operation),
+            Dimension::Provider => text(Text::Provider),
+            Dimension::Model => self.model(place),
+            Dimension::User => text(Text::User),
+            Dimension::Agent => text(Text::AgentName).or_else(|| text(Text::AgentId)),
+            Dimension::Tool => text(Text::ToolName),
+            Dimension::ErrorKind if self.failed(place) => {
+                self.error_kind(place).map(ErrorKind::as_str)
+            }
+            Dimension::CostSource => self.cost_source(place).map(CostSource::as_str),
+            Dimension::ErrorKind | Dimension::Environment | Dimension::Tag => None,
+        };
+        found.unwrap_or_default()
+    }
+
+    fn cost_source(&self, place: usize) -> Option<CostSource> {
+        self.int(Int::CostSource, place)
+            .and_then(CostSource::from_number)
+    }
+
+    fn usage(&self, place: usize) -> Usage {
+        let int = |column| self.int(column, place);
+        Usage {
+            input: int(Int::Input),
+            output: int(Int::Output),
+            cache_read: int(Int::CacheRead),
+            cache_write: int(Int::CacheWrite),
+            reasoning: int(Int::Reasoning),
+            audio_in: int(Int::AudioIn),
+            audio_out: int(Int::AudioOut),
+        }
+    }
+
+    /// The model that answered, else the one asked for.
+    pub(in crate::storage::sqlite) fn model(&self, place: usize) -> Option<&str> {
+        self.text(Text::ResponseModel, place)
+            .or_else(|| self.text(Text::RequestModel, place))
+    }
+
+    /// Session that a span names.
+    pub(in crate::storage::sqlite) fn session(&self, place: usize) -> Option<&str> {
+        self.text(Text::Session, place)
+    }
+
+    /// User that a span names.
+    pub(in crate::storage::sqlite) fn user(&self, place: usize) -> Option<&str> {
+        self.text(Text::User, place)
+    }
+
+    /// Kind of failure of a span.
+    pub(in crate::storage::sqlite) fn error_kind(&self, place: usize) -> Option<ErrorKind> {
+        self.int(Int::ErrorKind, place)
+            .and_then(ErrorKind::from_number)
+    }
+
+    /// Input and output tokens of a span together; those that are not known count as none.
+    pub(in crate::storage::sqlite) fn tokens(&self, place: usize) -> i64 {
+        let amount = |column| self.int(column, place).unwrap_or(0);
+        amount(Int::Input).saturating_add(amount(Int::Output))
+    }
+
+    /// Cost of a span, nano-USD; one that is not known counts as none.
+    pub(in crate::storage::sqlite) fn cost_nano_usd(&self, place: usize) -> i64 {
+        self.int(Int::CostTotal, place).unwrap_or(0)
+    }
+
+    /// Tags of a span, in the order sent.
+    pub(in crate::storage::sqlite) fn tags(&self, place: usize) -> impl Iterator<Item = &str> {
+        self.list(List::Tags, place)
+            .iter()
+            .map(|text| self.text_at(*text))
     }
 
     fn trace_id(&self, place: usize) -> Option<TraceId> {
@@ -154,23 +317,18 @@ impl Columns {
             agent_id: owned(Text::AgentId),
             tool_name: owned(Text::ToolName),
             tool_call_id: owned(Text::ToolCallId),
-            usage: Usage {
-                input: int(Int::Input),
-                output: int(Int::Output),
-                cache_read: int(Int::CacheRead),
-                cache_write: int(Int::CacheWrite),
-                reasoning: int(Int::Reasoning),
-                audio_in: int(Int::AudioIn),
-                audio_out: int(Int::AudioOut),
-            },
+            usage: self.usage(place),
             cost: Cost {
                 input: int(Int::CostInput),
                 output: int(Int::CostOutput),
                 total: int(Int::CostTotal),
-                source: int(Int::CostSource).and_then(CostSource::from_number),
+                source: self.cost_source(place),
                 price_version: owned(Text::PriceVersion),
             },
-            tags: self.list(List::Tags, place),
+            tags: self
+                .tags(place)
+                .map(|tag| Cow::Owned(tag.to_owned()))
+                .collect(),
             is_model_call,
         }))
     }
@@ -200,16 +358,14 @@ impl Columns {
         column.values.get(index).copied()
     }
 
-    fn list(&self, column: List, place: usize) -> Vec<Cow<'static, str>> {
+    fn list(&self, column: List, place: usize) -> &[u32] {
         let of_column = |found: &&ListColumn| found.column == column as u32;
         let Some(column) = self.block.list_columns.iter().find(of_column) else {
-            return Vec::new();
+            return &[];
         };
         let before = column.places.partition_point(|of| (*of as usize) < place);
         let through = column.places.partition_point(|of| (*of as usize) <= place);
-        let texts = column.values.get(before..through).unwrap_or_default();
-        let owned = |text: &u32| Cow::Owned(self.text_at(*text).to_owned());
-        texts.iter().map(owned).collect()
+        column.values.get(before..through).unwrap_or_default()
     }
 }
 

@@ -65,7 +65,7 @@ CREATE TABLE trace (
     span_count        INTEGER NOT NULL,
     error_count       INTEGER NOT NULL,
     genai_span_count  INTEGER NOT NULL,
-    -- Tokens and cost (nano-USD) of the model calls.
+    -- Tokens and cost (nano-USD) of the model calls, each once.
     llm_call_count    INTEGER NOT NULL,
     input_tokens      INTEGER NOT NULL,
     output_tokens     INTEGER NOT NULL,
@@ -88,7 +88,10 @@ CREATE TABLE trace (
     error_type        TEXT,
     error_message     TEXT,
     -- 1 when every span of the trace has a row in span_identity.
-    identity_indexed  INTEGER NOT NULL DEFAULT 0
+    identity_indexed  INTEGER NOT NULL DEFAULT 0,
+    -- pulse.storage.v1.CallList: the spans that have to do with usage, to tell which of them tell of
+    -- the same call; absent when there are none.
+    calls             BLOB
 ) STRICT;
 CREATE INDEX trace_received ON trace (received_unix_nano);
 CREATE INDEX trace_start ON trace (project_id, start_unix_nano);

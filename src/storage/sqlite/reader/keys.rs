@@ -11,6 +11,8 @@ use super::pool::Session;
 use super::{corrupt, unsigned};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
+use crate::storage::attributes::AttributeTest;
+use crate::storage::content::BlockSpan;
 use crate::storage::query::{StoredResource, StoredScope};
 use crate::storage::sqlite::blocks::KEY_BYTES;
 use crate::storage::sqlite::ids::{self, Space};
@@ -217,6 +219,19 @@ impl<'s> Origins<'s> {
         }
     }
 
+    /// Whether a span, with its resource, has all attributes that a test wants.
+    pub(super) fn test(
+        &mut self,
+        test: &mut AttributeTest<'_>,
+        span: BlockSpan<'_>,
+    ) -> Result<bool, Error> {
+        if !test.knows(span.resource_id) {
+            let resource = self.resource(span.resource_id)?;
+            test.learn(span.resource_id, &resource.message)?;
+        }
+        test.matches(span)
+    }
+
     /// A scope by its row.
     pub(super) fn scope(&mut self, scope_id: i64) -> Result<Arc<StoredScope>, Error> {
         match self.scopes.entry(scope_id) {
@@ -245,7 +260,7 @@ impl<'s> Origins<'s> {
 }
 
 /// A place or a length.
-fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
+pub(super) fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
     let place: i64 = row.get(column)?;
     Ok(usize::try_from(place).unwrap_or(usize::MAX))
 }

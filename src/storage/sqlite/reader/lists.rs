@@ -24,18 +24,23 @@ macro_rules! select_session {
         concat!(
             "SELECT end_unix_nano, session_id, user_id, start_unix_nano, trace_count, ",
             "span_count, error_count, llm_call_count, input_tokens, output_tokens, ",
-            "cache_read_tokens, cost_nano_usd FROM session INDEXED BY session_end WHERE project_id = ?1 ",
+            "cache_read_tokens, cost_nano_usd FROM session ",
             $rest
         )
     };
 }
 
+/// One session by its row.
+pub(super) const SESSION: &str = select_session!("WHERE project_id = ?1 AND session_key = ?2");
+
 /// Sessions that end at the cursor's time.
-pub(super) const SESSIONS_TIE: &str =
-    select_session!("AND end_unix_nano = ?2 AND session_id < ?3 ORDER BY session_id DESC");
+pub(super) const SESSIONS_TIE: &str = select_session!(
+    "INDEXED BY session_end WHERE project_id = ?1 AND end_unix_nano = ?2 AND session_id < ?3 \
+     ORDER BY session_id DESC"
+);
 /// Sessions that end within a range.
 pub(super) const SESSIONS_BETWEEN: &str = select_session!(
-    "AND end_unix_nano BETWEEN ?2 AND ?3 ORDER BY end_unix_nano DESC, session_id DESC"
+    "INDEXED BY session_end WHERE project_id = ?1 AND end_unix_nano BETWEEN ?2 AND ?3 ORDER BY end_unix_nano DESC, session_id DESC"
 );
 
 /// Refused spans before a row, walked by row: the index by identity would have to be sorted.
@@ -119,7 +124,8 @@ pub(super) fn sessions(
     Ok(Page { items, next: None })
 }
 
-fn session_summary(row: &Row<'_>) -> rusqlite::Result<SessionSummary> {
+/// Reads a row selected with `select_session!`.
+pub(super) fn session_summary(row: &Row<'_>) -> rusqlite::Result<SessionSummary> {
     Ok(SessionSummary {
         end_unix_nano: unsigned(row.get(0)?),
         session_id: row.get(1)?,

@@ -11,7 +11,7 @@ const ROWS_MAX: u32 = 20_000;
 /// Unpacking a block to look into its messages costs as much as looking at this many rows.
 const ROWS_PER_BLOCK: u32 = 100;
 /// Spans of a block whose columns cost as much to look at as one row.
-const SPANS_PER_ROW: i64 = 4;
+const SPANS_PER_ROW: usize = 4;
 
 /// How much work is left for one page, in rows and in time.
 #[derive(Debug)]
@@ -50,8 +50,8 @@ impl Budget {
     }
 
     /// Accounts for spans whose columns were looked at.
-    pub(super) fn spend_spans(&mut self, spans: i64) {
-        let rows = u32::try_from(spans / SPANS_PER_ROW).unwrap_or(u32::MAX);
+    pub(super) fn spend_spans(&mut self, spans: usize) {
+        let rows = u32::try_from(spans.div_ceil(SPANS_PER_ROW)).unwrap_or(u32::MAX);
         self.rows = self.rows.saturating_sub(rows);
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! Blocks are walked newest first, as for the span list. This thread reads them and hands them to
 //! the threads that look through them, a few at a time; what they find waits until no block that is
-//! left can hold a later span. Deleted spans are in blocks until the last trace of a block is gone:
-//! the parts of traces say which are still there.
+//! left can hold a later span. The columns of a block say which of its spans are still there.
 
 mod source;
 
@@ -16,16 +15,17 @@ use std::time::Instant;
 use rusqlite::{OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
-use super::attributes::AttributeTest;
 use super::blocks::{Blocks, MESSAGES};
+use super::column_test::ColumnTest;
 use super::failure::read_error;
 use super::keys::Origins;
 use super::pool::Session;
 use super::scan::last_included;
-use super::spans::{ColumnTest, Place, Wanted};
+use super::spans::{Place, Wanted};
 use super::walk::{Header, Statements};
 use super::{corrupt, signed, unsigned};
 use crate::model::ProjectId;
+use crate::storage::attributes::AttributeTest;
 use crate::storage::content::{self, BlockSpan};
 use crate::storage::search::{
     BlockHits, BlockTask, Found, Hit, Match, SearchPage, SearchQuery, Searchers,
@@ -52,7 +52,7 @@ pub(super) fn search(
         searchers,
         deadline,
         limit: page.limit.max(1),
-        test: ColumnTest { filter },
+        test: ColumnTest(filter),
         attributes: AttributeTest::new(&filter.attributes),
         origins: Origins::new(session, project),
         blocks: Blocks::new(session, project),
@@ -195,11 +195,12 @@ impl Search<'_, '_> {
         if self.test.rules_out(header) {
             return Ok(true);
         }
-        if !self.test.needs_columns() {
+        if !self.test.is_needed() {
             return Ok(false);
         }
         let columns = self.blocks.columns(header.block_id)?;
-        Ok(self.test.rules_out_all(&columns))
+        let matches = |place| self.test.matches(&columns, place);
+        Ok(!self.test.may_match(&columns) || !columns.places().any(matches))
     }
 
     fn submit(
@@ -243,24 +244,13 @@ impl Search<'_, '_> {
             return Ok(());
         }
         let columns = self.blocks.columns(block_id)?;
-        let mut last_trace = None;
         for hit in found.hits {
             let place = Place {
                 start: columns.start(hit.place),
                 block_id,
                 place: hit.place,
             };
-            if !wanted.holds(place) || !self.passes(&columns, &hit)? {
-                continue;
-            }
-            let key = columns.trace_key(hit.place);
-            let key = key.ok_or_else(|| corrupt(format!("columns of block {block_id}")))?;
-            let is_there = match last_trace {
-                Some((last, is_there)) if last == key => is_there,
-                _ => self.is_there(key, block_id)?,
-            };
-            last_trace = Some((key, is_there));
-            if is_there {
+            if wanted.holds(place) && columns.is_there(hit.place) && self.passes(&columns, &hit)? {
                 self.waiting.push(Candidate {
                     place,
                     columns: Rc::clone(&columns),
@@ -275,7 +265,7 @@ impl Search<'_, '_> {
     fn passes(&mut self, columns: &Columns, hit: &Hit) -> Result<bool, Error> {
         let of_trace = self.query.filter.trace_id;
         if of_trace.is_some_and(|trace_id| trace_id != hit.trace_id)
-            || !self.test.columns_match(columns, hit.place)
+            || !self.test.matches(columns, hit.place)
         {
             return Ok(false);
         }
@@ -287,21 +277,7 @@ impl Search<'_, '_> {
             scope_id: 0,
             message: &hit.message,
         };
-        test.matches(span, &mut self.origins)
-    }
-
-    /// Whether the spans of a trace in a block are still there.
-    fn is_there(&self, trace_key: i64, block_id: i64) -> Result<bool, Error> {
-        self.session
-            .connection
-            .prepare_cached(
-                "SELECT 1 FROM trace_part
-                 WHERE trace_key = ?1 AND block_id = ?2 AND project_id = ?3",
-            )
-            .and_then(|mut statement| {
-                statement.exists(params![trace_key, block_id, self.project.0])
-            })
-            .map_err(read_error("look up a part of a trace"))
+        self.origins.test(test, span)
     }
 
     /// Answers what starts after a time, `None` for everything; answers whether the page is full.

@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
 
-use super::attributes::AttributeTest;
 use super::blocks::Blocks;
+use super::column_test::ColumnTest;
 use super::corrupt;
 use super::keys::{self, Origins, SmallestKeys};
 use super::pool::Session;
@@ -16,8 +16,9 @@ use super::scan::{Budget, last_included};
 use super::walk::{Header, Statements};
 use super::{signed, unsigned};
 use crate::model::{ProjectId, TraceId};
+use crate::storage::attributes::AttributeTest;
 use crate::storage::sqlite::columns::Columns;
-use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter};
+use crate::storage::{Cursor, Error, Page, PageRequest, SpanFilter, SpanSummary};
 
 /// Answers the span list.
 pub(super) fn list(
@@ -29,7 +30,7 @@ pub(super) fn list(
     let mut scan = Scan {
         session,
         project,
-        test: ColumnTest { filter },
+        test: ColumnTest(filter),
         limit: page.limit.max(1),
         attributes: AttributeTest::new(&filter.attributes),
         origins: Origins::new(session, project),
@@ -198,18 +199,18 @@ impl Scan<'_, '_> {
             return Ok(());
         }
         let columns = self.blocks.columns(header.block_id)?;
-        self.budget.spend_spans(header.span_count);
-        if self.test.rules_out_all(&columns) {
+        self.budget.spend_spans(columns.len());
+        if !self.test.may_match(&columns) {
             return Ok(());
         }
-        for place in 0..columns.len() {
+        for place in columns.places() {
             let at = Place {
                 start: columns.start(place),
                 block_id: header.block_id,
                 place,
             };
             if wanted.holds(at)
-                && self.test.columns_match(&columns, place)
+                && self.test.matches(&columns, place)
                 && self.attributes_match(at)?
             {
                 waiting.push(Candidate {
@@ -255,7 +256,7 @@ impl Scan<'_, '_> {
             }
             last = Some(place);
             let columns = self.blocks.columns(place.block_id)?;
-            if self.test.columns_match(&columns, place.place) && self.attributes_match(place)? {
+            if self.test.matches(&columns, place.place) && self.attributes_match(place)? {
                 self.answer(&columns, place)?;
             }
         }
@@ -281,48 +282,6 @@ impl Scan<'_, '_> {
         let span = messages
             .span(place.place)
             .ok_or_else(|| corrupt(format!("messages of block {}", place.block_id)))?;
-        test.matches(span, &mut self.origins)
-    }
-}
-
-/// Tests spans against the filters that columns answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ColumnTest<'f> {
-    pub(super) filter: &'f SpanFilter,
-}
-
-impl ColumnTest<'_> {
-    /// Whether no span of a block can match.
-    pub(super) fn rules_out(&self, header: &Header) -> bool {
-        self.filter.status == Some(StatusFilter::Error) && header.error_count == 0
-    }
-
-    /// Whether columns may rule out a block.
-    pub(super) const fn needs_columns(&self) -> bool {
-        self.filter.service.is_some()
-    }
-
-    /// Whether no span of a block can match, by its columns.
-    pub(super) fn rules_out_all(&self, columns: &Columns) -> bool {
-        let service = self.filter.service.as_deref();
-        service.is_some_and(|service| !columns.has_service(service))
-    }
-
-    /// Whether a span matches.
-    pub(super) fn columns_match(&self, columns: &Columns, place: usize) -> bool {
-        let filter = self.filter;
-        let duration = columns.duration_ns(place);
-        let status = |wanted| columns.failed(place) == (wanted == StatusFilter::Error);
-        filter.status.is_none_or(status)
-            && filter.duration_min_ns.is_none_or(|min| duration >= min)
-            && filter.duration_max_ns.is_none_or(|max| duration <= max)
-            && filter
-                .name
-                .as_deref()
-                .is_none_or(|name| columns.name(place) == name)
-            && filter
-                .service
-                .as_deref()
-                .is_none_or(|service| columns.service(place) == service)
+        self.origins.test(test, span)
     }
 }

@@ -10,7 +10,7 @@ use futures_util::FutureExt as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::traces::Driver;
-use super::{blocks, lists, pool, traces, walk};
+use super::{blocks, conversation, lists, pool, span_sums, traces, users, walk};
 use crate::model::ProjectId;
 use crate::storage::query::AttributeEquals;
 use crate::storage::sqlite::Config;
@@ -560,6 +560,7 @@ fn no_list_sorts_or_scans_a_table() {
             "COVERING INDEX block_start (project_id=? AND width=? AND start_max>? AND start_max<?)",
         ),
         (blocks::COLUMNS, "INTEGER PRIMARY KEY (rowid=?)"),
+        (blocks::PART, "PRIMARY KEY (trace_key=? AND block_id=?)"),
         (blocks::MESSAGES, "INTEGER PRIMARY KEY (rowid=?)"),
         (lists::SERVICES, "PRIMARY KEY (project_id=? AND name>?)"),
         (
@@ -571,6 +572,13 @@ fn no_list_sorts_or_scans_a_table() {
             "session_end (project_id=? AND end_unix_nano>? AND end_unix_nano<?)",
         ),
         (lists::DEAD_LETTERS, "INTEGER PRIMARY KEY (rowid<?)"),
+        (lists::SESSION, "INTEGER PRIMARY KEY (rowid=?)"),
+        (conversation::TRACES, "PRIMARY KEY (session_key=?)"),
+        (
+            users::TRACES,
+            "trace_start (project_id=? AND start_unix_nano>? AND start_unix_nano<?)",
+        ),
+        (span_sums::ENVIRONMENT, "INTEGER PRIMARY KEY (rowid=?)"),
     ];
     for (sql, search) in statements {
         let plan = explain(&connection, sql);

@@ -1,14 +1,11 @@
 //! One trace with a page of its spans, and one span.
 
-use rusqlite::{OptionalExtension as _, params};
-
 use super::blocks::Blocks;
-use super::failure::read_error;
 use super::keys::{self, Origins, SmallestKeys, SpanKey};
 use super::pool::Session;
 use super::{corrupt, signed, traces, unsigned};
 use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::{Cursor, Error, PageRequest, StoredSpan, StoredTrace};
+use crate::storage::{Cursor, Error, Page, PageRequest, StoredSpan, StoredTrace};
 
 /// Bytes of messages one page of a trace holds at most, though always one span.
 const PAGE_BYTES_MAX: usize = 16 << 20;
@@ -23,28 +20,69 @@ pub(super) fn load(
     let Some(trace_key) = keys::trace_key(session, project, trace_id)? else {
         return Ok(None);
     };
-    let summary = session
-        .connection
-        .prepare_cached(traces::ONE)
-        .and_then(|mut statement| {
-            statement
-                .query_row(params![project.0, trace_key], |row| {
-                    Ok(traces::summary(row))
-                })
-                .optional()
-        })
-        .map_err(read_error("read a trace"))?
-        .transpose()?
-        .ok_or_else(|| corrupt("a trace without its row"))?;
+    let summary = traces::one(session, project, trace_key)?;
+    let page = read_page(session, project, trace_key, page, Choice::All)?;
+    Ok(Some(StoredTrace {
+        summary,
+        spans: page.items,
+        next: page.next,
+    }))
+}
 
+/// The model calls of a trace from the cursor on, in (start, span id) order.
+pub(super) fn load_calls(
+    session: &Session<'_>,
+    project: ProjectId,
+    trace_id: TraceId,
+    page: &PageRequest,
+) -> Result<Page<StoredSpan>, Error> {
+    match keys::trace_key(session, project, trace_id)? {
+        Some(trace_key) => read_page(session, project, trace_key, page, Choice::ModelCalls),
+        None => Ok(Page {
+            items: Vec::new(),
+            next: None,
+        }),
+    }
+}
+
+/// Which spans of a trace are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Choice {
+    All,
+    ModelCalls,
+}
+
+fn read_page(
+    session: &Session<'_>,
+    project: ProjectId,
+    trace_key: i64,
+    page: &PageRequest,
+    choice: Choice,
+) -> Result<Page<StoredSpan>, Error> {
     let after = page.after.as_ref().map(split_cursor).transpose()?;
     let limit = page.limit.max(1);
     let mut smallest = SmallestKeys::new(limit.saturating_add(1));
+    let mut blocks = Blocks::new(session, project);
+    let mut is_chosen = |key: &SpanKey| match choice {
+        Choice::All => Ok(true),
+        Choice::ModelCalls => {
+            let columns = blocks.columns(key.block_id)?;
+            Ok(columns.is_model_call(key.place))
+        }
+    };
+    let mut chosen = Ok(());
     keys::visit_keys(session, project, trace_key, |key| {
-        if after.is_none_or(|after| (key.start, key.span_id) > after) {
-            smallest.push(key);
+        let is_after = after.is_none_or(|after| (key.start, key.span_id) > after);
+        if chosen.is_err() || !is_after {
+            return;
+        }
+        match is_chosen(&key) {
+            Ok(true) => smallest.push(key),
+            Ok(false) => {}
+            Err(error) => chosen = Err(error),
         }
     })?;
+    chosen?;
     let keys = smallest.into_sorted();
     let wanted = keys.get(..limit.min(keys.len())).unwrap_or(&keys);
     let spans = Loader::new(session, project).load(wanted)?;
@@ -53,11 +91,10 @@ pub(super) fn load(
         .checked_sub(1)
         .filter(|_| spans.len() < keys.len())
         .and_then(|last| keys.get(last));
-    Ok(Some(StoredTrace {
-        summary,
+    Ok(Page {
         next: last.map(cursor),
-        spans,
-    }))
+        items: spans,
+    })
 }
 
 /// One span.

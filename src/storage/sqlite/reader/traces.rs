@@ -4,111 +4,30 @@
 //! or all by start. A session's traces are few as a rule: they are sorted by start, unless there
 //! are so many that walking by start is better. Everything else is tested row by row.
 
-use rusqlite::{Row, params};
+mod sql;
 
-use super::attributes::AttributeTest;
+use rusqlite::{OptionalExtension as _, Row, params};
+
 use super::blocks::Blocks;
 use super::failure::read_error;
-use super::keys::{self, Origins, id_bytes};
+use super::keys::{self, Origins};
 use super::pool::Session;
 use super::scan::{Budget, Stretch, stretches};
 use super::{corrupt, unsigned};
-use crate::model::genai::Totals;
-use crate::model::{ProjectId, SpanId, TraceId};
-use crate::storage::query::FirstError;
+use crate::model::ProjectId;
+use crate::storage::attributes::AttributeTest;
+use crate::storage::query::Fact;
 use crate::storage::sqlite::ids::{self, Space};
 use crate::storage::sqlite::sessions;
+use crate::storage::summary::MODELS_MAX;
 use crate::storage::{Cursor, Error, Page, PageRequest, StatusFilter, TraceFilter, TraceSummary};
-
-/// A statement over `trace`, its columns in the order [`summary`] reads them.
-macro_rules! select_trace {
-    ($rest:literal) => {
-        concat!(
-            "SELECT trace.trace_key, trace.start_unix_nano, end_unix_nano, head_name, ",
-            "error_count, trace_id, span_count, genai_span_count, head_has_parent, ",
-            "head_span_id, head_service, services, models, session_id, user_id, error_span_id, ",
-            "error_name, error_type, error_message, llm_call_count, input_tokens, output_tokens, ",
-            "cache_read_tokens, cost_nano_usd ",
-            $rest
-        )
-    };
-}
-
-/// One trace by its row.
-pub(super) const ONE: &str = select_trace!("FROM trace WHERE project_id = ?1 AND trace_key = ?2");
+pub(super) use sql::{Driver, HAS_SERVICE, HAS_SESSION, ONE, SESSION_TRACES, summary};
 
 /// Traces with this many sessions' traces are sorted in memory; above it they are looked for by
 /// start.
 const SESSION_TRACES_MAX: i64 = 20_000;
 
 const CONTEXT: &str = "list traces";
-
-/// An index that yields traces newest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Driver {
-    /// All traces.
-    Start,
-    /// Traces with a failed span.
-    Failed,
-    /// Traces of a service.
-    Service,
-}
-
-impl Driver {
-    /// Statement for traces that start at the cursor's time, below its key.
-    pub(super) const fn tie(self) -> &'static str {
-        match self {
-            Self::Start => select_trace!(
-                "FROM trace INDEXED BY trace_start \
-                 WHERE project_id = ?1 AND start_unix_nano = ?2 AND trace_key < ?3 \
-                 ORDER BY trace_key DESC"
-            ),
-            Self::Failed => select_trace!(
-                "FROM trace INDEXED BY trace_failed WHERE project_id = ?1 AND error_count > 0 \
-                 AND start_unix_nano = ?2 AND trace_key < ?3 ORDER BY trace_key DESC"
-            ),
-            Self::Service => select_trace!(
-                "FROM trace_service AS part CROSS JOIN trace USING (trace_key) \
-                 WHERE part.project_id = ?1 AND trace.project_id = ?1 \
-                 AND part.service_name = ?4 AND part.start_unix_nano = ?2 \
-                 AND part.trace_key < ?3 ORDER BY part.trace_key DESC"
-            ),
-        }
-    }
-
-    /// Statement for traces that start within a range.
-    pub(super) const fn between(self) -> &'static str {
-        match self {
-            Self::Start => select_trace!(
-                "FROM trace INDEXED BY trace_start \
-                 WHERE project_id = ?1 AND start_unix_nano BETWEEN ?2 AND ?3 \
-                 ORDER BY start_unix_nano DESC, trace_key DESC"
-            ),
-            Self::Failed => select_trace!(
-                "FROM trace INDEXED BY trace_failed WHERE project_id = ?1 AND error_count > 0 \
-                 AND start_unix_nano BETWEEN ?2 AND ?3 \
-                 ORDER BY start_unix_nano DESC, trace_key DESC"
-            ),
-            Self::Service => select_trace!(
-                "FROM trace_service AS part CROSS JOIN trace USING (trace_key) \
-                 WHERE part.project_id = ?1 AND trace.project_id = ?1 \
-                 AND part.service_name = ?4 AND part.start_unix_nano BETWEEN ?2 AND ?3 \
-                 ORDER BY part.start_unix_nano DESC, part.trace_key DESC"
-            ),
-        }
-    }
-}
-
-/// Rows of a session's traces with their starts; sorted by us.
-pub(super) const SESSION_TRACES: &str = "SELECT trace.start_unix_nano, trace.trace_key FROM session_trace \
-     CROSS JOIN trace USING (trace_key) \
-     WHERE session_trace.session_key = ?2 AND trace.project_id = ?1";
-/// Whether a service takes part in a trace: its list in the summary is capped.
-pub(super) const HAS_SERVICE: &str = "SELECT 1 FROM trace_service \
-     WHERE project_id = ?1 AND service_name = ?2 AND start_unix_nano = ?3 AND trace_key = ?4";
-/// Whether a trace has a span of a session.
-pub(super) const HAS_SESSION: &str =
-    "SELECT 1 FROM session_trace WHERE session_key = ?1 AND trace_key = ?2";
 
 /// Answers the trace list.
 pub(super) fn list(
@@ -151,8 +70,26 @@ pub(super) fn list(
     Ok(scan.page)
 }
 
+/// One trace by its row.
+pub(super) fn one(
+    session: &Session<'_>,
+    project: ProjectId,
+    trace_key: i64,
+) -> Result<TraceSummary, Error> {
+    session
+        .connection
+        .prepare_cached(ONE)
+        .and_then(|mut statement| {
+            statement
+                .query_row(params![project.0, trace_key], |row| Ok(summary(row)))
+                .optional()
+        })
+        .map_err(read_error("read a trace"))?
+        .ok_or_else(|| corrupt("a trace without its row"))?
+}
+
 /// Row of a session, and how many traces it has.
-fn find_session(
+pub(super) fn find_session(
     session: &Session<'_>,
     project: ProjectId,
     session_id: &str,
@@ -193,15 +130,10 @@ struct Scan<'s, 'f> {
 impl Scan<'_, '_> {
     fn walk_index(&mut self, stretches: &[Stretch]) -> Result<(), Error> {
         let read = read_error(CONTEXT);
-        let driver = match self.filter {
-            TraceFilter {
-                service: Some(_), ..
-            } => Driver::Service,
-            TraceFilter {
-                status: Some(StatusFilter::Error),
-                ..
-            } => Driver::Failed,
-            _ => Driver::Start,
+        let driver = match (&self.filter.service, self.filter.status_implied()) {
+            (Some(_), _) => Driver::Service,
+            (None, Some(StatusFilter::Error)) => Driver::Failed,
+            (None, _) => Driver::Start,
         };
         let service = self.filter.service.as_deref();
         for stretch in stretches {
@@ -276,7 +208,9 @@ impl Scan<'_, '_> {
             key: trace_key.to_be_bytes().to_vec(),
         });
         if self.columns_match(row, start).map_err(&read)?
+            && self.sums_match(row).map_err(&read)?
             && self.memberships_match(trace_key, start).map_err(&read)?
+            && self.facts_match(row, trace_key)?
             && self.attributes_match(trace_key)?
         {
             self.page.items.push(summary(row)?);
@@ -291,7 +225,12 @@ impl Scan<'_, '_> {
         {
             return Ok(false);
         }
-        if let Some(wanted) = filter.status {
+        if let Some(user) = &filter.user_id
+            && row.get_ref(14)?.as_str_or_null()? != Some(user.as_str())
+        {
+            return Ok(false);
+        }
+        if let Some(wanted) = filter.status_implied() {
             let failed = row.get::<_, i64>(4)? > 0;
             if failed != (wanted == StatusFilter::Error) {
                 return Ok(false);
@@ -300,6 +239,59 @@ impl Scan<'_, '_> {
         let duration = unsigned(row.get::<_, i64>(2)?.saturating_sub(start));
         Ok(filter.duration_min_ns.is_none_or(|min| duration >= min)
             && filter.duration_max_ns.is_none_or(|max| duration <= max))
+    }
+
+    /// Tests what the model calls add up to.
+    fn sums_match(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        if let Some(min) = self.filter.tokens_min {
+            let (input, output): (i64, i64) = (row.get(20)?, row.get(21)?);
+            if input.saturating_add(output) < min {
+                return Ok(false);
+            }
+        }
+        let cost: i64 = row.get(23)?;
+        Ok(self.filter.cost_min_nano_usd.is_none_or(|min| cost >= min))
+    }
+
+    /// Whether the spans of a trace say everything that is wanted, one this, another that.
+    fn facts_match(&mut self, row: &Row<'_>, trace_key: i64) -> Result<bool, Error> {
+        let mut open: Vec<&Fact> = Vec::new();
+        for fact in &self.filter.facts {
+            match fact {
+                Fact::Model(model) => {
+                    let models = sql::names(row, 12)?;
+                    if models.contains(model) {
+                        continue;
+                    }
+                    // Fewer than are kept are all there are.
+                    if models.len() < MODELS_MAX {
+                        return Ok(false);
+                    }
+                }
+                Fact::Operation(_)
+                | Fact::Provider(_)
+                | Fact::Agent(_)
+                | Fact::Tool(_)
+                | Fact::Tag(_)
+                | Fact::ErrorKind(_) => {}
+            }
+            open.push(fact);
+        }
+        if open.is_empty() {
+            return Ok(true);
+        }
+        for part in keys::parts(self.session, self.project, trace_key)? {
+            let columns = self.blocks.columns(part.block_id)?;
+            self.budget.spend_spans(part.spans);
+            let places = part.first_place..part.first_place.saturating_add(part.spans);
+            open.retain(|fact| {
+                !columns.may_say(fact) || !places.clone().any(|place| columns.says(place, fact))
+            });
+            if open.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Tests service and session against the tables that say who takes part in what.
@@ -330,7 +322,7 @@ impl Scan<'_, '_> {
                 self.budget.spend_block();
             }
             for span in messages.spans().skip(part.first_place).take(part.spans) {
-                if test.matches(span, &mut self.origins)? {
+                if self.origins.test(test, span)? {
                     return Ok(true);
                 }
             }
@@ -343,66 +335,4 @@ fn trace_key_of(key: &[u8]) -> Result<i64, Error> {
     key.try_into()
         .map(i64::from_be_bytes)
         .map_err(|_| corrupt("cursor of the trace list"))
-}
-
-/// Reads a row selected with `select_trace!`.
-pub(super) fn summary(row: &Row<'_>) -> Result<TraceSummary, Error> {
-    let read = read_error("read a trace");
-    let services = names(row, 11)?;
-    let models = names(row, 12)?;
-    columns(row, services, models).map_err(read)
-}
-
-fn names(row: &Row<'_>, column: usize) -> Result<Vec<String>, Error> {
-    let text = row
-        .get_ref(column)
-        .and_then(|value| Ok(value.as_str()?))
-        .map_err(read_error("read a trace"))?;
-    serde_json::from_str(text).map_err(|_| corrupt("a list of names of a trace"))
-}
-
-fn columns(
-    row: &Row<'_>,
-    services: Vec<String>,
-    models: Vec<String>,
-) -> rusqlite::Result<TraceSummary> {
-    let count = |column| -> rusqlite::Result<u64> { Ok(unsigned(row.get(column)?)) };
-    let headless: bool = row.get(8)?;
-    let error_span: Option<[u8; SpanId::LENGTH]> = row.get(15)?;
-    let first_error = match error_span {
-        None => None,
-        Some(span_id) => Some(FirstError {
-            span_id: SpanId(span_id),
-            name: row.get::<_, Option<String>>(16)?.unwrap_or_default(),
-            error_type: row.get(17)?,
-            message: row.get::<_, Option<String>>(18)?.unwrap_or_default(),
-        }),
-    };
-    Ok(TraceSummary {
-        trace_id: TraceId(id_bytes(row, 5)?),
-        name: row.get(3)?,
-        service_name: row.get(10)?,
-        root_span_id: if headless {
-            None
-        } else {
-            Some(SpanId(id_bytes(row, 9)?))
-        },
-        start_unix_nano: count(1)?,
-        end_unix_nano: count(2)?,
-        span_count: count(6)?,
-        error_count: count(4)?,
-        genai_span_count: count(7)?,
-        totals: Totals {
-            llm_calls: row.get(19)?,
-            input_tokens: row.get(20)?,
-            output_tokens: row.get(21)?,
-            cache_read_tokens: row.get(22)?,
-            cost_nano_usd: row.get(23)?,
-        },
-        services,
-        models,
-        session_id: row.get(13)?,
-        user_id: row.get(14)?,
-        first_error,
-    })
 }

@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::postgres::reader::session::Session;
-use crate::storage::postgres::reader::{analytics, lists, search, spans, trace, traces};
-use crate::storage::query::{AnalyticsQuery, Dimension};
+use crate::storage::postgres::reader::{
+    analytics, conversation, lists, search, spans, trace, traces, users,
+};
+use crate::storage::query::{AnalyticsQuery, Dimension, Fact, UsersQuery};
 use crate::storage::search::{Hit, Matcher, Scope, SearchQuery, Searchers, Terms};
 use crate::storage::{
     PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
@@ -209,6 +211,119 @@ async fn trace_lists(session: &Session) {
     touched.assert_rows("trace", 51);
 }
 
+async fn facts(session: &Session) {
+    let list = async |facts: Vec<Fact>| {
+        let filter = TraceFilter {
+            facts,
+            ..TraceFilter::default()
+        };
+        let found = traces::list(session, PROJECT, &filter, &page(50)).await;
+        (found.unwrap(), Touched::of(session))
+    };
+    // Found in the newest traces, whose spans are looked up by trace, in the partitions that hold
+    // them.
+    let (found, touched) = list(vec![Fact::Operation("http".to_owned())]).await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("trace", 250);
+    touched.assert_rows("span_d", 250 * SPANS);
+    touched.assert_index("span_d", "pkey");
+    assert!(touched.partitions("span_d").len() <= 3);
+
+    // Found nowhere: no more than the budget of a page.
+    let (found, touched) = list(vec![Fact::Tool("none".to_owned())]).await;
+    assert!(found.items.is_empty() && found.next.is_some());
+    touched.assert_rows("span_d", 80_000 + 250 * SPANS);
+    touched.assert_index("span_d", "pkey");
+
+    // The rows of traces tell.
+    let (found, touched) = list(vec![Fact::Model("none".to_owned())]).await;
+    assert!(found.items.is_empty());
+    touched.assert_rows("span_d", 0);
+    touched.assert_rows("trace", TRACES);
+
+    let filter = SpanFilter {
+        facts: vec![Fact::Operation("http".to_owned())],
+        user_id: None,
+        ..SpanFilter::default()
+    };
+    let found = spans::list(session, PROJECT, &filter, &page(50)).await;
+    let touched = Touched::of(session);
+    assert_eq!(found.unwrap().items.len(), 50);
+    touched.assert_rows("span_d", 600);
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+}
+
+async fn conversations_and_sums_of_spans(session: &Session) {
+    let found = conversation::load(session, PROJECT, "session-7", &page(50)).await;
+    let touched = Touched::of(session);
+    let found = found.unwrap().unwrap();
+    assert_eq!(found.traces.len(), 50);
+    assert_eq!(found.traces[0].trace_id, trace_id(10));
+    touched.assert_rows("session", TRACES / 10 + 1);
+    touched.assert_rows("trace", TRACES / 10);
+    touched.assert_index("trace", "trace_pkey");
+
+    let query = UsersQuery {
+        start_unix_nano: FIRST_DAY + 20 * DAY,
+        end_unix_nano: FIRST_DAY + 21 * DAY,
+        page: page(50),
+    };
+    let answer = users::list(session, PROJECT, &query).await.unwrap();
+    assert_eq!(answer.counted_from_unix_nano, None);
+    let touched = Touched::of(session);
+    touched.assert_rows("trace", DAY / BETWEEN + 1);
+    touched.assert_index("trace", "trace_start");
+
+    let minute = |day: u64| ((FIRST_DAY + day * DAY) / 60_000_000_000) as i64;
+    let query = AnalyticsQuery {
+        start_minute: minute(20),
+        end_minute: minute(22),
+        step_minutes: None,
+        group_by: vec![Dimension::User, Dimension::Environment],
+        filters: Vec::new(),
+        durations: true,
+        details: true,
+        limit: 100,
+    };
+    let answer = analytics::analytics(session, PROJECT, &query).await;
+    let touched = Touched::of(session);
+    let spans = 2 * DAY / BETWEEN * SPANS;
+    assert_eq!(answer.unwrap().rows[0].measures.span_count, spans);
+    // A row of each span, and its trace's.
+    touched.assert_rows("span_d", spans + 20);
+    touched.assert_index("span_d", "start_unix_nano_span_id");
+    touched.assert_rows("trace", spans);
+    let days = BTreeSet::from(["span_d20", "span_d21"]);
+    assert!(touched.partitions("span_d").is_subset(&days));
+}
+
+/// What takes longer than a query may counts nothing more, and says so.
+async fn out_of_time(session: &Session) {
+    let end = FIRST_DAY + 22 * DAY;
+    let query = UsersQuery {
+        start_unix_nano: FIRST_DAY,
+        end_unix_nano: end,
+        page: page(50),
+    };
+    let answer = users::list(session, PROJECT, &query).await.unwrap();
+    assert!(answer.page.items.is_empty());
+    assert_eq!(answer.counted_from_unix_nano, Some(end));
+    let query = AnalyticsQuery {
+        start_minute: 0,
+        end_minute: (end / 60_000_000_000) as i64,
+        step_minutes: None,
+        group_by: vec![Dimension::User],
+        filters: Vec::new(),
+        durations: true,
+        details: true,
+        limit: 100,
+    };
+    let answer = analytics::analytics(session, PROJECT, &query).await;
+    let answer = answer.unwrap();
+    assert!(answer.rows.is_empty());
+    assert_eq!(answer.counted_from_unix_nano, Some(end));
+}
+
 async fn span_lists(session: &Session) {
     let list = async |filter: SpanFilter| {
         let found = spans::list(session, PROJECT, &filter, &page(50))
@@ -301,7 +416,8 @@ async fn searches(session: &Session) {
         matches: Vec::new(),
     };
     let key = (start as i64, hit.span_id.0.to_vec(), trace.0.to_vec());
-    let rows = search::rows::read(session, PROJECT, &[((key, 0), hit)]).await;
+    let question = spans::Question::new(PROJECT, &query.filter);
+    let rows = search::rows::read(session, &question, &[((key, 0), hit)]).await;
     assert_eq!(rows.unwrap().len(), 1);
     let touched = Touched::of(session);
     assert_eq!(touched.partitions("span_d"), BTreeSet::from(["span_d20"]));
@@ -361,6 +477,7 @@ async fn sums_and_short_lists(session: &Session) {
         group_by: vec![Dimension::Model],
         filters: Vec::new(),
         durations: true,
+        details: false,
         limit: 100,
     };
     let thirty_days = query(5 * DAY, 35 * DAY);
@@ -419,6 +536,7 @@ async fn questions_touch_only_what_they_answer() {
         session.note_plans();
         trace_lists(&session).await;
         span_lists(&session).await;
+        facts(&session).await;
         searches(&session).await;
         sums_and_short_lists(&session).await;
         session.end();
@@ -428,5 +546,8 @@ async fn questions_touch_only_what_they_answer() {
     let mut session = reader.sessions.begin().await.unwrap();
     session.note_plans();
     details(&session).await;
+    conversations_and_sums_of_spans(&session).await;
+    session.scan_deadline = Instant::now();
+    out_of_time(&session).await;
     session.end();
 }

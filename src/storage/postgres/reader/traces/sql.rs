@@ -30,7 +30,11 @@ macro_rules! filters {
          AND ($13::text IS NULL OR EXISTS (SELECT FROM trace_service AS part \
              WHERE part.project_id = $1 AND part.service_name = $13 \
              AND part.start_unix_nano = found.start_unix_nano \
-             AND part.trace_id = found.trace_id OFFSET 0))"
+             AND part.trace_id = found.trace_id OFFSET 0)) \
+         AND ($15::text IS NULL OR user_id = $15) \
+         AND ($16::bigint IS NULL OR input_tokens::numeric + output_tokens >= $16) \
+         AND ($17::bigint IS NULL OR cost_nano_usd >= $17) \
+         AND ($18::text IS NULL OR $18 = ANY(models) OR cardinality(models) >= $19)"
     };
 }
 
@@ -44,7 +48,7 @@ macro_rules! select_traces {
             " FROM ( \
              SELECT *, (",
             filters!(),
-            ") AS matches FROM ( \
+            ") IS TRUE AS matches FROM ( \
              SELECT *, row_number() OVER walked AS number, \
                  lead(true) OVER walked IS NULL AS is_last \
              FROM (",
@@ -131,6 +135,16 @@ pub(in crate::storage::postgres::reader) const ONE: &str = concat!(
     "SELECT ",
     trace_columns!(),
     " FROM trace WHERE project_id = $1 AND trace_id = $2"
+);
+
+/// Traces of a session after one of them, oldest first.
+pub(in crate::storage::postgres::reader) const OF_SESSION: &str = concat!(
+    "SELECT ",
+    trace_columns!(),
+    " FROM (SELECT part.trace_id, one.start AS start_unix_nano, one.* FROM session_trace AS part ",
+    trace_of_part!(),
+    "WHERE part.project_id = $1 AND part.session_id = $2) AS every \
+     WHERE (start_unix_nano, trace_id) > ($3, $4) ORDER BY start_unix_nano, trace_id LIMIT $5"
 );
 
 /// How many traces a session has.

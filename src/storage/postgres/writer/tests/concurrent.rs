@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -11,9 +12,32 @@ use super::{NOW, PROJECT, PostgresWriter, Store, conformance, request, span, wai
 use crate::exporters::storage::assemble::Assembler;
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
+use crate::storage::conformance::text;
 use crate::storage::{RetentionConfig, SpanWriter as _};
 
 const WRITERS: u64 = 16;
+
+/// A span of a model call; those of one trace tell of three calls, over and over, and of those
+/// below an agent.
+fn told(trace: u8, number: u64) -> Span {
+    let mut span = span(trace, number);
+    let operation = if number == 1 { "invoke_agent" } else { "chat" };
+    let response = format!("r{}", number % 3);
+    span.attributes.extend([
+        text("gen_ai.operation.name", operation),
+        text(
+            "gen_ai.request.model",
+            if trace.is_multiple_of(3) { "a" } else { "b" },
+        ),
+        text("gen_ai.response.id", &response),
+        text(
+            "gen_ai.usage.input_tokens",
+            if number.is_multiple_of(4) { "0" } else { "10" },
+        ),
+        text("gen_ai.usage.output_tokens", &number.to_string()),
+    ]);
+    span
+}
 
 /// Some traces, of which each batch has a part; resends within and between batches.
 fn batches() -> Vec<Vec<Record>> {
@@ -24,7 +48,7 @@ fn batches() -> Vec<Vec<Record>> {
                     .filter(|trace| trace % 2 == odd)
                     .flat_map(|trace| {
                         let first = 1 + (batch * 3 + u64::from(trace)) % 17;
-                        (first..first + 6).map(move |number| span(trace, number))
+                        (first..first + 6).map(move |number| told(trace, number))
                     })
                     .collect()
             };
@@ -59,17 +83,23 @@ async fn deliver(
 fn sums(store: &Store) -> Vec<Vec<Option<String>>> {
     store.database.rows(
         "SELECT 'rollup', level::text, minute::text, service_name, operation, span_count::text,
-            error_count::text, duration_sum_ns::text, duration_hist::text FROM rollup
+            error_count::text, duration_sum_ns::text, duration_hist::text,
+            llm_call_count::text, input_tokens::text, output_tokens::text FROM rollup
          UNION ALL
          SELECT 'session', session_id, '', '', '', span_count::text, error_count::text,
-            trace_count::text, '' FROM session
+            trace_count::text, '', llm_call_count::text, input_tokens::text, output_tokens::text
+            FROM session
          UNION ALL
-         SELECT 'join', session_id, encode(trace_id, 'hex'), '', '', '', '', '', ''
+         SELECT 'join', session_id, encode(trace_id, 'hex'), '', '', '', '', '', '', '', '', ''
             FROM session_trace
          UNION ALL
          SELECT 'service', service_name, encode(trace_id, 'hex'), start_unix_nano::text, '', '',
-            '', '', '' FROM trace_service
-         ORDER BY 1, 2, 3, 4, 5",
+            '', '', '', '', '', '' FROM trace_service
+         UNION ALL
+         SELECT 'calls', encode(trace_id, 'hex'), '', '', '', span_count::text, '', '',
+            encode(calls, 'hex'), llm_call_count::text, input_tokens::text, output_tokens::text
+            FROM trace
+         ORDER BY 1, 2, 3, 4, 5, 6",
     )
 }
 
