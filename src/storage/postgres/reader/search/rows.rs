@@ -17,9 +17,9 @@ pub(in super::super) async fn read(
     question: &Question,
     found: &[((Key, i64), Hit)],
 ) -> Result<HashMap<(TraceId, SpanId), SpanColumns>, Error> {
-    let starts = found.iter().map(|(((start, ..), _), _)| *start);
-    let earliest = starts.clone().min().unwrap_or(0);
-    let slice = whole(earliest, starts.max().unwrap_or(0));
+    let starts: Vec<_> = found.iter().map(|(((start, ..), _), _)| *start).collect();
+    let (earliest, latest) = (starts.iter().min(), starts.iter().max());
+    let slice = whole(earliest.copied().unwrap_or(0), latest.copied().unwrap_or(0));
     let traces: Vec<_> = found
         .iter()
         .map(|(((_, _, trace), _), _)| trace.as_slice())
@@ -28,7 +28,9 @@ pub(in super::super) async fn read(
         .iter()
         .map(|(((_, span, _), _), _)| span.as_slice())
         .collect();
-    let rows = question.found(session, slice, &traces, &spans).await?;
+    let rows = question
+        .found(session, slice, &traces, &spans, &starts)
+        .await?;
     rows.iter()
         .map(|row| {
             let columns = SpanColumns::read(&mut Columns::new(row))?;

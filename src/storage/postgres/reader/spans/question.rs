@@ -87,15 +87,20 @@ impl Question {
         }
     }
 
-    /// Asks for rows by the ids of their traces and their own.
+    /// Asks for rows by the ids of their traces, their own, and their starts.
     pub(in super::super) async fn found(
         &self,
         session: &Session,
         slice: Slice,
         traces: &[&[u8]],
         spans: &[&[u8]],
+        starts: &[i64],
     ) -> Result<Vec<Row>, Error> {
-        let keys: [Param<'_>; 2] = [(&traces, Type::BYTEA_ARRAY), (&spans, Type::BYTEA_ARRAY)];
+        let keys: [Param<'_>; 3] = [
+            (&traces, Type::BYTEA_ARRAY),
+            (&spans, Type::BYTEA_ARRAY),
+            (&starts, Type::INT8_ARRAY),
+        ];
         let mut params = self.filters(&slice).to_vec();
         params.extend(keys);
         session.query(FOUND, &params, "read what was found").await

@@ -99,13 +99,15 @@ macro_rules! select_blocks {
 }
 
 /// Rows by their keys, those that pass the filters and whose traces are still there. Looked up one by
-/// one: the offset keeps the filters from choosing another index.
+/// one: the offset keeps the filters from choosing an index. Start and id lead to a row by each of the
+/// two that begin with one of them.
 pub(in super::super) const FOUND: &str = concat!(
-    "SELECT found.* FROM unnest($20::bytea[], $21::bytea[]) AS wanted (in_trace, id) \
+    "SELECT found.* FROM unnest($20::bytea[], $21::bytea[], $22::bigint[]) \
+     AS wanted (in_trace, id, start) \
      CROSS JOIN LATERAL (SELECT ",
     span_columns!(),
     " FROM span WHERE project_id = $1 AND trace_id = wanted.in_trace AND span_id = wanted.id \
-     AND start_time >= $2 AND start_time < $3 OFFSET 0) AS found WHERE ",
+     AND start_unix_nano = wanted.start AND start_time >= $2 AND start_time < $3 OFFSET 0) AS found WHERE ",
     column_filters!(),
     is_there!(),
 );
