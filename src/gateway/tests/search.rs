@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::stub::{Asked, Mood, Stub};
 use super::{document, get, schema};
+use crate::storage::query::{AttributeEquals, Fact};
 use crate::storage::{PageRequest, SpanFilter, StatusFilter};
 
 fn uri(query: &str) -> String {
@@ -19,12 +20,24 @@ fn uri(query: &str) -> String {
 async fn a_search_is_asked_for_and_rendered_as_wanted() {
     let stub = Stub::new(Mood::Well);
     let query = "q=one%20%22two%20three%22%20-four&in=name,messages&in=name&service=api\
-         &status=error&timeout=500ms&limit=7";
+         &status=error&session_id=s-1&user_id=ada&min_tokens=5&operation=chat&model=m-1\
+         &attr.tier=gold&timeout=500ms&limit=7";
     let answer = get(&stub, &uri(query)).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
     let filter = SpanFilter {
         service: Some("api".to_owned()),
         status: Some(StatusFilter::Error),
+        session_id: Some("s-1".to_owned()),
+        user_id: Some("ada".to_owned()),
+        tokens_min: Some(5),
+        facts: vec![
+            Fact::Operation("chat".to_owned()),
+            Fact::Model("m-1".to_owned()),
+        ],
+        attributes: vec![AttributeEquals {
+            key: "tier".to_owned(),
+            value: "gold".to_owned(),
+        }],
         ..SpanFilter::default()
     };
     let matcher = "Matcher { terms: Terms { wanted: [\"one\", \"two three\"], unwanted: [\"four\"] \

@@ -3,7 +3,7 @@
 use super::fixture::{
     page, span, span_list, spans_with, trace_id, trace_list, traces_with, write_spans,
 };
-use super::{Backend, NOW, PROJECT, runtime};
+use super::{Backend, NOW, PROJECT, runtime, search};
 use crate::storage::query::{AnalyticsQuery, Dimension};
 
 const DAY: u64 = 86_400_000_000_000;
@@ -29,7 +29,7 @@ fn spans_counted(backend: &impl Backend) -> u64 {
 
 // Scenario: a trace that began long ago gets a span that is stored together with another trace's;
 // then the old one is deleted, and later the same span is sent once more.
-// Guarantees: no list and no sum shows a span of the deleted trace, though its neighbour is still
+// Guarantees: no list, no search and no sum shows a span of the deleted trace, though its neighbour is still
 // there; sent again, it is there once.
 pub(super) fn spans_of_deleted_traces_are_gone(backend: &mut impl Backend) {
     let at = |trace, number, received| super::fixture::TestSpan {
@@ -43,7 +43,12 @@ pub(super) fn spans_of_deleted_traces_are_gone(backend: &mut impl Backend) {
         at(3, 4, NOW + 20 * DAY),
     ];
     write_spans(backend, &later);
-    let spans = |backend: &_| span_list(backend, &spans_with(|_| {}), 2);
+    let spans = |backend: &_| {
+        let listed = span_list(backend, &spans_with(|_| {}), 2);
+        let found = search::named_op(backend, &spans_with(|_| {}));
+        assert_eq!(found, listed, "a search");
+        listed
+    };
     let traces = |backend: &_| trace_list(backend, &traces_with(|_| {}), 2);
     assert_eq!(spans(backend), [4, 3, 2, 1]);
     assert_eq!(spans_counted(backend), 4);
@@ -62,6 +67,7 @@ pub(super) fn spans_of_deleted_traces_are_gone(backend: &mut impl Backend) {
     assert_eq!(spans(backend), [4, 3]);
     let of_deleted = spans_with(|filter| filter.trace_id = Some(trace_id(1)));
     assert_eq!(span_list(backend, &of_deleted, 2), [0_u64; 0]);
+    assert_eq!(search::named_op(backend, &of_deleted), [0_u64; 0]);
     assert_eq!(spans_counted(backend), 2);
 
     write_spans(backend, &[at(1, 2, NOW + 31 * DAY)]);

@@ -5,7 +5,7 @@ use super::fixture::{
     OTHER, TestSpan, call, named, page, span, span_list, spans_with, trace_list, traces_with,
     write_spans,
 };
-use super::{Backend, PROJECT, runtime};
+use super::{Backend, PROJECT, runtime, search};
 use crate::model::failure::ErrorKind;
 use crate::model::genai::GenAi;
 use crate::model::span::{Basics, Operation};
@@ -172,7 +172,7 @@ pub(super) fn traces_are_found_by_what_their_spans_say(backend: &mut impl Backen
     }
 }
 
-// Scenario: the same filters on spans.
+// Scenario: the same filters on spans, in lists and in searches.
 // Guarantees: exactly the spans that say everything that is wanted, newest first.
 pub(super) fn spans_are_found_by_what_they_say(backend: &mut impl Backend) {
     for part in varied().chunks(5) {
@@ -222,6 +222,8 @@ pub(super) fn spans_are_found_by_what_they_say(backend: &mut impl Backend) {
             let found = span_list(backend, &filter, limit);
             assert_eq!(found, expected, "{filter:?} limit {limit}");
         }
+        let found = search::named_op(backend, &filter);
+        assert_eq!(found, expected, "{filter:?} of a search");
     }
 }
 

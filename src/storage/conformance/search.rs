@@ -95,6 +95,13 @@ fn all(backend: &impl Backend, question: &Question) -> Vec<u64> {
     found
 }
 
+/// The numbers of the spans that pass a filter, as searches for a word of their name tell.
+pub(super) fn named_op(backend: &impl Backend, filter: &SpanFilter) -> Vec<u64> {
+    let mut question = question("op");
+    question.query.filter = filter.clone();
+    all(backend, &question)
+}
+
 fn saying(trace: u64, number: u64, start: u64, said: &str) -> TestSpan {
     TestSpan {
         attributes: vec![("said", text(said))],
