@@ -173,6 +173,16 @@ fn search_answers(daemon: &Daemon, trace_id: &[u8]) {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert_no_secret(&path, &answer.body);
     }
+    let found = |text: &str| {
+        let query: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        daemon.list(&format!("/api/v1/search?trace_id={trace}&q=%22{query}%22"))
+    };
+    let kept = found("refused: [email]");
+    assert_eq!(kept.len(), 1);
+    assert_no_secret("a search", kept[0].to_string().as_bytes());
+    for secret in SECRETS {
+        assert_eq!(found(secret), [] as [serde_json::Value; 0], "{secret}");
+    }
     let metrics = http::get(daemon.addresses().metrics, "/metrics").unwrap();
     assert_no_secret("/metrics", &metrics.body);
 }
