@@ -11,14 +11,14 @@
 
 mod analytics;
 mod blocks;
-mod columns;
+pub(super) mod columns;
 mod conversation;
 mod facts;
 mod lists;
 mod scan;
 mod search;
 mod session;
-mod slices;
+pub(super) mod slices;
 mod span_sums;
 mod spans;
 mod trace;
