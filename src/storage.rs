@@ -23,6 +23,7 @@ pub mod query;
 pub mod remap;
 pub mod rollup;
 pub mod session;
+pub mod settings;
 pub mod sqlite;
 pub mod summary;
 pub mod tally;

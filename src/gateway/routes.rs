@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 15] = [
+pub(super) static ROUTES: [Route; 16] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -128,6 +128,11 @@ pub(super) static ROUTES: [Route; 15] = [
         path: "/api/v1/prices",
         parameters: &["provider", "model", "at"],
         serve: || get(prices::prices),
+    },
+    Route {
+        path: "/api/v1/prices/overrides",
+        parameters: &[],
+        serve: || get(prices::overrides).put(prices::replace),
     },
     Route {
         path: "/api/v1/prices/unpriced",
