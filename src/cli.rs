@@ -71,8 +71,7 @@ enum Command {
     PrintConfig(ConfigArgs),
     /// Bring the schema of the configured database up to date.
     Migrate(ConfigArgs),
-    /// Take the columns of stored spans anew, after an update brought better mapping or prices. The
-    /// daemon may be running.
+    /// Map stored spans again, after mapping or prices got better.
     Remap(Box<remap::Args>),
     /// Ask a running daemon whether it is ready; for container probes.
     Health(health::Args),

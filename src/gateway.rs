@@ -1,11 +1,13 @@
 //! The HTTP query API.
 //!
-//! Reads only: every route is a GET (and HEAD) that asks the store one bounded question. Layers,
+//! Nearly every route is a GET (and HEAD) that asks the store one bounded question; what a project
+//! settles for itself is the only thing that is written. Layers,
 //! outermost first: the envelope (request id, panics, problem bodies, cache headers), then the
 //! routes of `routes`. Each handler reads its `params`, asks the [`SpanReader`] for the
 //! project of its `caller`, and `render`s the answer. What goes wrong is a `problem`.
 
 mod analytics;
+mod body;
 mod caller;
 mod cursor;
 mod envelope;
@@ -38,6 +40,7 @@ use tokio::sync::Semaphore;
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
 use crate::pricing;
+use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
 use cursor::{Binding, Cursors};
@@ -100,6 +103,8 @@ impl Default for Config {
 pub struct State {
     /// Answers the queries.
     pub reader: Arc<dyn SpanReader>,
+    /// What projects have settled.
+    pub settings: Arc<dyn ProjectSettings>,
     /// Limits of pages and time.
     pub config: Config,
     /// What model calls cost.
@@ -120,6 +125,7 @@ impl fmt::Debug for State {
 /// What handlers share.
 struct Shared {
     reader: Arc<dyn SpanReader>,
+    settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
     metrics: Metrics,
@@ -142,6 +148,7 @@ impl Shared {
 pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
         reader: state.reader,
+        settings: state.settings,
         config: state.config,
         prices: state.prices,
         metrics: state.metrics,
@@ -177,7 +184,10 @@ async fn no_such_route() -> Problem {
 }
 
 async fn method_not_allowed() -> Problem {
-    Problem::new(Code::MethodNotAllowed, "use GET or HEAD")
+    Problem::new(
+        Code::MethodNotAllowed,
+        "the allow header names the methods of this path",
+    )
 }
 
 /// Answers a page of a list.

@@ -21,6 +21,7 @@
 //!   count as plain input or output. Cache writes that live an hour have a rate of their own.
 //! - *Service tier*: batch, flex, priority and fast, where the table has such rates.
 
+mod book;
 mod compute;
 mod listed;
 mod name;
@@ -31,6 +32,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+pub use book::Book;
 pub use compute::ServiceTier;
 use compute::{Price, Rates};
 pub use listed::{Listed, ListedPrice, ListedRate};
@@ -82,6 +84,18 @@ impl Table {
         Ok(Self {
             overrides: Arc::new(overrides::Compiled::new(overrides)?),
             disabled: false,
+        })
+    }
+
+    /// This table with other entries before its own.
+    ///
+    /// # Errors
+    /// An entry is not usable.
+    pub fn before(&self, overrides: &[Override]) -> Result<Self, Error> {
+        let all: Vec<_> = overrides.iter().chain(self.overrides()).cloned().collect();
+        Ok(Self {
+            disabled: self.disabled,
+            ..Self::new(&all)?
         })
     }
 

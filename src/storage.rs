@@ -24,6 +24,7 @@ pub mod remap;
 pub mod rollup;
 pub mod search;
 pub mod session;
+pub mod settings;
 pub mod sqlite;
 pub mod summary;
 pub mod tally;

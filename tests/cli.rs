@@ -45,6 +45,7 @@ fn help_names_every_command_and_flag() {
         "validate",
         "print-config",
         "migrate",
+        "remap",
         "health",
         "wal",
         "bench",

@@ -12,11 +12,13 @@ use super::{ConfigArgs, say, serve};
 use crate::config::{CheckFiles, Config};
 use crate::exporters::storage::assemble::Remapper;
 use crate::pipeline::clock::{Clock as _, SystemClock};
+use crate::pricing::Book;
 use crate::service::Mode;
 use crate::service::lock::{self, DataDirLock};
-use crate::storage::postgres::PostgresWriter;
+use crate::storage::postgres::{PostgresSettings, PostgresWriter};
 use crate::storage::remap::{Job, Jobs, Range};
-use crate::storage::sqlite::{RemoteJob, SqliteWriter};
+use crate::storage::settings::{PRICES, ProjectSettings};
+use crate::storage::sqlite::{RemoteJob, SqliteSettings, SqliteWriter};
 use crate::storage::{Error, Kind, SpanWriter};
 use times::Moment;
 
@@ -89,7 +91,8 @@ async fn on_postgres(config: &Config, asked: Asked) -> anyhow::Result<()> {
     let Some(job) = choose(&mut writer, asked, now).await? else {
         return Ok(());
     };
-    work(&mut writer, config, job).await
+    let settings = PostgresSettings::new(database).with_context(failed)?;
+    work(&mut writer, &settings, config, job).await
 }
 
 async fn on_sqlite(config: &Config, asked: Asked) -> anyhow::Result<()> {
@@ -109,7 +112,10 @@ async fn on_sqlite(config: &Config, asked: Asked) -> anyhow::Result<()> {
             let mut writer = writer.with_context(failed)?;
             let mut jobs = RemoteJob::open(&path).with_context(failed)?;
             match choose(&mut jobs, asked, now).await? {
-                Some(job) => work(&mut writer, config, job).await,
+                Some(job) => {
+                    let settings = SqliteSettings::open(&path).with_context(failed)?;
+                    work(&mut writer, &settings, config, job).await
+                }
                 None => Ok(()),
             }
         }
@@ -180,10 +186,27 @@ async fn choose(jobs: &mut dyn Jobs, asked: Asked, now: u64) -> anyhow::Result<O
 }
 
 /// Does the work.
-async fn work(writer: &mut dyn SpanWriter, config: &Config, mut job: Job) -> anyhow::Result<()> {
+async fn work(
+    writer: &mut dyn SpanWriter,
+    settings: &dyn ProjectSettings,
+    config: &Config,
+    mut job: Job,
+) -> anyhow::Result<()> {
+    let mut prices = Book::new(config.processors.pricing.table()?);
+    let mut entries = Vec::new();
+    for (project, value) in settings.all(PRICES).await? {
+        let unusable = || format!("use the prices of project {}", project.0);
+        entries.push((
+            project,
+            serde_json::from_slice(&value).with_context(unusable)?,
+        ));
+    }
+    if let Some((project, error)) = prices.settle(entries).into_iter().next() {
+        return Err(error).with_context(|| format!("use the prices of project {}", project.0));
+    }
     let mapper = Remapper {
         limits: config.processors.limits.clone(),
-        prices: config.processors.pricing.table()?,
+        prices,
     };
     let mut progress = Progress::new(&job);
     let mut works_since = Instant::now();

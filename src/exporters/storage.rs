@@ -8,6 +8,7 @@ mod anew;
 pub mod assemble;
 mod bisect;
 mod health;
+mod prices;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +28,9 @@ use crate::storage::{self, SpanRow, SpanWriter, WriteReport};
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, ModelCalls};
 
+use crate::storage::settings::ProjectSettings;
 use assemble::{Assembler, Slice};
+use prices::Prices;
 
 pub use health::StoreHealth;
 
@@ -57,8 +60,10 @@ pub struct StorageExporter {
     pub batch: batch::Config,
     /// What one span may carry.
     pub limits: limits::Config,
-    /// What model calls cost.
+    /// What model calls cost where a project has settled nothing else.
     pub prices: pricing::Table,
+    /// What projects have settled.
+    pub settings: Arc<dyn ProjectSettings>,
     /// Whether jobs that take columns anew are this thread's business.
     pub remaps: bool,
     /// How often retention runs.
@@ -115,13 +120,15 @@ impl StorageExporter {
         // One is enough for all partitions, and there is always a first.
         let keeps_retention = self.partition == 0;
         let mut retention_due = Instant::now();
-        let mut remap = anew::Remap::new(self);
+        let mut prices = Prices::new(self.prices.clone(), Arc::clone(&self.settings));
+        let mut remap = anew::Remap::new();
         loop {
             let started = Instant::now();
             let pending = self.collect(runtime, remap.idle_wait())?;
             if let (Some(first), Some(last)) = (pending.records.first(), pending.records.last()) {
                 let positions = (first.position, last.position);
-                self.store(runtime, &pending.records)?;
+                prices.refresh(self, runtime)?;
+                self.store(runtime, &pending.records, prices.book())?;
                 tracing::trace!(?positions, "stored records");
             }
             // Also past what was found to be gone, which no record will speak of.
@@ -144,7 +151,8 @@ impl StorageExporter {
                 retention_due = Instant::now() + pause;
             }
             if self.remaps {
-                remap.work(self, runtime, started.elapsed().max(RETENTION_SHARE_MIN))?;
+                let share = started.elapsed().max(RETENTION_SHARE_MIN);
+                remap.work(self, &mut prices, runtime, share)?;
             }
         }
     }
@@ -196,12 +204,17 @@ impl StorageExporter {
     }
 
     /// Writes the records, a bounded number of rows at a time.
-    fn store(&mut self, runtime: &Handle, records: &[Record]) -> Result<(), Halt> {
-        let (limits, prices) = (self.limits.clone(), self.prices.clone());
+    fn store(
+        &mut self,
+        runtime: &Handle,
+        records: &[Record],
+        prices: &pricing::Book,
+    ) -> Result<(), Halt> {
+        let limits = self.limits.clone();
         let rows_max = usize::try_from(self.batch.send_batch_max_size).unwrap_or(usize::MAX);
         let assembler = Assembler::new(self.partition, &limits)
             .of_log(self.log_id)
-            .priced(&prices);
+            .priced(prices);
         assembler.slices(records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
             self.metrics.model_calls(model_calls(&slice.batch.spans));

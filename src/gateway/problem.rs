@@ -31,6 +31,10 @@ pub(super) enum Code {
     MethodNotAllowed,
     /// The request is not HTTP as we accept it.
     InvalidRequest,
+    /// The body is not of a type that is taken.
+    UnsupportedMediaType,
+    /// The body is over its limit.
+    RequestTooLarge,
     /// The header section is over its limit.
     HeadersTooLarge,
     /// The request did not arrive in time.
@@ -48,7 +52,7 @@ pub(super) enum Code {
 impl Code {
     /// Every kind, for the test that compares them with the document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 13] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::QueryTooLong,
@@ -56,6 +60,8 @@ impl Code {
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
+        Self::UnsupportedMediaType,
+        Self::RequestTooLarge,
         Self::HeadersTooLarge,
         Self::RequestTimeout,
         Self::StorageUnavailable,
@@ -74,6 +80,8 @@ impl Code {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidRequest => "invalid_request",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RequestTooLarge => "request_too_large",
             Self::HeadersTooLarge => "headers_too_large",
             Self::RequestTimeout => "request_timeout",
             Self::StorageUnavailable => "storage_unavailable",
@@ -89,6 +97,8 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::QueryTooLong => StatusCode::URI_TOO_LONG,
             Self::NoSuchRoute | Self::NotFound => StatusCode::NOT_FOUND,
@@ -108,6 +118,8 @@ impl Code {
             Self::NotFound => "not found",
             Self::MethodNotAllowed => "method not allowed",
             Self::InvalidRequest => "invalid request",
+            Self::UnsupportedMediaType => "unsupported media type",
+            Self::RequestTooLarge => "request too large",
             Self::HeadersTooLarge => "header section too large",
             Self::RequestTimeout => "request timeout",
             Self::StorageUnavailable => "storage unavailable",
@@ -118,10 +130,10 @@ impl Code {
     }
 }
 
-/// One parameter that is wrong.
+/// One parameter, or part of a body, that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct FieldError {
-    /// Name of the parameter.
+    /// Name of the parameter, or where in the body.
     pub(super) path: String,
     /// What is wrong with it.
     pub(super) message: String,

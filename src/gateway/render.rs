@@ -27,7 +27,7 @@ pub(super) use conversation::{CallOf, Conversation, TraceOf};
 pub(super) use detail::{SpanDetail, write_trace};
 pub(super) use models::{Model, Models, UnpricedModel, UnpricedModels, User, Users};
 pub(super) use otlp::write_otlp;
-pub(super) use prices::Prices;
+pub(super) use prices::{PriceOverrides, Prices};
 pub(super) use search::SearchPage;
 
 /// A page of a list.

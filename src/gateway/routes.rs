@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 16] = [
+pub(super) static ROUTES: [Route; 17] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -159,6 +159,11 @@ pub(super) static ROUTES: [Route; 16] = [
         path: "/api/v1/prices",
         parameters: &["provider", "model", "at"],
         serve: || get(prices::prices),
+    },
+    Route {
+        path: "/api/v1/prices/overrides",
+        parameters: &[],
+        serve: || get(prices::overrides).put(prices::replace),
     },
     Route {
         path: "/api/v1/prices/unpriced",

@@ -41,6 +41,7 @@ impl Answer {
 
 async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
     let state = State {
+        settings: Arc::<Stub>::clone(&reader),
         reader,
         config: Config::default(),
         prices: prices(),

@@ -235,6 +235,10 @@ impl Base {
             .start(&ingest, &observer, &self.readiness, &self.tasks)?;
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
+            settings: self.store.settings().map_err(|source| Error::Store {
+                store: self.store.describe(),
+                source,
+            })?,
             config: self.config.gateway.clone(),
             prices: self.config.processors.pricing.table()?,
             metrics: self.metrics.clone(),

@@ -13,7 +13,8 @@ use super::Error;
 use crate::config::Config;
 use crate::pipeline::clock::Clock;
 use crate::queue::{LogId, Position, Start};
-use crate::storage::sqlite::{SqliteReader, SqliteWriter};
+use crate::storage::settings::ProjectSettings;
+use crate::storage::sqlite::{SqliteReader, SqliteSettings, SqliteWriter};
 use crate::storage::{self, Kind, SpanReader, SpanWriter};
 use postgres::Postgres;
 
@@ -42,6 +43,9 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
     /// A writer for one partition.
     fn writer(&self, partition: u32) -> BoxFuture<'_, Result<Box<dyn SpanWriter>, storage::Error>>;
 
+    /// What projects have settled. Connects when it is asked something.
+    fn settings(&self) -> Result<Arc<dyn ProjectSettings>, storage::Error>;
+
     /// The reader.
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>>;
 }
@@ -65,6 +69,7 @@ struct Sqlite {
     /// Until it is given out.
     writer: Mutex<Option<SqliteWriter>>,
     reader: Arc<SqliteReader>,
+    settings: SqliteSettings,
 }
 
 impl Sqlite {
@@ -84,6 +89,7 @@ impl Sqlite {
             checkpoint: writer.checkpoint(0).map_err(failed)?,
             writer: Mutex::new(Some(writer)),
             reader: Arc::new(reader),
+            settings: SqliteSettings::open(&path).map_err(failed)?,
             path,
         })
     }
@@ -120,6 +126,10 @@ impl Store for Sqlite {
             source: "the embedded store has one, which is in use".into(),
         });
         ready(writer.map(|writer| Box::new(writer) as Box<dyn SpanWriter>)).boxed()
+    }
+
+    fn settings(&self) -> Result<Arc<dyn ProjectSettings>, storage::Error> {
+        Ok(Arc::new(self.settings.clone()))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {

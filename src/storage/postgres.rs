@@ -22,6 +22,7 @@ mod migrate;
 mod partitions;
 mod reader;
 mod retention;
+mod settings;
 mod target;
 mod tls;
 mod transaction;
@@ -46,6 +47,7 @@ pub(crate) mod testing;
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;
 pub use reader::PostgresReader;
+pub use settings::PostgresSettings;
 pub use writer::PostgresWriter;
 
 /// Brings a database's schema to the newest version this program knows.
@@ -110,6 +112,14 @@ impl PostgresStore {
     pub async fn first_unstored(&self, log: [u8; 16], partition: u32) -> Result<Position, Error> {
         let writer = PostgresWriter::new(&self.config, self.retention.clone())?;
         writer.checkpoint(log, partition).await
+    }
+
+    /// What projects have settled. Connects when it is asked something.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the settings can't be used.
+    pub fn settings(&self) -> Result<PostgresSettings, Error> {
+        PostgresSettings::new(&self.config)
     }
 
     /// A reader. Connects when it is asked something.

@@ -25,6 +25,7 @@ mod rows;
 use futures_util::future::BoxFuture;
 
 use super::Error;
+use crate::model::ProjectId;
 use crate::model::span::Basics;
 
 pub(super) use exchange::{Exchange, Exchanged, Shifted, State, add_up};
@@ -61,7 +62,8 @@ pub trait Jobs: Send {
 
 /// Takes the columns of spans.
 pub trait Mapper: Send + Sync {
-    /// The columns of spans, given the names of their scopes and their encoded OTLP `Span`
+    /// The columns of a project's spans, given the names of their scopes and their encoded OTLP `Span`
     /// messages, in the same order; absent for a message that can't be read.
-    fn map<'m>(&self, spans: &[(&'m str, &'m [u8])]) -> Vec<Option<Basics<'m>>>;
+    fn map<'m>(&self, project: ProjectId, spans: &[(&'m str, &'m [u8])])
+    -> Vec<Option<Basics<'m>>>;
 }

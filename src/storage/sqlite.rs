@@ -15,6 +15,7 @@ mod remap;
 mod retention;
 mod rollups;
 mod sessions;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -29,6 +30,7 @@ use crate::config::ByteSize;
 
 pub use reader::SqliteReader;
 pub use remap::RemoteJob;
+pub use settings::SqliteSettings;
 pub use writer::SqliteWriter;
 
 /// `storage.sqlite`.

@@ -125,7 +125,10 @@ fn stored_calls_get_the_price_that_became_known(store: Store) {
     assert_eq!(sums(&daemon), [(TRACES, TRACES * COST_NANO_USD); 3]);
 }
 
-on_both_stores!(stored_calls_get_the_price_that_became_known);
+on_both_stores!(
+    stored_calls_get_the_price_that_became_known,
+    a_project_settles_prices_by_the_api,
+);
 
 // Scenario: wrong words, and a store that is not there.
 // Guarantees: one line that says what is wrong, and the exit code of wrong usage or of a failure.
@@ -154,4 +157,38 @@ fn what_is_wrong_is_said_in_a_line() {
     let output = setup.run(&["remap", "--cancel"]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(said, "there is no interrupted job\n");
+}
+
+// Scenario: a project settles prices by the API while the daemon runs; calls come before and after.
+// Guarantees: those after have the price within seconds, also after a restart; those before get it
+// by mapping them anew.
+fn a_project_settles_prices_by_the_api(store: Store) {
+    let mut daemon = Daemon::spawn_on(store, &[("processors.batch.timeout", "20ms")]);
+    post_accepted(daemon.addresses().http, &request("agents", calls(0, 1)));
+    let count = |daemon: &Daemon, wanted: u64| {
+        eventually("calls are stored", WITHIN, || {
+            let services = daemon.list("/api/v1/services");
+            let agents = services.iter().find(|it| it["name"] == "agents")?;
+            (agents["span_count"] == 2 * wanted).then_some(())
+        });
+    };
+    count(&daemon, 1);
+    let prices = r#"{"overrides": [{"model": "homegrown", "input": 2, "output": 0}]}"#;
+    let answer = daemon.put_json("/api/v1/prices/overrides", prices);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let mut sent = 1;
+    eventually("the price is in use", WITHIN, || {
+        post_accepted(daemon.addresses().http, &request("agents", calls(sent, 1)));
+        sent += 1;
+        count(&daemon, sent);
+        (sums(&daemon)[0].1 > 0).then_some(())
+    });
+    assert_eq!(sums(&daemon), [(sent, COST_NANO_USD); 3]);
+    daemon.process.kill9();
+    daemon.restart();
+    post_accepted(daemon.addresses().http, &request("agents", calls(sent, 1)));
+    count(&daemon, sent + 1);
+    assert_eq!(sums(&daemon), [(sent + 1, 2 * COST_NANO_USD); 3]);
+    said(&daemon.setup.run(&["remap"]));
+    assert_eq!(sums(&daemon), [(sent + 1, (sent + 1) * COST_NANO_USD); 3]);
 }

@@ -23,6 +23,12 @@ impl Daemon {
             .unwrap_or_else(|error| panic!("GET {path}: {error}"))
     }
 
+    /// Puts JSON somewhere.
+    pub(crate) fn put_json(&self, path: &str, body: &str) -> Response {
+        http::put(self.addresses().gateway, path, body.as_bytes())
+            .unwrap_or_else(|error| panic!("PUT {path}: {error}"))
+    }
+
     fn ok(&self, path: &str) -> Value {
         let answer = self.api(path);
         assert_eq!(answer.status, 200, "GET {path}: {}", answer.text());

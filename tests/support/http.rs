@@ -43,6 +43,18 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     exchange(address, head.as_bytes())
 }
 
+/// Puts JSON.
+pub(crate) fn put(address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Response> {
+    let mut request = format!(
+        "PUT {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
+    request.extend_from_slice(body);
+    exchange(address, &request)
+}
+
 pub(crate) fn post(
     address: SocketAddr,
     path: &str,

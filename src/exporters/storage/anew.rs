@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 use super::assemble::Remapper;
+use super::prices::Prices;
 use super::{Halt, IDLE_WAIT, StorageExporter, until_abandoned};
 use crate::telemetry::logs::chain;
 
@@ -13,19 +14,14 @@ const POLL: Duration = Duration::from_millis(500);
 
 /// What the thread knows of jobs.
 pub(super) struct Remap {
-    mapper: Remapper,
     due: Instant,
     /// Whether there is more to do.
     is_busy: bool,
 }
 
 impl Remap {
-    pub(super) fn new(exporter: &StorageExporter) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            mapper: Remapper {
-                limits: exporter.limits.clone(),
-                prices: exporter.prices.clone(),
-            },
             due: Instant::now(),
             is_busy: false,
         }
@@ -44,6 +40,7 @@ impl Remap {
     pub(super) fn work(
         &mut self,
         exporter: &mut StorageExporter,
+        prices: &mut Prices,
         runtime: &Handle,
         share: Duration,
     ) -> Result<(), Halt> {
@@ -51,17 +48,27 @@ impl Remap {
         if !self.is_busy && began < self.due {
             return Ok(());
         }
+        prices.refresh(exporter, runtime)?;
+        let mapper = Remapper {
+            limits: exporter.limits.clone(),
+            prices: prices.book().clone(),
+        };
         self.is_busy = true;
         while self.is_busy && began.elapsed() < share {
-            self.step(exporter, runtime)?;
+            self.step(exporter, &mapper, runtime)?;
         }
         self.due = Instant::now() + POLL;
         Ok(())
     }
 
-    fn step(&mut self, exporter: &mut StorageExporter, runtime: &Handle) -> Result<(), Halt> {
+    fn step(
+        &mut self,
+        exporter: &mut StorageExporter,
+        mapper: &Remapper,
+        runtime: &Handle,
+    ) -> Result<(), Halt> {
         let abandon = exporter.abandon.clone();
-        let step = exporter.writer.remap_step(&self.mapper);
+        let step = exporter.writer.remap_step(mapper);
         self.is_busy = match until_abandoned(runtime, &abandon, step)? {
             Ok(Some(job)) if job.is_done => {
                 tracing::info!(

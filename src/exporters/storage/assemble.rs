@@ -5,6 +5,7 @@
 //! records with more spans are handed on in slices.
 
 mod anew;
+mod collectors;
 mod origin;
 
 use std::borrow::Cow;
@@ -19,6 +20,7 @@ use crate::semconv::{self, EventKind, SpanFacts};
 use crate::storage::{Batch, SpanRow};
 
 pub use anew::Remapper;
+use collectors::Collectors;
 use origin::{resource_row, scope_row};
 
 /// Spans in the records, by a look at the outermost fields only.
@@ -36,7 +38,7 @@ pub struct Assembler<'l> {
     log: LogId,
     partition: u32,
     limits: &'l limits::Config,
-    prices: &'l pricing::Table,
+    prices: &'l pricing::Book,
 }
 
 /// Some of the rows of the records, as a batch.
@@ -64,7 +66,7 @@ struct Building<'a, 's, E> {
     log: LogId,
     partition: u32,
     limits: &'s limits::Config,
-    columns: semconv::Collector<'a, 's>,
+    columns: Collectors<'a, 's>,
     rows_max: usize,
     truncated: u64,
     records: &'a [Record],
@@ -98,13 +100,13 @@ impl<'l> Assembler<'l> {
             log: LogId::default(),
             partition,
             limits,
-            prices: pricing::Table::builtin(),
+            prices: pricing::Book::builtin(),
         }
     }
 
     /// Says what model calls cost, in place of the built-in table alone.
     #[must_use]
-    pub fn priced(mut self, prices: &'l pricing::Table) -> Self {
+    pub fn priced(mut self, prices: &'l pricing::Book) -> Self {
         self.prices = prices;
         self
     }
@@ -147,7 +149,7 @@ impl<'l> Assembler<'l> {
             log: self.log,
             partition: self.partition,
             limits: self.limits,
-            columns: semconv::Collector::new(self.prices),
+            columns: Collectors::new(self.prices),
             rows_max: rows_max.max(1),
             truncated: 0,
             records,
@@ -177,7 +179,7 @@ impl<'a, E> Building<'a, '_, E> {
                 };
                 place.scope = None;
                 let named = Scope::parse(&scope.scope).unwrap_or_default();
-                self.columns.scope(named.name);
+                self.columns.of(record.project).scope(named.name);
                 for message in scope.spans() {
                     self.add_span(message, &envelope, &mut place)?;
                 }
@@ -244,7 +246,8 @@ impl<'a, E> Building<'a, '_, E> {
     fn span_row(&mut self, record: &Record, message: &'a [u8]) -> Option<SpanRow<'a>> {
         let span = Span::parse(message).ok()?;
         let ids = span.ids().ok()?;
-        let (basics, over_limits) = read_attributes(&span, self.limits, &mut self.columns);
+        let (basics, over_limits) =
+            read_attributes(&span, self.limits, self.columns.of(record.project));
         let name_bytes_max = self.limits.name_length.as_usize();
         let (start, end) = (span.start_unix_nano, span.end_unix_nano);
         Some(SpanRow {

@@ -11,8 +11,15 @@ pub(in crate::gateway) struct Prices<'t> {
     builtin_version: &'static str,
     overrides_version: Option<&'t str>,
     overrides: &'t [Override],
+    project_overrides: &'t [Override],
     /// What was looked up; `null` when nothing was.
     found: Option<Found>,
+}
+
+/// The entries of a project.
+#[derive(Debug, Serialize)]
+pub(in crate::gateway) struct PriceOverrides {
+    pub(in crate::gateway) overrides: Vec<Override>,
 }
 
 /// What a model costs.
@@ -50,17 +57,20 @@ struct Rate {
 }
 
 impl<'t> Prices<'t> {
-    /// The table, and what was found in it for a provider and a model.
+    /// The table, the entries of the configuration and those of the project before them, and what
+    /// was found for a provider and a model.
     pub(in crate::gateway) fn new(
         table: &'t Table,
+        configured: &'t [Override],
+        own: &'t [Override],
         asked: Option<(Option<String>, String, Option<Listed>)>,
     ) -> Self {
-        let overrides = table.overrides();
         Self {
             enabled: table.is_enabled(),
             builtin_version: Table::version(),
-            overrides_version: (!overrides.is_empty()).then(|| table.overrides_version()),
-            overrides,
+            overrides_version: (!table.overrides().is_empty()).then(|| table.overrides_version()),
+            overrides: configured,
+            project_overrides: own,
             found: asked.map(|(provider, model, listed)| Found::new(provider, model, listed)),
         }
     }

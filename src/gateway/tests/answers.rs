@@ -24,6 +24,7 @@ async fn large_answers_are_compressed_for_who_asks() {
     };
     let state = || State {
         reader: Stub::new(Mood::Well),
+        settings: Stub::new(Mood::Well),
         config: Config::default(),
         prices: prices(),
         metrics: Metrics::new().unwrap(),

@@ -1,11 +1,13 @@
 //! Sessions, users, models and prices.
 
-use axum::http::StatusCode;
+use axum::body::Body;
+use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::stub::{Asked, Mood, SESSION, Stub, TRACE};
-use super::{get, uri_of};
+use super::{get, send, uri_of};
 use crate::storage::query::{AnalyticsQuery, Dimension};
+use crate::storage::settings::ProjectSettings as _;
 use crate::storage::{Cursor, PageRequest};
 
 const SESSION_URI: &str = "/api/v1/sessions/a%2Fb%20c";
@@ -225,4 +227,90 @@ async fn prices_are_looked_up() {
     let document = super::document();
     let schema = &document["components"]["schemas"]["Prices"];
     super::schema::check(&document, schema, &listed, &uri_of("prices"));
+}
+
+async fn put(stub: &std::sync::Arc<Stub>, kind: &str, body: impl Into<Body>) -> super::Answer {
+    let request = Request::put("/api/v1/prices/overrides").header("content-type", kind);
+    let request = request.body(body.into()).unwrap();
+    send(std::sync::Arc::clone(stub), request).await
+}
+
+// Scenario: a project settles prices, looks a model up, and drops them again.
+// Guarantees: its entries come before the configured ones, are answered as they were sent, and are
+// its own: others are asked about nothing of it.
+#[tokio::test]
+async fn a_project_settles_its_own_prices() {
+    let stub = Stub::new(Mood::Well);
+    let body = json!({"overrides": [{"model": "own-7", "input": 9}, {"model": "x", "priced_as": "gpt-4o"}]});
+    let answer = put(&stub, "application/json; charset=utf-8", body.to_string()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    assert_eq!(answer.json["overrides"][0]["input"], 9.0);
+    let listed = get(&stub, "/api/v1/prices/overrides").await.json;
+    assert_eq!(listed, answer.json);
+    let found = get(&stub, "/api/v1/prices?model=own-7").await.json;
+    assert_eq!(found["found"]["prices"][0]["rates"][0]["usd"], 9.0);
+    assert_eq!(found["found"]["version"], found["overrides_version"]);
+    assert_eq!(found["project_overrides"], answer.json["overrides"]);
+    assert_eq!(found["overrides"].as_array().unwrap().len(), 1);
+    let other = get(&stub, "/api/v1/prices?model=own-8").await.json;
+    assert_eq!(other["found"]["prices"][0]["rates"][0]["usd"], 1.5);
+    let kept = stub.all("prices").await.unwrap();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0].0, crate::model::ProjectId::DEFAULT);
+    let answer = put(&stub, "application/json", r#"{"overrides": []}"#).await;
+    assert_eq!(answer.json, json!({"overrides": []}));
+    assert!(stub.all("prices").await.unwrap().is_empty());
+}
+
+// Scenario: bodies that are no JSON, of another form, with wrong entries, too large, of another
+// type; a store that does not answer.
+// Guarantees: each is refused with its status and code, wrong entries by their places, and nothing
+// is stored.
+#[tokio::test]
+async fn wrong_prices_are_refused_by_their_places() {
+    let stub = Stub::new(Mood::Well);
+    let json_type = "application/json";
+    for (kind, body, status, code) in [
+        (json_type, "{", 400, "invalid_request"),
+        (json_type, r#"{"overides": []}"#, 400, "invalid_request"),
+        (json_type, "[]", 400, "invalid_request"),
+        (
+            "text/plain",
+            r#"{"overrides": []}"#,
+            415,
+            "unsupported_media_type",
+        ),
+        ("", r#"{"overrides": []}"#, 415, "unsupported_media_type"),
+    ] {
+        let answer = put(&stub, kind, body).await;
+        assert_eq!(answer.status.as_u16(), status, "{body}: {}", answer.json);
+        assert_eq!(answer.json["code"], code);
+    }
+    let wrong = json!({"overrides": [
+        {"model": "fine", "input": 1},
+        {"model": "a", "input": -1},
+        {"model": "b", "inptu": 1},
+        {"model": "c"},
+        {"model": "d", "input": 1, "from": "soon"},
+    ]});
+    let answer = put(&stub, json_type, wrong.to_string()).await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.json["code"]),
+        (400, &json!("invalid_parameter"))
+    );
+    let paths = [1, 2, 3, 4].map(|number| format!("overrides[{number}]"));
+    assert_eq!(answer.fields(), paths);
+    let message = answer.json["fields"][1]["message"].as_str().unwrap();
+    assert!(message.contains("inptu"), "{message}");
+    let many = json!({"overrides": vec![json!({"model": "m", "input": 1}); 1001]});
+    let answer = put(&stub, json_type, many.to_string()).await;
+    assert_eq!(answer.fields(), ["overrides"]);
+    let large = vec![b' '; (1 << 20) + 1];
+    let answer = put(&stub, json_type, large).await;
+    assert_eq!(answer.status.as_u16(), 413);
+    assert_eq!(answer.json["code"], "request_too_large");
+    assert!(stub.all("prices").await.unwrap().is_empty());
+    let down = Stub::new(Mood::Unavailable);
+    let answer = put(&down, json_type, r#"{"overrides": []}"#).await;
+    assert_eq!(answer.status.as_u16(), 503);
 }

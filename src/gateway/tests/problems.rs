@@ -110,7 +110,16 @@ async fn unknown_ids_are_not_found_and_other_methods_not_allowed() {
         assert_eq!(answer.json["code"], "not_found");
     }
     for route in &ROUTES {
+        let is_written = route.path == "/api/v1/prices/overrides";
+        let allowed = if is_written {
+            "GET,HEAD,PUT"
+        } else {
+            "GET,HEAD"
+        };
         for method in [Method::POST, Method::PUT, Method::DELETE] {
+            if is_written && method == Method::PUT {
+                continue;
+            }
             let request = Request::builder()
                 .method(method)
                 .uri(uri_of(route.path))
@@ -119,7 +128,7 @@ async fn unknown_ids_are_not_found_and_other_methods_not_allowed() {
             let answer = send(Arc::clone(&stub), request).await;
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
             assert_eq!(answer.json["code"], "method_not_allowed");
-            assert_eq!(answer.header("allow"), "GET,HEAD");
+            assert_eq!(answer.header("allow"), allowed);
         }
     }
 }
@@ -135,8 +144,7 @@ async fn failures_of_the_store_are_problems_without_internals() {
         (Mood::Panic, 500, "internal", ""),
     ];
     for (mood, status, code, retry_after) in cases {
-        let of_store =
-            |route: &&Route| route.path.starts_with("/api") && route.path != "/api/v1/prices";
+        let of_store = |route: &&Route| route.path.starts_with("/api");
         for route in ROUTES.iter().filter(of_store) {
             let request = Request::get(uri_of(route.path))
                 .header("x-request-id", "mine-1")

@@ -14,6 +14,8 @@ use crate::storage::query::{
     StoredSession, StoredSpan, StoredTrace, UsersAnswer, UsersQuery,
 };
 use crate::storage::search::{Found, Match, SearchPage, SearchQuery};
+use crate::storage::settings::testing::Memory;
+use crate::storage::settings::{ProjectSettings, Values};
 use crate::storage::{
     Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanReader, StoreUsage, TraceFilter, TraceSummary,
@@ -58,6 +60,7 @@ pub(super) struct Stub {
     /// Whether a trace has more model calls than a page.
     calls_go_on: bool,
     asked: Mutex<Vec<(ProjectId, Asked)>>,
+    settings: Memory,
 }
 
 impl Stub {
@@ -66,6 +69,7 @@ impl Stub {
             mood,
             calls_go_on: false,
             asked: Mutex::new(Vec::new()),
+            settings: Memory::default(),
         })
     }
 
@@ -75,6 +79,7 @@ impl Stub {
             mood: Mood::Well,
             calls_go_on: true,
             asked: Mutex::new(Vec::new()),
+            settings: Memory::default(),
         })
     }
 
@@ -121,6 +126,33 @@ impl Stub {
             .boxed(),
             Mood::Panic => async { panic!("SECRET panic") }.boxed(),
             Mood::Silent => std::future::pending().boxed(),
+        }
+    }
+}
+
+impl ProjectSettings for Stub {
+    fn get(
+        &self,
+        project: ProjectId,
+        name: &'static str,
+    ) -> BoxFuture<'_, Result<Option<Vec<u8>>, Error>> {
+        let answer = self.settings.get(project, name).now_or_never();
+        self.in_mood(answer.unwrap().unwrap())
+    }
+
+    fn all(&self, name: &'static str) -> BoxFuture<'_, Result<Values, Error>> {
+        self.settings.all(name)
+    }
+
+    fn put(
+        &self,
+        project: ProjectId,
+        name: &'static str,
+        value: Option<Vec<u8>>,
+    ) -> BoxFuture<'_, Result<(), Error>> {
+        match self.mood {
+            Mood::Well => self.settings.put(project, name, value),
+            _ => self.in_mood(()),
         }
     }
 }

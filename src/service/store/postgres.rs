@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::queue::{LogId, Position, Start};
 use crate::storage::postgres::PostgresStore;
+use crate::storage::settings::ProjectSettings;
 use crate::storage::{self, SpanReader, SpanWriter};
 
 /// Writers of one process: more than a database of usual size has use for.
@@ -65,6 +66,10 @@ impl Store for Postgres {
             Ok(Box::new(writer) as Box<dyn SpanWriter>)
         }
         .boxed()
+    }
+
+    fn settings(&self) -> Result<Arc<dyn ProjectSettings>, storage::Error> {
+        Ok(Arc::new(self.store.settings()?))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {

@@ -119,6 +119,12 @@ impl Store for Client {
         Start::Noted
     }
 
+    fn settings(&self) -> Result<Arc<dyn crate::storage::settings::ProjectSettings>, Error> {
+        Ok(Arc::new(
+            crate::storage::settings::testing::Memory::default(),
+        ))
+    }
+
     fn first_unstored(
         &self,
         log_id: LogId,

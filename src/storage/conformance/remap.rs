@@ -11,7 +11,7 @@ use super::fixture::{TestSpan, batch, call, span, span_id, trace_id, write_spans
 use super::{Backend, NOW, PROJECT, everything, runtime};
 use crate::model::failure::ErrorKind;
 use crate::model::span::{Basics, Operation};
-use crate::model::{SpanId, TraceId};
+use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsQuery, Dimension};
 use crate::storage::remap::{Job, Jobs, Mapper, Range};
 
@@ -37,7 +37,12 @@ impl Told {
 }
 
 impl Mapper for Told {
-    fn map<'m>(&self, spans: &[(&'m str, &'m [u8])]) -> Vec<Option<Basics<'m>>> {
+    fn map<'m>(
+        &self,
+        project: ProjectId,
+        spans: &[(&'m str, &'m [u8])],
+    ) -> Vec<Option<Basics<'m>>> {
+        assert_eq!(project, PROJECT);
         let map = |(scope, message): &(&str, &[u8])| {
             assert_eq!(*scope, "");
             let span = opentelemetry_proto::tonic::trace::v1::Span::decode(*message).unwrap();

@@ -6,19 +6,21 @@ use super::{
     Backend, NOW, calls, columns, deleted, facts, lists, paging, people, remap, runtime, search,
     sums,
 };
+use crate::model::ProjectId;
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
-use crate::storage::postgres::{self, PostgresReader, PostgresWriter};
+use crate::storage::postgres::{self, PostgresReader, PostgresSettings, PostgresWriter};
 use crate::storage::remap::Jobs;
-use crate::storage::sqlite::{self, RemoteJob, SqliteReader, SqliteWriter};
+use crate::storage::settings::ProjectSettings;
+use crate::storage::sqlite::{self, RemoteJob, SqliteReader, SqliteSettings, SqliteWriter};
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
 struct Sqlite {
     writer: SqliteWriter,
     reader: SqliteReader,
     jobs: RemoteJob,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Sqlite {
@@ -34,7 +36,7 @@ impl Sqlite {
             writer,
             reader: SqliteReader::open(&path, &config, Duration::from_secs(30)).unwrap(),
             jobs: RemoteJob::open(&path).unwrap(),
-            _directory: directory,
+            directory,
         }
     }
 }
@@ -62,7 +64,7 @@ impl remap::Remapped for Sqlite {
 struct Postgres {
     writer: PostgresWriter,
     reader: PostgresReader,
-    _database: Database,
+    database: Database,
     _bouncer: Option<Bouncer>,
 }
 
@@ -97,7 +99,7 @@ impl Postgres {
         Self {
             writer,
             reader: PostgresReader::open(config, Duration::from_secs(30)).unwrap(),
-            _database: database,
+            database,
             _bouncer: bouncer,
         }
     }
@@ -224,6 +226,42 @@ fn any_delivery_counts_the_same_on_sqlite() {
 #[test]
 fn any_delivery_counts_the_same_on_postgres() {
     calls::any_delivery_counts_the_same(&mut Postgres::open(), 24);
+}
+
+/// Values of projects are kept apart, replaced and dropped.
+fn settings_are_of_one_project(settings: &dyn ProjectSettings) {
+    let [one, other] = [ProjectId(1), ProjectId(2)];
+    runtime().block_on(async {
+        assert_eq!(settings.get(one, "a").await.unwrap(), None);
+        for value in [b"x".to_vec(), b"\0y".to_vec()] {
+            settings.put(one, "a", Some(value.clone())).await.unwrap();
+            assert_eq!(settings.get(one, "a").await.unwrap(), Some(value));
+        }
+        settings.put(other, "a", Some(b"z".to_vec())).await.unwrap();
+        settings.put(one, "b", Some(b"w".to_vec())).await.unwrap();
+        let mut all = settings.all("a").await.unwrap();
+        all.sort();
+        assert_eq!(all, [(one, b"\0y".to_vec()), (other, b"z".to_vec())]);
+        settings.put(one, "a", None).await.unwrap();
+        assert_eq!(settings.all("a").await.unwrap(), [(other, b"z".to_vec())]);
+    });
+}
+
+#[test]
+fn settings_are_of_one_project_on_sqlite() {
+    let store = Sqlite::open();
+    let path = store.directory.path().join("pulse.db");
+    settings_are_of_one_project(&SqliteSettings::open(&path).unwrap());
+}
+
+#[test]
+fn settings_are_of_one_project_on_postgres() {
+    let store = Postgres::open();
+    let config = postgres::Config {
+        url: store.database.url().into(),
+        ..postgres::Config::default()
+    };
+    settings_are_of_one_project(&PostgresSettings::new(&config).unwrap());
 }
 
 // Scenario: a pooler in transaction mode stands between us and the server.

@@ -16,7 +16,10 @@ use super::transaction::{Settings, Transaction};
 use crate::storage::Error;
 
 /// Version and script, in order.
-pub(super) const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("migrations/0001_initial.sql"))];
+pub(super) const MIGRATIONS: &[(u32, &str)] = &[
+    (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_project_setting.sql")),
+];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no
 /// other program uses in this database.

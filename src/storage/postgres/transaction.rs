@@ -76,7 +76,8 @@ impl Settings {
         }
     }
 
-    /// For maintenance: migrations, partitions, retention. Plans as the server likes.
+    /// For maintenance: migrations, partitions, retention. Plans as the server likes. What is there
+    /// already is no news.
     pub(super) fn maintenance(config: &Config, statement_timeout: Duration) -> Self {
         let statement_ms = statement_timeout.as_millis();
         let lock_ms = config.lock_timeout.0.as_millis();
@@ -85,6 +86,7 @@ impl Settings {
              SET LOCAL statement_timeout = {statement_ms}; \
              SET LOCAL lock_timeout = {lock_ms}; \
              SET LOCAL idle_in_transaction_session_timeout = {statement_ms}; \
+             SET LOCAL client_min_messages = warning; \
              SET LOCAL jit = off"
         );
         Self {

@@ -8,7 +8,10 @@ use super::error::storage_error;
 use crate::storage::Error;
 
 /// Version and script, in order.
-const MIGRATIONS: &[(u32, &str)] = &[(1, include_str!("migrations/0001_initial.sql"))];
+const MIGRATIONS: &[(u32, &str)] = &[
+    (1, include_str!("migrations/0001_initial.sql")),
+    (2, include_str!("migrations/0002_project_setting.sql")),
+];
 
 /// Brings the store to the newest version this program knows.
 ///

@@ -156,14 +156,17 @@ impl<'l> Mapped<'l> {
             old.push(row);
             sources.push(loaded.source(span));
         }
-        let new = old.iter().zip(mapper.map(&sources)).map(|(old, basics)| {
-            let mut new = old.clone();
-            // What can't be read stays as it is.
-            if let Some(basics) = basics {
-                new.basics = basics;
-            }
-            new
-        });
+        let new = old
+            .iter()
+            .zip(mapper.map(loaded.project, &sources))
+            .map(|(old, basics)| {
+                let mut new = old.clone();
+                // What can't be read stays as it is.
+                if let Some(basics) = basics {
+                    new.basics = basics;
+                }
+                new
+            });
         Self {
             new: new.collect(),
             resources,

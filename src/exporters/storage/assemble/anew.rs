@@ -1,6 +1,7 @@
 //! Taking the columns of stored spans anew.
 
 use super::read_attributes;
+use crate::model::ProjectId;
 use crate::model::span::Basics;
 use crate::otlp::protobuf::Span;
 use crate::pricing;
@@ -14,12 +15,16 @@ pub struct Remapper {
     /// What one span may carry.
     pub limits: limits::Config,
     /// What model calls cost.
-    pub prices: pricing::Table,
+    pub prices: pricing::Book,
 }
 
 impl Mapper for Remapper {
-    fn map<'m>(&self, spans: &[(&'m str, &'m [u8])]) -> Vec<Option<Basics<'m>>> {
-        let mut columns = semconv::Collector::new(&self.prices);
+    fn map<'m>(
+        &self,
+        project: ProjectId,
+        spans: &[(&'m str, &'m [u8])],
+    ) -> Vec<Option<Basics<'m>>> {
+        let mut columns = semconv::Collector::new(self.prices.of(project));
         let mut scope = None;
         let map = |(name, message): &(&'m str, &'m [u8])| {
             if scope.replace(*name) != Some(name) {

@@ -21,8 +21,8 @@ const TRACES_PER_STEP: usize = 256;
 const SPANS_PER_STEP: i64 = 8192;
 
 /// Traces of a step, with all that is needed to map them.
-#[derive(Default)]
 pub(super) struct Loaded {
+    pub(super) project: ProjectId,
     pub(super) traces: Vec<Trace>,
     blocks: BTreeMap<i64, Block>,
     scope_names: HashMap<i64, String>,
@@ -67,11 +67,11 @@ struct Part {
 
 /// Loads the next traces of a job, and notes in it which those are.
 pub(super) fn next(transaction: &Transaction<'_>, job: &mut Job) -> Result<Loaded, Error> {
-    let mut loaded = Loaded::default();
     let Some((project, picked)) = pick(transaction, job)? else {
         job.is_done = true;
-        return Ok(loaded);
+        return Ok(Loaded::nothing(ProjectId::DEFAULT));
     };
+    let mut loaded = Loaded::nothing(project);
     let mut spans = 0;
     for trace in picked {
         if spans >= SPANS_PER_STEP {
@@ -148,6 +148,15 @@ fn pick(
 }
 
 impl Loaded {
+    fn nothing(project: ProjectId) -> Self {
+        Self {
+            project,
+            traces: Vec::new(),
+            blocks: BTreeMap::new(),
+            scope_names: HashMap::new(),
+        }
+    }
+
     /// All spans of a trace; `None` when they are not what its row says, or damaged.
     fn trace(
         &mut self,

@@ -281,7 +281,7 @@ impl Loaded {
             (scope.map_or("", String::as_str), message)
         });
         let sources: Vec<_> = sources.collect();
-        let spans = old.spans.iter().zip(mapper.map(&sources));
+        let spans = old.spans.iter().zip(mapper.map(self.project, &sources));
         let spans = spans.map(|(old, basics)| {
             let mut new = old.clone();
             // What can't be read stays as it is.
