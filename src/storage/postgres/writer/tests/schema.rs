@@ -34,7 +34,8 @@ fn any_number_of_collectors_may_migrate_at_once() {
             started.unwrap().unwrap();
         }
     });
-    let versions = database.value("SELECT string_agg(version::text, ',' ORDER BY version) FROM schema_migration");
+    let versions = database
+        .value("SELECT string_agg(version::text, ',' ORDER BY version) FROM schema_migration");
     assert_eq!(versions, "1,2");
     assert_eq!(database.value("SELECT count(*) FROM project"), "1");
     // Today and three days ahead.
