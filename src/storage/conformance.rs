@@ -8,6 +8,7 @@ mod deleted;
 mod facts;
 mod fixture;
 mod lists;
+mod long;
 mod paging;
 mod people;
 mod remap;

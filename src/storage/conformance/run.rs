@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, calls, columns, deleted, facts, lists, paging, people, remap, runtime, search,
-    sums,
+    Backend, NOW, calls, columns, deleted, facts, lists, long, paging, people, remap, runtime,
+    search, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -162,6 +162,7 @@ cases! {
     people::users_are_what_their_traces_add_up_to,
     columns::every_column_comes_back,
     deleted::spans_of_deleted_traces_are_gone,
+    long::a_span_of_a_day_is_whole,
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,
     remap::a_job_takes_its_range_step_by_step,
