@@ -285,7 +285,7 @@ impl Usage {
         server: &Server,
         spans: u64,
     ) -> anyhow::Result<Option<ServerReport>> {
-        if server.pids.is_empty() && self.disk.is_none() && server.metrics_url.is_none() {
+        if server.pids.is_empty() && self.disk.is_none() {
             return Ok(None);
         }
         let at_rest = server.wait_for_rest(args.rest_timeout.0).await;

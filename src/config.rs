@@ -9,6 +9,7 @@ mod emit;
 mod env;
 pub mod load;
 pub mod problem;
+pub(crate) mod secret;
 mod tree;
 pub mod units;
 pub mod validate;
@@ -20,6 +21,7 @@ pub use emit::to_yaml;
 pub use env::Environment;
 pub use load::{Sources, load};
 pub use problem::{Problem, Problems};
+pub use secret::Secret;
 pub use units::{ByteSize, Duration};
 pub use validate::CheckFiles;
 

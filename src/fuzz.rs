@@ -4,8 +4,8 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +18,7 @@ use crate::model::ProjectId;
 use crate::otlp::compression::{self, Encoding};
 use crate::otlp::{Failure, json, protobuf};
 use crate::processors::limits;
+use crate::processors::redaction::{self, Redactor};
 use crate::queue::{self, Next, PayloadKind, Position, Record, Start, inspect};
 
 #[cfg(test)]
@@ -27,13 +28,14 @@ mod tests;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its directory of seeds.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("protobuf", protobuf),
     ("json", json),
     ("grpc_message", crate::receivers::otlp::fuzz::grpc_message),
     ("http1", crate::net::fuzz::http1),
     ("compression", compression),
     ("log", log),
+    ("redaction", redaction),
 ];
 
 /// Runs the target of this name.
@@ -173,6 +175,92 @@ pub fn log(data: &[u8]) {
         }
     }
     assert_eq!(records, report.records);
+}
+
+/// Rules of every kind, for the target.
+fn rules() -> &'static Redactor {
+    static RULES: OnceLock<Redactor> = OnceLock::new();
+    RULES.get_or_init(|| {
+        use redaction::{Action, Config, Detector, Rule, Scope};
+        let patterns = Rule {
+            detectors: Detector::ALL.to_vec(),
+            patterns: vec!["(?i)secret-[a-z]+".to_owned(), "\\d{3}x".to_owned()],
+            scope: vec![
+                Scope::Span,
+                Scope::Event,
+                Scope::Resource,
+                Scope::SpanName,
+                Scope::StatusMessage,
+            ],
+            ..Rule::default()
+        };
+        let keys = Rule {
+            keys: vec!["a*".to_owned()],
+            action: Some(Action::Hash),
+            ..Rule::default()
+        };
+        let content = Rule {
+            drop_content: true,
+            ..Rule::default()
+        };
+        let config = Config {
+            enabled: true,
+            hash_key: "a key of enough bytes".into(),
+            rules: vec![content, keys, patterns],
+            ..Config::default()
+        };
+        match config.compile() {
+            Ok(Some(redactor)) => redactor,
+            other => panic!("the rules are wrong: {other:?}"),
+        }
+    })
+}
+
+/// What is redacted is a request still if it was one, with the same spans; texts of any bytes can be
+/// searched.
+pub fn redaction(data: &[u8]) {
+    let redact = |bytes: &[u8]| rules().redact(ProjectId::DEFAULT, bytes, &mut |_| Ok(()));
+    let checked = protobuf::check_spans(data, |_| {});
+    let redacted = redact(data);
+    if let Ok(before) = checked {
+        match redacted {
+            Ok(redacted) => {
+                let bytes = redacted.request.as_deref().unwrap_or(data);
+                let after = protobuf::check_spans(bytes, |_| {});
+                let same = |it: &protobuf::Checked| {
+                    (it.spans, it.rejected) == (before.spans, before.rejected)
+                };
+                assert!(after.as_ref().is_ok_and(same), "{before:?} {after:?}");
+            }
+            Err(Failure::TooLarge { .. }) => {}
+            Err(error) => panic!("accepted and not redacted: {error:?}"),
+        }
+    }
+    // The same bytes as one text: a resource's attribute `k`.
+    let mut bytes = Vec::new();
+    for number in [7, 2, 1, 1, 1] {
+        let inner = std::mem::take(&mut bytes);
+        let content = if number == 7 { data.to_vec() } else { inner };
+        if number == 2 {
+            bytes.extend_from_slice(b"\x0a\x01k");
+        }
+        prost::encoding::encode_key(
+            number,
+            prost::encoding::WireType::LengthDelimited,
+            &mut bytes,
+        );
+        prost::encoding::encode_varint(content.len() as u64, &mut bytes);
+        bytes.extend_from_slice(&content);
+    }
+    assert!(protobuf::validate(&bytes).is_ok());
+    match redact(&bytes) {
+        Ok(redacted) => assert!(
+            redacted
+                .request
+                .is_none_or(|it| protobuf::validate(&it).is_ok())
+        ),
+        Err(error) => assert!(matches!(error, Failure::TooLarge { .. }), "{error:?}"),
+    }
 }
 
 /// A directory that is removed at the end.

@@ -6,6 +6,7 @@
 //! client's retry is then recognised span by span.
 
 pub mod clock;
+mod redaction;
 #[cfg(test)]
 mod tests;
 
@@ -19,10 +20,12 @@ use crate::model::ProjectId;
 use crate::otlp::Failure;
 use crate::otlp::protobuf::{self, Checked};
 use crate::processors::memory_limiter::{MemoryLimiter, Reservation};
+use crate::processors::redaction::Redactor;
 use crate::queue::{self, Entry, Partitions, PayloadKind};
 use crate::telemetry::metrics::{Metrics, SpanOutcomes};
 
 use clock::Clock;
+use redaction::Redaction;
 
 /// How a request came in; label of the receiver's metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -56,6 +59,8 @@ struct Shared {
     limiter: Arc<MemoryLimiter>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
+    /// `None` when nothing is to be redacted.
+    redaction: Option<Arc<Redaction>>,
     /// Requests let in and not answered yet.
     in_flight: AtomicU64,
 }
@@ -94,6 +99,19 @@ impl Ingest {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
+        Self::redacting(log, limiter, clock, metrics, None)
+    }
+
+    /// As [`Ingest::new`]; what the redactor finds is never written.
+    #[must_use]
+    pub fn redacting(
+        log: impl Into<Partitions>,
+        limiter: Arc<MemoryLimiter>,
+        clock: Arc<dyn Clock>,
+        metrics: Metrics,
+        redactor: Option<Redactor>,
+    ) -> Self {
+        let redaction = redactor.map(|redactor| Arc::new(Redaction::new(redactor, &metrics)));
         let in_flight = AtomicU64::new(0);
         Self {
             shared: Arc::new(Shared {
@@ -101,6 +119,7 @@ impl Ingest {
                 limiter,
                 clock,
                 metrics,
+                redaction,
                 in_flight,
             }),
         }
@@ -130,7 +149,7 @@ impl Ingest {
         })
     }
 
-    /// Validates an `ExportTraceServiceRequest` span by span, appends it to the log and returns
+    /// Validates an `ExportTraceServiceRequest` span by span, redacts it if that is configured, appends it to the log and returns
     /// once it is durable.
     ///
     /// # Errors
@@ -155,6 +174,7 @@ impl Ingest {
         let mut outcome =
             Outcome::refused(&self.shared.metrics, admission.transport, checked.spans);
         if checked.rejected < checked.spans {
+            let payload = self.redacted(admission, project, payload).await?;
             let payload = named_only(admission, &checked, payload)?;
             self.append(project, payload).await?;
             let metrics = &self.shared.metrics;
@@ -171,6 +191,19 @@ impl Ingest {
     /// Reports the requests in flight to the metrics.
     pub fn sample_in_flight(&self) {
         self.shared.sample_in_flight();
+    }
+
+    /// The request without what must not be kept.
+    async fn redacted(
+        &self,
+        admission: &mut Admission,
+        project: ProjectId,
+        payload: Bytes,
+    ) -> Result<Bytes, Failure> {
+        match &self.shared.redaction {
+            Some(redaction) => redaction.apply(admission, project, payload).await,
+            None => Ok(payload),
+        }
     }
 
     async fn append(&self, project: ProjectId, payload: Bytes) -> Result<(), Failure> {

@@ -1,10 +1,11 @@
 //! What happens to spans between socket and store, in the order they run: the memory limiter
-//! (before the body is read), limits and prices (per span, after the log), the batch.
+//! (before the body is read), redaction (before the log), limits and prices (per span, after the log), the batch.
 
 pub mod batch;
 pub mod limits;
 pub mod memory_limiter;
 pub mod pricing;
+pub mod redaction;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Refuses requests before they are decoded when memory runs short.
     pub memory_limiter: memory_limiter::Config,
+    /// Leaves out, masks or hashes what must not be kept.
+    pub redaction: redaction::Config,
     /// Truncates spans that carry too much.
     pub limits: limits::Config,
     /// What model calls cost.

@@ -121,6 +121,9 @@ pub enum Error {
         /// What the store is called.
         store: String,
     },
+    /// What must not be kept can't be told.
+    #[error(transparent)]
+    Redaction(#[from] crate::processors::redaction::Problem),
     /// A listener can't be opened.
     #[error(transparent)]
     Listener(#[from] crate::net::listener::Error),

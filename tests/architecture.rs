@@ -20,7 +20,10 @@ const MAY_USE: [(&str, &[&str]); 10] = [
         "storage",
         &["config", "model", "otlp", "queue", "telemetry"],
     ),
-    ("processors", &["config", "otlp", "pricing"]),
+    (
+        "processors",
+        &["config", "model", "otlp", "pricing", "semconv"],
+    ),
     (
         "pipeline",
         &["model", "otlp", "processors", "queue", "telemetry"],

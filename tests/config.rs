@@ -102,7 +102,7 @@ fn every_example_is_valid() {
         assert_ne!(config, Config::default(), "{}", file.display());
         count += 1;
     }
-    assert_eq!(count, 3);
+    assert_eq!(count, 4);
 }
 
 #[test]
@@ -129,6 +129,7 @@ fn a_printed_configuration_can_be_loaded_again() {
         "default.yaml",
         "examples/production.yaml",
         "examples/edge.yaml",
+        "examples/redaction.yaml",
     ] {
         let source = repository(&format!("config/{example}"));
         let printed = run(&["print-config", "--config", source.to_str().unwrap()]);

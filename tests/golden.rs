@@ -18,6 +18,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use pulse_collector::exporters::storage::assemble::Assembler;
 use pulse_collector::model::ProjectId;
@@ -25,6 +26,7 @@ use pulse_collector::model::genai::GenAi;
 use pulse_collector::model::span::Basics;
 use pulse_collector::otlp::{json, protobuf};
 use pulse_collector::processors::limits;
+use pulse_collector::processors::redaction::{self, Rule};
 use pulse_collector::queue::{PayloadKind, Position, Record};
 use pulse_collector::semconv::messages::Messages;
 use pulse_collector::storage::calls::{self, Fresh, Stored};
@@ -263,6 +265,83 @@ fn every_trace_adds_up_to_what_its_calls_used() {
         assert_eq!(Some(actual), expected.get(name), "{name}");
     }
     assert_eq!(actual.len(), expected.len());
+}
+
+/// Texts in messages, without names of things and what is made up by the reader.
+fn said(messages: &Value, found: &mut Vec<String>) {
+    match messages {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| said(item, found)),
+        Value::Object(entries) => {
+            const NAMES: &[&str] = &[
+                "role",
+                "type",
+                "name",
+                "id",
+                "finish_reason",
+                "modality",
+                "mime_type",
+                "unparsed",
+            ];
+            let inner = entries
+                .iter()
+                .filter(|(key, _)| !NAMES.contains(&key.as_str()));
+            inner.for_each(|(_, value)| said(value, found));
+        }
+        _ => {}
+    }
+}
+
+// Scenario: a rule leaves out content, in the spans of every dialect.
+// Guarantees: there are no messages any more but for names and ids of tools' calls, and no text of
+// them is anywhere in the bytes; the columns of what is no content are there.
+#[test]
+fn no_content_is_left_of_any_dialect_when_it_is_dropped() {
+    /// Shorter ones are in other words.
+    const TEXT_MIN: usize = 8;
+    let rule = Rule {
+        drop_content: true,
+        ..Rule::default()
+    };
+    let config = redaction::Config {
+        enabled: true,
+        rules: vec![rule],
+        ..redaction::Config::default()
+    };
+    let redactor = config.compile().unwrap().unwrap();
+    let mut texts = 0;
+    for file in cases().into_values().flatten() {
+        let request = json::decode(&fs::read(&file).unwrap()).unwrap();
+        let bytes = request.encode_to_vec();
+        let redacted = redactor
+            .redact(ProjectId(1), &bytes, &mut |_| Ok(()))
+            .unwrap();
+        let kept = redacted.request.unwrap_or(bytes);
+        let shown = String::from_utf8_lossy(&kept);
+        for row in rows(&file) {
+            let mut found = Vec::new();
+            said(&row["messages"], &mut found);
+            for text in found.iter().filter(|text| text.len() >= TEXT_MIN) {
+                texts += 1;
+                assert!(!shown.contains(text.as_str()), "{}: {text}", file.display());
+            }
+        }
+        let kept = ExportTraceServiceRequest::decode(kept.as_slice()).unwrap();
+        let rewritten = tempfile::NamedTempFile::new().unwrap();
+        fs::write(rewritten.path(), json::encode(&kept.resource_spans)).unwrap();
+        let after = rows(rewritten.path());
+        assert_eq!(after.len(), rows(&file).len(), "{}", file.display());
+        for (before, after) in rows(&file).iter().zip(&after) {
+            let mut left = Vec::new();
+            said(&after["messages"], &mut left);
+            assert!(left.is_empty(), "{}: {left:?}", file.display());
+            for column in ["session_id", "user_id", "error_type", "tool_name"] {
+                let [before, after] = [before, after].map(|row| &row["columns"][column]);
+                assert_eq!(before, after, "{}: {column}", file.display());
+            }
+        }
+    }
+    assert!(texts > 100, "{texts}");
 }
 
 /// Columns of the table, and the names of what counts for them.

@@ -128,9 +128,16 @@ impl Path {
         )
     }
 
-    /// The path of a dotted text without list positions.
-    pub(crate) fn parse(dotted: &str) -> Self {
-        Self::of(&dotted.split('.').collect::<Vec<_>>())
+    /// The path of a text as it is displayed.
+    pub(crate) fn parse(displayed: &str) -> Self {
+        let mut steps = Vec::new();
+        for part in displayed.split('.') {
+            let mut pieces = part.split('[');
+            steps.extend(pieces.next().map(|key| Step::Key(key.to_owned())));
+            let positions = pieces.filter_map(|piece| piece.strip_suffix(']')?.parse().ok());
+            steps.extend(positions.map(Step::Index));
+        }
+        Self(steps)
     }
 
     /// This path and one more key.

@@ -67,6 +67,7 @@ pub(crate) fn validate(config: &Config, check_files: CheckFiles) -> Vec<Issue> {
     bounds::check(config, &mut issues);
     listeners::check(config, check_files, &mut issues);
     pricing(config, &mut issues);
+    redaction(config, check_files, &mut issues);
     log_level(config, &mut issues);
     paths(config, &mut issues);
     processes(config, &mut issues);
@@ -80,6 +81,14 @@ fn pricing(config: &Config, issues: &mut Vec<Issue>) {
             let message = format!("entry {}: {error}", index + 1);
             issues.push(Issue::new("processors.pricing.overrides", message));
         }
+    }
+}
+
+fn redaction(config: &Config, check_files: CheckFiles, issues: &mut Vec<Issue>) {
+    let reads_files = check_files == CheckFiles::Yes;
+    for problem in config.processors.redaction.problems(reads_files) {
+        let path = format!("processors.redaction.{}", problem.path);
+        issues.push(Issue::new(path, problem.message));
     }
 }
 

@@ -103,6 +103,7 @@ fn write_seeds() {
     ]
     .concat();
     write("protobuf", "unknown_fields", &unknown);
+    write_redaction_seeds(&request, &write);
     let json = json::encode(&request.resource_spans);
     write("json", "request.json", &json);
     let strange = br#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"W47/95gDgQPSabYzgT/GDA==",
@@ -153,6 +154,31 @@ fn write_seeds() {
         "segment",
         &[&epoch.to_le_bytes()[..], &content].concat(),
     );
+}
+
+fn write_redaction_seeds(request: &ExportTraceServiceRequest, write: &dyn Fn(&str, &str, &[u8])) {
+    let mut secret = request.clone();
+    let texts = [
+        "{\"m\":\"\\nbob@example.com\",\"c\":4111111111111111}",
+        "+49 30 901820, DE89370400440532013000, AKIAIOSFODNN7EXAMPLE",
+        "-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc secret-abc 123x",
+    ];
+    let scopes = secret
+        .resource_spans
+        .iter_mut()
+        .flat_map(|it| &mut it.scope_spans);
+    for (span, text) in scopes
+        .flat_map(|it| &mut it.spans)
+        .zip(texts.iter().cycle())
+    {
+        span.name = (*text).to_owned();
+        span.events
+            .iter_mut()
+            .for_each(|it| it.name = (*text).to_owned());
+    }
+    write("redaction", "request", &secret.encode_to_vec());
+    write("redaction", "texts", texts.join(" ").as_bytes());
 }
 
 fn sample_request() -> ExportTraceServiceRequest {
@@ -228,6 +254,11 @@ fn http1_holds() {
 #[test]
 fn compression_holds() {
     run("compression", MUTATIONS);
+}
+
+#[test]
+fn redaction_holds() {
+    run("redaction", MUTATIONS);
 }
 
 #[test]

@@ -6,14 +6,18 @@
 //! same bytes lazily, and give what that decoder would give: the last of several scalars wins,
 //! parts of one message are merged.
 //!
-//! [`without_empty_keys`] and [`bounded_span`] rewrite the few messages that carry what is not kept.
+//! [`without_empty_keys`] and [`bounded_span`] rewrite the few messages that carry what is not kept;
+//! [`revise`] changes attributes and texts as a [`Reviser`] says.
 //!
 //! Views are meant for bytes that passed a check. On other bytes nothing panics: parsing a view
 //! fails, and its iterators end at the first malformed element.
 
 mod check;
+mod edit;
 mod error;
 mod ids;
+mod kind;
+mod revise;
 mod rewrite;
 mod span;
 mod value;
@@ -24,8 +28,10 @@ mod wire;
 mod tests;
 
 pub use check::{Checked, check_spans, validate};
+pub use edit::TextEdits;
 pub use error::{DecodeError, Fault};
 pub use ids::{InvalidId, Rejection, SpanIds};
+pub use revise::{Place, Reviser, Verdict, revise};
 pub use rewrite::{Bounds, bounded_span, without_empty_keys};
 pub use span::{Event, Link, Span, Status};
 pub(super) use value::non_finite_text;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
@@ -11,7 +12,7 @@ use prost::Message as _;
 use super::clock::SystemClock;
 use super::*;
 use crate::config::ByteSize;
-use crate::processors::memory_limiter;
+use crate::processors::{memory_limiter, redaction};
 use crate::queue::{Log, Next, Position, Reader};
 
 struct Pipeline {
@@ -24,10 +25,15 @@ struct Pipeline {
 
 /// A way in to a log of two segments of 64 KiB.
 fn pipeline() -> Pipeline {
+    redacting(64, None)
+}
+
+/// A way in to a log of two segments of some KiB.
+fn redacting(segment_kib: u64, redactor: Option<Redactor>) -> Pipeline {
     let directory = tempfile::tempdir().unwrap();
     let config = queue::Config {
-        max_size: ByteSize::kib(128),
-        segment_size: ByteSize::kib(64),
+        max_size: ByteSize::kib(2 * segment_kib),
+        segment_size: ByteSize::kib(segment_kib),
         ..queue::Config::default()
     };
     let observer = Arc::new(());
@@ -38,7 +44,7 @@ fn pipeline() -> Pipeline {
     let metrics = Metrics::new().unwrap();
     let clock = Arc::new(SystemClock);
     Pipeline {
-        ingest: Ingest::new(log.clone(), limiter, clock, metrics.clone()),
+        ingest: Ingest::redacting(log.clone(), limiter, clock, metrics.clone(), redactor),
         log,
         reader,
         metrics,
@@ -156,4 +162,50 @@ async fn attributes_without_a_key_are_not_kept() {
     let plain = request(vec![named], 1);
     pipeline.send(plain.clone()).await.unwrap();
     assert_eq!(pipeline.read().unwrap().payload, plain);
+}
+
+// Scenario: requests with an address come in, one that is searched at once and one that is searched
+// by another thread; then one for which the memory is used up.
+// Guarantees: what is logged has none, is otherwise the same and gives back the memory it took; what
+// can't be searched is refused, not logged as it came.
+#[tokio::test]
+async fn what_must_not_be_kept_is_not_logged() {
+    let rule = redaction::Rule {
+        detectors: vec![redaction::Detector::Email],
+        ..redaction::Rule::default()
+    };
+    let config = redaction::Config {
+        enabled: true,
+        rules: vec![rule],
+        ..redaction::Config::default()
+    };
+    let mut pipeline = redacting(4096, config.compile().unwrap());
+    let attribute = |text: &str| KeyValue {
+        key: "k".to_owned(),
+        value: Some(AnyValue {
+            value: Some(Value::StringValue(text.to_owned())),
+        }),
+        ..KeyValue::default()
+    };
+    let address = attribute("bob@example.com");
+    for padding in [1, 1 << 20] {
+        pipeline
+            .send(request(vec![address.clone()], padding))
+            .await
+            .unwrap();
+        let logged = pipeline.read().unwrap().payload;
+        assert_eq!(logged, request(vec![attribute("[email]")], padding));
+        let none = pipeline.ingest.shared.limiter.in_flight_bytes();
+        assert_eq!(none, 0, "{padding}");
+    }
+    let text = pipeline.metrics.render();
+    assert!(text.contains("pulse_redaction_values_total{rule=\"rule_1\"} 2\n"));
+    let mut all = pipeline.admit(0).unwrap();
+    all.reserve(256 << 20).unwrap();
+    for padding in [1, 1 << 20] {
+        let refused = pipeline.send(request(vec![address.clone()], padding)).await;
+        let is_refused = matches!(refused, Err(Failure::Overloaded { .. }));
+        assert!(is_refused, "{refused:?}");
+        assert_eq!(pipeline.read(), None);
+    }
 }

@@ -126,6 +126,20 @@ impl Reservation {
         self.held_bytes += bytes;
         Ok(())
     }
+
+    /// A reservation that holds nothing yet, for work on the same request that may outlive this one.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            limiter: Arc::clone(&self.limiter),
+            held_bytes: 0,
+        }
+    }
+
+    /// Holds what another held.
+    pub fn take_over(&mut self, mut other: Self) {
+        self.held_bytes += std::mem::take(&mut other.held_bytes);
+    }
 }
 
 impl Drop for Reservation {
@@ -172,6 +186,11 @@ mod tests {
         assert_eq!(limiter.in_flight_bytes(), 800_000);
         drop(first);
         second.reserve(700_000).unwrap();
+        let mut work = second.another();
+        work.reserve(100_000).unwrap();
+        assert_eq!(limiter.in_flight_bytes(), 900_000);
+        second.take_over(work);
+        assert_eq!(limiter.in_flight_bytes(), 900_000);
         drop(second);
         assert_eq!(limiter.in_flight_bytes(), 0);
     }

@@ -8,6 +8,7 @@
 //! dropped: what can't be read is text marked `unparsed`, and a part of an unknown type stays as it
 //! came.
 
+pub mod content;
 mod documents;
 mod events;
 mod indexed;

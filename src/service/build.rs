@@ -21,6 +21,7 @@ use crate::net::listener::{self, Bound};
 use crate::pipeline::Ingest;
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::processors::memory_limiter::MemoryLimiter;
+use crate::processors::redaction::Redactor;
 use crate::queue::{Durability, Partitions};
 use crate::receivers::otlp::{Receiver, RequestObserver};
 use crate::telemetry::health::{self, Check, Readiness};
@@ -132,6 +133,11 @@ pub(super) async fn start_with(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mode = config.service.mode;
     let lock = DataDirLock::acquire(&config.data_dir(), mode)?;
+    let redactor = config.processors.redaction.compile()?;
+    if let Some(redactor) = &redactor {
+        let rules: Vec<_> = redactor.names().collect();
+        tracing::info!(?rules, "requests are redacted");
+    }
     let operations = bind_operations(&config)?;
     let listeners = match mode {
         Mode::All | Mode::Api => Some(Listeners::bind(&config)?),
@@ -159,7 +165,7 @@ pub(super) async fn start_with(
     let log = base.open_log(&writers)?;
     let operations = base.serve_operations(operations)?;
     match (listeners, &log) {
-        (Some(listeners), Some(log)) => base.serve(listeners, log)?,
+        (Some(listeners), Some(log)) => base.serve(listeners, log, redactor)?,
         _ => base.store_for_others(&writers)?,
     }
     base.sample_store();
@@ -202,11 +208,17 @@ impl Base {
     }
 
     /// Takes requests and answers queries.
-    fn serve(&self, listeners: Listeners, log: &Partitions) -> Result<(), Error> {
+    fn serve(
+        &self,
+        listeners: Listeners,
+        log: &Partitions,
+        redactor: Option<Redactor>,
+    ) -> Result<(), Error> {
         let limiter = MemoryLimiter::new(&self.config.processors.memory_limiter);
         let clock = Arc::clone(&self.clock);
         let metrics = self.metrics.clone();
-        let ingest = Ingest::new(log.clone(), Arc::clone(&limiter), clock, metrics);
+        let limit = Arc::clone(&limiter);
+        let ingest = Ingest::redacting(log.clone(), limit, clock, metrics, redactor);
         let sampled = Sampled {
             ingest: ingest.clone(),
             log: log.clone(),
@@ -235,7 +247,9 @@ impl Base {
     fn store_for_others(&self, writers: &Arc<Writers>) -> Result<(), Error> {
         let slot = Slot::take(&self.config.data_dir())?;
         let log = self.config.log_directory();
-        let leases = Leases::new(log, slot, Arc::clone(writers), self.metrics.clone());
+        let check = self.readiness.register("queue");
+        let writers = Arc::clone(writers);
+        let leases = Leases::new(log, slot, writers, self.metrics.clone(), check);
         leases.spawn(&self.tasks);
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::slots::Slot;
 use super::tasks::Tasks;
 use super::writers::{Work, Writers};
 use crate::queue::{self, Damage, Followed};
+use crate::telemetry::health::Check;
 use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, QueueSample};
 
@@ -30,6 +31,10 @@ pub(super) struct Leases {
     slot: Slot,
     writers: Arc<Writers>,
     metrics: Metrics,
+    /// Says whether the log can be used.
+    check: Check,
+    /// The last failure has been logged.
+    complained: bool,
     held: BTreeMap<u32, Lease>,
     /// Damage found under leases that have ended.
     damaged_segments: u64,
@@ -51,12 +56,20 @@ impl Lease {
 }
 
 impl Leases {
-    pub(super) fn new(log: PathBuf, slot: Slot, writers: Arc<Writers>, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        log: PathBuf,
+        slot: Slot,
+        writers: Arc<Writers>,
+        metrics: Metrics,
+        check: Check,
+    ) -> Self {
         Self {
             log,
             slot,
             writers,
             metrics,
+            check,
+            complained: false,
             held: BTreeMap::new(),
             damaged_segments: 0,
             lost_records: 0,
@@ -89,9 +102,14 @@ impl Leases {
             self.damaged_segments += lease.damage.segments();
             self.lost_records += lease.damage.lost_records();
         }
-        if let Err(error) = self.take_and_leave() {
-            tracing::error!(error = %chain(&*error), "can't look for partitions of the log");
+        let balanced = self.take_and_leave();
+        let reason = balanced.err().unwrap_or_default();
+        let failing = !reason.is_empty();
+        if failing && !self.complained {
+            tracing::error!(error = %reason, "can't use the log, will try again");
         }
+        self.complained = failing;
+        self.check.set(!failing, reason);
         let segments = self.held.values().map(|lease| lease.damage.segments());
         let records = self.held.values().map(|lease| lease.damage.lost_records());
         self.metrics.queue(QueueSample {
@@ -101,9 +119,12 @@ impl Leases {
         });
     }
 
-    fn take_and_leave(&mut self) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let partitions = queue::shared(&self.log)?;
-        let rank = self.slot.rank()?;
+    /// Answers what went wrong with the first partition that something went wrong with. The others
+    /// do not wait for it.
+    fn take_and_leave(&mut self) -> Result<(), String> {
+        let of_log = |reason| format!("{}: {reason}", self.log.display());
+        let partitions = queue::shared(&self.log).map_err(|error| of_log(chain(&error)))?;
+        let rank = self.slot.rank().map_err(|error| of_log(chain(&error)))?;
         let share = rank.share_of(partitions.len());
         let kept = |lease: &&Lease| !lease.stop.is_cancelled();
         let count = self.held.values().filter(kept).count();
@@ -125,19 +146,34 @@ impl Leases {
         // Listeners begin at different places, so that they do not try for the same.
         let start = rank.before * partitions.len() / rank.all.max(1);
         let order = partitions.iter().cycle().skip(start).take(partitions.len());
+        let mut failed = Ok(());
         for partition in order {
             if wanted == 0 {
                 break;
             }
-            if !self.held.contains_key(partition) {
-                let directory = queue::directory_of(&self.log, *partition);
-                if let Some(followed) = queue::follow(&directory)? {
-                    self.hold(*partition, followed)?;
-                    wanted -= 1;
-                }
+            if self.held.contains_key(partition) {
+                continue;
+            }
+            match self.take(*partition) {
+                Ok(taken) => wanted -= usize::from(taken),
+                Err(reason) => failed = failed.and(Err(reason)),
             }
         }
-        Ok(())
+        failed
+    }
+
+    /// Takes a partition, unless another process has it; answers whether it did.
+    fn take(&mut self, partition: u32) -> Result<bool, String> {
+        let directory = queue::directory_of(&self.log, partition);
+        let of_partition = |reason| format!("{}: {reason}", directory.display());
+        match queue::follow(&directory).map_err(|error| of_partition(chain(&error)))? {
+            Some(followed) => {
+                let held = self.hold(partition, followed);
+                held.map_err(|error| of_partition(chain(&error)))?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 
     fn hold(&mut self, partition: u32, followed: Followed) -> Result<(), super::Error> {

@@ -4,6 +4,7 @@
 
 mod calls;
 mod columns;
+mod deleted;
 mod facts;
 mod fixture;
 mod lists;

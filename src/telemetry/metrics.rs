@@ -8,6 +8,7 @@
 
 mod labels;
 mod names;
+mod redaction;
 mod register;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use register::{build_recorder, counter, gauge, histogram};
 
 pub use labels::{ModelCalls, transport_label};
 pub use names::{ALL, MetricInfo, MetricKind};
+pub use redaction::RedactionCounters;
 
 /// How often [`upkeep`] runs: bounds the histogram samples held between scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -146,6 +148,7 @@ struct Handles {
     damaged_call_lists: Counter,
     retention_deleted: Counter,
     visible_seconds: Histogram,
+    redaction_bytes: Counter,
     truncated: Counter,
     calls_reported: Counter,
     calls_computed: Counter,

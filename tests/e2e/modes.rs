@@ -13,6 +13,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("processors.batch.timeout", "20ms"),
     ("processors.batch.send_batch_size", "200"),
     ("queue.segment_size", "256KiB"),
+    ("queue.partitions", "4"),
 ];
 
 // Scenario: one process takes requests, two store them; each is killed in turn and started again
@@ -55,6 +56,32 @@ fn a_killed_listener_is_replaced_by_the_others() {
     second.await_storing();
     let ledger = load.stop();
     ledger.assert_refusals_retryable();
+    ledger.assert_stored(&api);
+}
+
+// Scenario: a partition of the log can't be used as it is, until somebody sees to it.
+// Guarantees: a listener stores the others meanwhile, says which one and why, and then stores it
+// too.
+#[test]
+fn a_partition_that_can_not_be_used_holds_up_no_other() {
+    let mut random = Random::from_environment("modes_unusable");
+    let cluster = Cluster::new(SETTINGS);
+    let api = cluster.start("api");
+    let in_the_way = api.setup.data_dir.join("wal/p1/writer.lock");
+    std::fs::create_dir(&in_the_way).unwrap();
+    let mut listener = Daemon::launch_with(cluster.setup("listener"));
+    listener.await_failing("queue", "wal/p1: ");
+    let load = Load::start_paced(api.addresses().grpc, 4, random.next());
+    load.await_more(20);
+    let output = listener.process.output();
+    for partition in [0, 2, 3] {
+        let taken = format!("storing a partition of the log partition={partition} ");
+        assert!(output.contains(&taken), "{output}");
+    }
+    assert_eq!(output.matches("ERROR").count(), 1, "{output}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    listener.await_ready();
+    let ledger = load.stop();
     ledger.assert_stored(&api);
 }
 

@@ -17,7 +17,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("storage.postgres.connect_timeout", "1s"),
     ("storage.postgres.acquire_timeout", "1s"),
     ("storage.postgres.statement_timeout", "2s"),
-    ("gateway.query_timeout", "2s"),
+    ("gateway.query_timeout", "10s"),
 ];
 
 // Scenario: the database server is down while processes of all modes start, clients send, and
@@ -38,8 +38,7 @@ fn a_store_that_comes_late_is_found_by_each_mode() {
     ];
     let mut daemons = setups.map(Daemon::launch_with);
     for daemon in &daemons {
-        let reason = daemon.await_failing("store");
-        assert!(reason.contains("connect"), "{reason}");
+        daemon.await_failing("store", "connect");
     }
     let receivers = [&daemons[0], &daemons[1]];
     let loads =
@@ -76,8 +75,7 @@ fn readiness_tells_of_the_store_without_any_load() {
     ];
     server.stop();
     for daemon in &daemons {
-        let reason = daemon.await_failing("store");
-        assert!(reason.contains("connect"), "{reason}");
+        daemon.await_failing("store", "connect");
         assert_eq!(daemon.metric("pulse_storage_up"), 0.0);
     }
     server.restart();
@@ -256,8 +254,7 @@ fn a_log_that_no_listener_empties_refuses_until_one_does() {
         }
     }
     assert!(acknowledged.len() > 10, "{}", acknowledged.len());
-    let reason = api.await_failing("queue");
-    assert!(reason.contains("the log is full"), "{reason}");
+    api.await_failing("queue", "the log is full");
 
     let load = Load::start_paced(api.addresses().grpc, 2, random.next());
     std::thread::sleep(Duration::from_millis(200));

@@ -1,7 +1,7 @@
 //! Processes of several modes over one data directory, on a database of their own.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -73,25 +73,29 @@ impl Daemon {
 
     /// What `/readyz` says of one part: whether it works, and why not.
     pub(crate) fn check(&self, name: &str) -> (bool, String) {
-        let answer = eventually("probes being answered", BACK_WITHIN, || {
-            http::get(self.addresses().metrics, "/readyz").ok()
-        });
-        let report = answer.json();
-        assert_eq!(report["ready"], answer.status == 200, "{report}");
-        let checks = report["checks"].as_array().expect("checks");
-        let check = checks.iter().find(|check| check["name"] == name);
-        let check = check.unwrap_or_else(|| panic!("no check {name}: {report}"));
-        assert!(answer.status == 503 || check["ok"] == true, "{report}");
-        let detail = check["detail"].as_str().expect("a text").to_owned();
-        (check["ok"] == Value::Bool(true), detail)
+        // A process that starts answers probes before it knows all of its parts.
+        eventually(&format!("readiness of {name}"), BACK_WITHIN, || {
+            let answer = http::get(self.addresses().metrics, "/readyz").ok()?;
+            let report = answer.json();
+            assert_eq!(report["ready"], answer.status == 200, "{report}");
+            let mut checks = report["checks"].as_array().expect("checks").iter();
+            let check = checks.find(|check| check["name"] == name)?;
+            assert!(answer.status == 503 || check["ok"] == true, "{report}");
+            let detail = check["detail"].as_str().expect("a text").to_owned();
+            Some((check["ok"] == Value::Bool(true), detail))
+        })
     }
 
-    /// Waits until a part says that it does not work, and answers why.
-    pub(crate) fn await_failing(&self, name: &str) -> String {
-        eventually(&format!("{name} to fail"), BACK_WITHIN, || {
+    /// Waits until a part says that it does not work, for this reason among others.
+    pub(crate) fn await_failing(&self, name: &str, reason: &str) {
+        let mut told = String::new();
+        let deadline = Instant::now() + BACK_WITHIN;
+        while !told.contains(reason) || told.is_empty() {
+            assert!(Instant::now() < deadline, "{name}: not {reason}: {told}");
+            std::thread::sleep(Duration::from_millis(10));
             let (works, detail) = self.check(name);
-            (!works && !detail.is_empty()).then_some(detail)
-        })
+            told = if works { String::new() } else { detail };
+        }
     }
 
     /// Waits until every part works.

@@ -108,6 +108,11 @@ impl Setup {
             .set("storage.postgres.url", url)
     }
 
+    /// The database, where there is one.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_deref()
+    }
+
     pub(crate) fn wrapped(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|&part| part.to_owned()).collect();
         self

@@ -34,7 +34,7 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(60);
 const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What a paced client waits between two requests.
-const PACE: Duration = Duration::from_millis(30);
+const PACE: Duration = Duration::from_millis(50);
 
 /// Makes the requests: the same worker and number always give the same request.
 #[derive(Debug, Clone, Copy)]

@@ -12,17 +12,23 @@
     reason = "shared by several test binaries, each of which needs a part of it"
 )]
 
-use std::future::Future;
+#[path = "postgres_host.rs"]
+mod postgres_host;
+#[path = "postgres_sql.rs"]
+mod postgres_sql;
+
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, ToSocketAddrs as _};
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio_postgres::{NoTls, SimpleQueryMessage};
+use postgres_host::{binaries, free_port, namespace, sweep_directories};
+pub(crate) use postgres_sql::run_sql;
+use postgres_sql::{try_sql, with_database};
 
 /// A server that somebody else looks after.
 const URL_VARIABLE: &str = "PULSE_TEST_DATABASE_URL";
@@ -384,150 +390,6 @@ impl Drop for Database {
             work();
         }
     }
-}
-
-/// Runs a future to its end, also where a runtime runs already.
-pub(crate) fn block<T: Send>(future: impl Future<Output = T> + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("make a runtime")
-                .block_on(future)
-        });
-        match thread.join() {
-            Ok(answer) => answer,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })
-}
-
-pub(crate) fn run_sql(url: &str, sql: &str) -> Vec<Vec<Option<String>>> {
-    match try_sql(url, sql) {
-        Ok(rows) => rows,
-        Err(error) => panic!("{sql}: {error:?}"),
-    }
-}
-
-fn try_sql(url: &str, sql: &str) -> Result<Vec<Vec<Option<String>>>, tokio_postgres::Error> {
-    block(async {
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
-        let connection = std::pin::pin!(connection);
-        let work = std::pin::pin!(client.simple_query(sql));
-        let messages = match futures_util::future::select(work, connection).await {
-            futures_util::future::Either::Left((messages, _)) => messages?,
-            futures_util::future::Either::Right((ended, work)) => {
-                ended?;
-                work.await?
-            }
-        };
-        let rows = messages.into_iter().filter_map(|message| match message {
-            SimpleQueryMessage::Row(row) => Some(
-                (0..row.len())
-                    .map(|column| row.get(column).map(str::to_owned))
-                    .collect(),
-            ),
-            _ => None,
-        });
-        Ok(rows.collect())
-    })
-}
-
-/// What runs a program so that it may mount file systems for itself, if that is permitted here.
-fn namespace() -> Option<&'static [&'static str]> {
-    let of_root: &[&str] = &["unshare", "-m"];
-    let of_others: &[&str] = &["unshare", "-U", "--map-current-user", "--keep-caps", "-m"];
-    [of_root, of_others].into_iter().find(|wrapper| {
-        let mut command = Command::new(wrapper[0]);
-        command.args(&wrapper[1..]);
-        command.args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"]);
-        let tried = command.stderr(Stdio::null()).status();
-        tried.is_ok_and(|status| status.success())
-    })
-}
-
-/// The directory of the newest installed server's programs.
-fn binaries() -> PathBuf {
-    let installed = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten();
-    let newest = installed
-        .filter_map(Result::ok)
-        .filter_map(|entry| {
-            let version: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let binaries = entry.path().join("bin");
-            binaries
-                .join("initdb")
-                .exists()
-                .then_some((version, binaries))
-        })
-        .max();
-    if let Some((_, binaries)) = newest {
-        return binaries;
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .find(|directory| directory.join("initdb").exists())
-        .unwrap_or_else(|| {
-            panic!("no PostgreSQL server is installed; install it, or set {URL_VARIABLE}")
-        })
-}
-
-/// A port that nobody listens on now, below those the system hands out for outgoing connections,
-/// so that it stays free while a server restarts.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 6_000;
-    const COUNT: u16 = 5_000;
-    let start = u16::try_from(std::process::id() * 31 % u32::from(COUNT)).expect("below COUNT");
-    for _ in 0..COUNT {
-        let offset = NEXT.fetch_add(1, Ordering::Relaxed);
-        let port = FIRST + (start + offset % COUNT) % COUNT;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port");
-}
-
-/// Removes what is left of servers whose supervisor was killed or lost its power.
-fn sweep_directories() {
-    let entries = std::fs::read_dir(std::env::temp_dir())
-        .into_iter()
-        .flatten();
-    let ours = entries.filter_map(Result::ok).filter(|entry| {
-        let name = entry.file_name();
-        name.to_str()
-            .is_some_and(|name| name.starts_with(DIRECTORY_PREFIX))
-    });
-    for directory in ours.map(|entry| entry.path()) {
-        // A directory without this file is just being made.
-        let Ok(pid) = std::fs::read_to_string(directory.join("supervisor.pid")) else {
-            continue;
-        };
-        if Path::new("/proc").join(pid.trim()).exists() {
-            continue;
-        }
-        if let Ok(pid) = std::fs::read_to_string(directory.join("data/postmaster.pid"))
-            && let Some(pid) = pid.lines().next()
-            && std::fs::read_to_string(format!("/proc/{pid}/comm"))
-                .is_ok_and(|name| name.trim() == "postgres")
-        {
-            Command::new("kill").args(["-QUIT", pid]).status().ok();
-        }
-        std::fs::remove_dir_all(&directory).ok();
-    }
-}
-
-fn with_database(url: &str, name: &str) -> String {
-    let (scheme, rest) = url.split_once("://").expect("a URL");
-    let (rest, query) = match rest.split_once('?') {
-        Some((rest, query)) => (rest, format!("?{query}")),
-        None => (rest, String::new()),
-    };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    format!("{scheme}://{authority}/{name}{query}")
 }
 
 fn unix_seconds() -> u64 {

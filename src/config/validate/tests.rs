@@ -45,6 +45,14 @@ const BROKEN: &[(&str, &str)] = &[
         "queue.group_commit_delay: must be at most 1s",
     ),
     (
+        "processors: {redaction: {rules: [{keys: [k]}, {patterns: [ok, '(']}]}}",
+        "processors.redaction.rules[1].patterns[1]: not a regular expression: unclosed group",
+    ),
+    (
+        "processors: {redaction: {rules: [{keys: [k], action: hash}]}}",
+        "processors.redaction.rules[0].action: hash needs hash_key or hash_key_file",
+    ),
+    (
         "processors: {memory_limiter: {limit_mib: 200}}",
         "processors.memory_limiter.spike_limit_mib: 200 must be less than limit_mib (200)",
     ),

@@ -6,6 +6,7 @@
 //! twenty times its size once decoded.
 
 use super::error::{DecodeError, Fault};
+use super::kind::Kind;
 use super::wire::{Field, RECURSION_LIMIT, Value, fields};
 
 /// What a message may carry at most.
@@ -66,45 +67,7 @@ fn rewrite(kind: Kind, message: &[u8], bounds: &Bounds) -> Result<Option<Vec<u8>
     Ok(rewritten.bytes)
 }
 
-/// The messages that have attributes somewhere in them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Request,
-    ResourceSpans,
-    Resource,
-    ScopeSpans,
-    Scope,
-    Span,
-    Event,
-    Link,
-    KeyValue,
-    AnyValue,
-    Array,
-    KvList,
-}
-
 impl Kind {
-    /// The message in a field.
-    fn child(self, number: u32) -> Option<Self> {
-        Some(match (self, number) {
-            (Self::Request, 1) => Self::ResourceSpans,
-            (Self::ResourceSpans, 1) => Self::Resource,
-            (Self::ResourceSpans, 2) => Self::ScopeSpans,
-            (Self::ScopeSpans, 1) => Self::Scope,
-            (Self::ScopeSpans, 2) => Self::Span,
-            (Self::Span, 11) => Self::Event,
-            (Self::Span, 13) => Self::Link,
-            (Self::Resource | Self::KvList, 1)
-            | (Self::Scope | Self::Event, 3)
-            | (Self::Link, 4)
-            | (Self::Span, 9) => Self::KeyValue,
-            (Self::KeyValue, 2) | (Self::Array, 1) => Self::AnyValue,
-            (Self::AnyValue, 5) => Self::Array,
-            (Self::AnyValue, 6) => Self::KvList,
-            _ => return None,
-        })
-    }
-
     /// The lists of a message that are counted: the attributes first.
     fn lists(self, bounds: &Bounds) -> [List; 3] {
         let list = |number, counter, max| List {
@@ -320,7 +283,7 @@ impl<'a> Output<'a> {
     }
 }
 
-fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(super) fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         let [low, ..] = value.to_le_bytes();
         out.push(low | 0x80);

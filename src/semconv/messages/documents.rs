@@ -35,6 +35,18 @@ pub struct Rerank {
     pub output_documents: Vec<Document>,
 }
 
+/// The keys of what is read here alone; one that ends in a dot stands for all below it.
+pub(super) const KEYS: [&str; 8] = [
+    "retrieval.documents.",
+    "gen_ai.retrieval.documents",
+    "reranker.query",
+    "reranker.input_documents.",
+    "reranker.output_documents.",
+    "embedding.embeddings.",
+    "ai.values",
+    "ai.value",
+];
+
 /// Documents found.
 pub(super) fn retrieved(source: &mut Source<'_>) -> Vec<Document> {
     let flat = of_openinference(source, "retrieval.documents.");

@@ -154,6 +154,13 @@ const OUTPUT_VALUES: &[&str] = &[
     "pulse.metadata.pulse.response",
 ];
 
+/// The keys of everything here that is read; one that ends in a dot stands for all below it.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    let tables = [INPUT, OUTPUT, SYSTEM].into_iter().flatten();
+    let values = INPUT_VALUES.iter().chain(OUTPUT_VALUES).copied();
+    tables.map(|(key, _)| *key).chain(values).chain(PARTS)
+}
+
 /// The messages at the first place that has any.
 pub(super) fn messages(source: &mut Source<'_>, what: What, is_model: bool) -> Vec<Message> {
     let (places, role) = match what {
@@ -277,6 +284,18 @@ fn content(mut item: Json) -> Json {
     }
     inner
 }
+
+/// The keys of the AI SDK's answer.
+const PARTS: [&str; 8] = [
+    "ai.response.reasoning",
+    "ai.result.reasoning",
+    "ai.response.text",
+    "ai.result.text",
+    "ai.response.object",
+    "ai.result.object",
+    "ai.response.toolCalls",
+    "ai.result.toolCalls",
+];
 
 /// The AI SDK's answer, in a key for each of its parts.
 fn of_parts(source: &mut Source<'_>) -> Vec<Message> {

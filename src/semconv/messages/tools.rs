@@ -61,6 +61,16 @@ const DEFINITIONS: [(&str, &[&str]); 9] = [
     ("pulse.metadata.pulse.request", &["tools"]),
 ];
 
+/// Lists of tools in flat keys.
+const LISTS: [&str; 2] = ["llm.tools.", "llm.request.functions."];
+
+/// The keys of everything here that is read; one that ends in a dot stands for all below it.
+pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+    let definitions = DEFINITIONS.into_iter().map(|(key, _)| key);
+    let of_calls = ARGUMENTS.into_iter().chain(RESULTS);
+    of_calls.chain(definitions).chain(LISTS)
+}
+
 /// What the span of a tool tells, beside its columns.
 pub(super) fn call(source: &mut Source<'_>, genai: &GenAi<'_>) -> ToolCall {
     let arguments = ARGUMENTS.iter().find_map(|key| {
@@ -110,7 +120,8 @@ fn of_events(source: &mut Source<'_>) -> (Option<Json>, Option<Json>) {
 
 /// Tools a model could ask for.
 pub(super) fn definitions(source: &mut Source<'_>) -> Vec<Json> {
-    let of_openinference = indexed::list(source, "llm.tools.");
+    let [tools, functions] = LISTS;
+    let of_openinference = indexed::list(source, tools);
     let mut found: Vec<_> = of_openinference
         .into_iter()
         .filter_map(|mut item| item.take("tool")?.take("json_schema"))
@@ -127,7 +138,7 @@ pub(super) fn definitions(source: &mut Source<'_>) -> Vec<Json> {
         }
     }
     if found.is_empty() {
-        found = indexed::list(source, "llm.request.functions.");
+        found = indexed::list(source, functions);
     }
     found.into_iter().flat_map(definition).collect()
 }

@@ -30,6 +30,8 @@ pub(super) struct TestSpan {
     pub(super) service: &'static str,
     pub(super) start: u64,
     pub(super) duration: u64,
+    /// Arrival, ns.
+    pub(super) received: u64,
     pub(super) failed: bool,
     pub(super) basics: Basics<'static>,
     pub(super) attributes: Vec<(&'static str, Value)>,
@@ -49,6 +51,7 @@ pub(super) fn span(trace: u64, span: u64, start: u64) -> TestSpan {
         service: "api",
         start,
         duration: 10,
+        received: NOW,
         failed: false,
         basics: Basics {
             operation: Operation::Http,
@@ -168,7 +171,7 @@ impl TestSpan {
             time_marks: TimeMarks::default(),
             resource: index,
             scope: index,
-            received_unix_nano: NOW,
+            received_unix_nano: self.received,
             basics: self.basics.clone(),
             message: Cow::Owned(self.message()),
         }

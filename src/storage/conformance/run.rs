@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, calls, columns, facts, lists, paging, people, runtime, sums};
+use super::{Backend, NOW, calls, columns, deleted, facts, lists, paging, people, runtime, sums};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
@@ -141,6 +141,7 @@ cases! {
     people::model_calls_of_a_trace_are_answered_in_order,
     people::users_are_what_their_traces_add_up_to,
     columns::every_column_comes_back,
+    deleted::spans_of_deleted_traces_are_gone,
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,
     sums::totals_count_each_model_call_once,

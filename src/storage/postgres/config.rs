@@ -3,13 +3,12 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::target::{self, mask_password};
 use crate::config::Duration;
-
-/// Stands for a secret wherever settings are shown.
-pub(super) const MASK: &str = "***";
+pub use crate::config::Secret;
+pub(super) use crate::config::secret::MASK;
 
 /// `storage.postgres`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -158,41 +157,6 @@ impl Serialize for DatabaseUrl {
     }
 }
 
-/// A secret. Shown as `***`.
-#[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
-
-impl Secret {
-    /// The secret itself; `None` when none is given.
-    pub(super) fn expose(&self) -> Option<&str> {
-        (!self.0.is_empty()).then_some(self.0.as_str())
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(secret: &str) -> Self {
-        Self(secret.to_owned())
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Secret([REDACTED])")
-    }
-}
-
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if self.0.is_empty() { "" } else { MASK })
-    }
-}
-
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
-    }
-}
-
 const DAY_SECONDS: u64 = 86_400;
 
 impl Config {
@@ -214,8 +178,7 @@ impl Config {
                 problems.push((key, error.to_string()));
             }
         }
-        if self.password.expose() == Some(MASK) {
-            let message = "is masked: print-config doesn't show secrets";
+        if let Some(message) = self.password.problem() {
             problems.push(("password", message.to_owned()));
         }
         if self.sslcert.as_os_str().is_empty() != self.sslkey.as_os_str().is_empty() {

@@ -137,6 +137,10 @@ metrics! {
         "Query API requests answered, by route pattern and HTTP status.");
     GATEWAY_REQUEST_SECONDS = histogram("pulse_gateway_request_seconds", &["route"],
         "Time one query API request takes.");
+    REDACTION_VALUES = counter("pulse_redaction_values_total", &["rule"],
+        "Values changed or left out by processors.redaction, by rule.");
+    REDACTION_SCANNED_BYTES = counter("pulse_redaction_scanned_bytes_total", &[],
+        "Bytes of texts that processors.redaction searched.");
     TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
         "Spans cut by processors.limits.");
     MODEL_CALLS = counter("pulse_processor_model_calls_total", &["cost_source"],

@@ -111,6 +111,7 @@ impl Handles {
             damaged_call_lists: counter(names::DAMAGED_CALL_LISTS),
             retention_deleted: counter(names::RETENTION_DELETED_TRACES),
             visible_seconds: histogram(names::INGEST_TO_VISIBLE_SECONDS),
+            redaction_bytes: counter(names::REDACTION_SCANNED_BYTES),
             truncated: counter(names::TRUNCATED_SPANS),
             calls_reported: calls("reported"),
             calls_computed: calls("computed"),

@@ -18,6 +18,9 @@ fn touched() -> Metrics {
     metrics.receiver_request(Transport::Grpc, 14, 10, Duration::from_millis(1));
     metrics.gateway_request("/api/v1/traces", 200, Duration::from_millis(1));
     metrics
+        .redaction(["secrets"].into_iter())
+        .redacted(&[1], 10);
+    metrics
 }
 
 // Every metric is recorded once and the text is compared with the table that the documentation
@@ -89,6 +92,18 @@ fn codes_are_names_for_grpc_and_numbers_for_http() {
     assert!(text.contains("{transport=\"grpc\",code=\"OK\"} 1\n"));
     assert!(text.contains("{transport=\"grpc\",code=\"RESOURCE_EXHAUSTED\"} 2\n"));
     assert!(text.contains("{transport=\"http_protobuf\",code=\"503\"} 1\n"));
+}
+
+#[test]
+fn redacted_values_are_counted_by_rule() {
+    let metrics = Metrics::new().unwrap();
+    let counters = metrics.redaction(["secrets", "people"].into_iter());
+    counters.redacted(&[2, 0, 0, 0], 100);
+    counters.redacted(&[1, 4, 0, 0], 20);
+    let text = metrics.render();
+    assert!(text.contains("pulse_redaction_values_total{rule=\"secrets\"} 3\n"));
+    assert!(text.contains("pulse_redaction_values_total{rule=\"people\"} 4\n"));
+    assert!(text.contains("pulse_redaction_scanned_bytes_total 120\n"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Reading the columns of a block.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use prost::Message as _;
 
@@ -20,6 +21,8 @@ pub(in crate::storage::sqlite) struct Columns {
     block: BlockColumns,
     /// First place of each trace's spans, in order.
     trace_firsts: Vec<usize>,
+    /// Places whose trace has been deleted, in order.
+    gone: Vec<Range<usize>>,
 }
 
 impl Columns {
@@ -42,7 +45,31 @@ impl Columns {
         Ok(Self {
             block,
             trace_firsts,
+            gone: Vec::new(),
         })
+    }
+
+    /// Keys of the rows of the traces whose spans the block was made of, in order.
+    pub(in crate::storage::sqlite) fn trace_keys(&self) -> impl Iterator<Item = i64> {
+        self.block.trace_keys.iter().map(|key| key.cast_signed())
+    }
+
+    /// Takes the spans of a trace, by its place among [`Self::trace_keys`], for deleted. In order.
+    pub(in crate::storage::sqlite) fn leave_out(&mut self, trace: usize) {
+        let first = self.trace_firsts.get(trace).copied();
+        let next = self.trace_firsts.get(trace + 1).copied();
+        if let Some(first) = first {
+            self.gone.push(first..next.unwrap_or_else(|| self.len()));
+        }
+    }
+
+    /// The places of the spans that are there.
+    pub(in crate::storage::sqlite) fn places(&self) -> impl Iterator<Item = usize> {
+        let is_there = |place: usize| {
+            let next = self.gone.partition_point(|gone| gone.end <= place);
+            self.gone.get(next).is_none_or(|gone| place < gone.start)
+        };
+        (0..self.len()).filter(move |place| is_there(*place))
     }
 
     /// Spans in the block.

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension as _, params};
 
 use super::corrupt;
 use super::failure::read_error;
-use super::keys::blob;
+use super::keys::{blob, place};
 use super::pool::Session;
 use crate::model::ProjectId;
 use crate::storage::Error;
@@ -18,9 +18,11 @@ use crate::storage::sqlite::columns::Columns;
 const COLUMNS_KEPT: usize = 64;
 const MESSAGES_KEPT: usize = 8;
 
-/// Columns of a block, after its project.
-pub(super) const COLUMNS: &str =
-    "SELECT columns FROM block WHERE block_id = ?1 AND project_id = ?2";
+/// Columns of a block, and how many of its traces are left.
+pub(super) const COLUMNS: &str = "SELECT columns, part_count FROM block CROSS JOIN block_use \
+     USING (block_id) WHERE block_id = ?1 AND project_id = ?2";
+/// Whether a block holds spans of a trace that is there.
+pub(super) const PART: &str = "SELECT 1 FROM trace_part WHERE trace_key = ?1 AND block_id = ?2";
 /// Messages of a block.
 pub(super) const MESSAGES: &str =
     "SELECT codec, content FROM block WHERE block_id = ?1 AND project_id = ?2";
@@ -50,13 +52,38 @@ impl<'s> Blocks<'s> {
             return Ok(Rc::clone(columns));
         }
         self.session.check()?;
-        let columns = self.read(block_id, COLUMNS, |row| {
+        let (mut columns, parts) = self.read(block_id, COLUMNS, |row| {
             let bytes = blob(row, 0)?;
-            Ok(Columns::decode(bytes).map_err(|source| source.to_string()))
+            let parts: usize = place(row, 1)?;
+            let columns = Columns::decode(bytes).map_err(|source| source.to_string());
+            Ok(columns.map(|columns| (columns, parts)))
         })?;
+        if parts < columns.trace_keys().count() {
+            self.leave_deleted_out(block_id, &mut columns)?;
+        }
         let columns = Rc::new(columns);
         keep(&mut self.columns, COLUMNS_KEPT, block_id, &columns);
         Ok(columns)
+    }
+
+    /// Retention deletes traces; a block goes with the last of its own.
+    fn leave_deleted_out(&self, block_id: i64, columns: &mut Columns) -> Result<(), Error> {
+        let failed = read_error("look for the traces of a block");
+        let mut find = self
+            .session
+            .connection
+            .prepare_cached(PART)
+            .map_err(&failed)?;
+        let mut gone = Vec::new();
+        for (trace, key) in columns.trace_keys().enumerate() {
+            if !find.exists(params![key, block_id]).map_err(&failed)? {
+                gone.push(trace);
+            }
+        }
+        for trace in gone {
+            columns.leave_out(trace);
+        }
+        Ok(())
     }
 
     /// The messages of a block; also whether it had to be unpacked.

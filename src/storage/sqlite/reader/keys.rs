@@ -260,7 +260,7 @@ impl<'s> Origins<'s> {
 }
 
 /// A place or a length.
-fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
+pub(super) fn place(row: &Row<'_>, column: usize) -> rusqlite::Result<usize> {
     let place: i64 = row.get(column)?;
     Ok(usize::try_from(place).unwrap_or(usize::MAX))
 }

@@ -43,7 +43,7 @@ pub(super) fn answer(
         }
         let Some(header) = walk.next()? else { break };
         let columns = blocks.columns(header.block_id)?;
-        for place in 0..columns.len() {
+        for place in columns.places() {
             if !(from..=to).contains(&columns.start(place)) {
                 continue;
             }

@@ -204,7 +204,7 @@ impl Scan<'_, '_> {
         if !self.filter.facts.iter().all(|fact| columns.may_say(fact)) {
             return Ok(());
         }
-        for place in 0..columns.len() {
+        for place in columns.places() {
             let at = Place {
                 start: columns.start(place),
                 block_id: header.block_id,

@@ -560,6 +560,7 @@ fn no_list_sorts_or_scans_a_table() {
             "COVERING INDEX block_start (project_id=? AND width=? AND start_max>? AND start_max<?)",
         ),
         (blocks::COLUMNS, "INTEGER PRIMARY KEY (rowid=?)"),
+        (blocks::PART, "PRIMARY KEY (trace_key=? AND block_id=?)"),
         (blocks::MESSAGES, "INTEGER PRIMARY KEY (rowid=?)"),
         (lists::SERVICES, "PRIMARY KEY (project_id=? AND name>?)"),
         (

@@ -480,6 +480,7 @@ async fn questions_touch_only_what_they_answer() {
         session.note_plans();
         trace_lists(&session).await;
         span_lists(&session).await;
+        facts(&session).await;
         sums_and_short_lists(&session).await;
         session.end();
         database.execute("ANALYZE");
@@ -488,7 +489,6 @@ async fn questions_touch_only_what_they_answer() {
     let mut session = reader.sessions.begin().await.unwrap();
     session.note_plans();
     details(&session).await;
-    facts(&session).await;
     conversations_and_sums_of_spans(&session).await;
     session.scan_deadline = std::time::Instant::now();
     out_of_time(&session).await;
