@@ -32,8 +32,9 @@
 //! cost every trace.
 //!
 //! Of the spans of one call, one counts, whole: the one with tokens, then with a cost that was
-//! reported, then with one that was computed, then with most figures; of equals the outermost, then
-//! the one with the smallest span id. It counts for its session or, if it names none, for the
+//! reported, then with one that was computed, then with most figures, then with the highest
+//! computed cost (it knows of more that is charged for, as that what was written to a cache is kept
+//! for an hour); of equals the outermost, then the one with the smallest span id. It counts for its session or, if it names none, for the
 //! smallest that another span of the call names.
 //!
 //! # When wrappers count

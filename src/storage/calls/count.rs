@@ -108,7 +108,12 @@ fn calls(tree: &Tree<'_>, texts: &Texts<'_>) -> Vec<Option<Counted>> {
         let root = groups.root(place);
         let rank = |(place, entry): (usize, &Entry)| {
             let depth = tree.ancestors(place).count();
-            (information(entry), Reverse(depth), Reverse(entry.span_id))
+            (
+                information(entry),
+                computed_cost(entry),
+                Reverse(depth),
+                Reverse(entry.span_id),
+            )
         };
         if let Some(best) = best.get_mut(root)
             && best.is_none_or(|best| rank(best) < rank((place, entry)))
@@ -145,6 +150,15 @@ fn information(entry: &Entry) -> (bool, CostRank, usize) {
     ];
     let known = figures.iter().filter(|figure| **figure > 0).count();
     (entry.has_tokens(), entry.cost, known)
+}
+
+/// The cost, as far as it tells what else a span knows. What was reported tells nothing.
+fn computed_cost(entry: &Entry) -> i64 {
+    if entry.cost == CostRank::Computed {
+        entry.amounts.cost_nano_usd
+    } else {
+        0
+    }
 }
 
 fn groups(tree: &Tree<'_>, texts: &Texts<'_>) -> Groups {

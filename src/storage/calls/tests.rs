@@ -198,6 +198,16 @@ fn one_call_in_two_spans_counts_once() {
         ..inner
     };
     assert_eq!(totals(&[outer, other]), (1, 10, 2, 5));
+    // The same figures are charged higher by who knows how long what was cached is kept.
+    let charged = |cost, span| Told { cost, ..span };
+    let dearer = charged((6, false), inner);
+    assert_eq!(totals(&[outer, dearer]), (1, 10, 2, 6));
+    assert_eq!(totals(&[charged((6, false), outer), inner]), (1, 10, 2, 6));
+    // What was reported is what was charged.
+    let reported = charged((4, true), outer);
+    assert_eq!(totals(&[reported, dearer]), (1, 10, 2, 4));
+    let discounted = charged((3, true), inner);
+    assert_eq!(totals(&[reported, discounted]), (1, 10, 2, 4));
     let bare = Told {
         tokens: (0, 0),
         cost: (0, false),

@@ -1,8 +1,15 @@
 """A stand-in for the APIs of OpenAI and Anthropic: it answers the same few things to everybody, so
 that nothing leaves the machine and no key is needed. A model named `busy` is over its rate limit;
-who offers tools is asked to call one, until it gives the result."""
+who offers tools is asked to call one, until it gives the result.
+
+    model_apis.py <command>...
+
+runs a command that calls it, with the variables of the providers' SDKs set to it."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -121,3 +128,18 @@ def start():
     server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_port}"
+
+
+def environment(url):
+    """What makes the SDKs of the providers, and what is built on them, call the stand-in."""
+    return {
+        "NO_PROXY": "127.0.0.1",
+        "OPENAI_BASE_URL": url + "/v1",
+        "OPENAI_API_KEY": "none",
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "none",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(subprocess.run(sys.argv[1:], env=os.environ | environment(start())).returncode)
