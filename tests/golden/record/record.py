@@ -3,10 +3,10 @@
     python3 -m venv /tmp/record && /tmp/record/bin/pip install -r tests/golden/record/<name>.txt
     /tmp/record/bin/python tests/golden/record/record.py <name>
 
-Each package calls the stand-in for the providers' APIs (`tests/support/python/model_apis.py`). Ids are numbered and spans are
-moved to a fixed day, so that a file changes only where the package changed. The resource says by
-`recorded.*` what was installed. After recording, run `GOLDEN_WRITE=1 cargo test --test golden` and
-look at what the spans are made into.
+Each package calls the stand-in for the providers' APIs (`tests/support/python/model_apis.py`). Ids
+are numbered and spans are moved to a fixed day, so that a file changes only where the package
+changed. The resource says by `recorded.*` what was installed. After recording, run
+`GOLDEN_WRITE=1 cargo test --test golden` and look at what the spans are made into.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ import pathlib
 import sys
 
 os.environ.setdefault("TRACELOOP_TRACE_CONTENT", "true")
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental")
 os.environ["NO_PROXY"] = "127.0.0.1"
@@ -95,6 +96,53 @@ def call_pydantic_ai(url):
     asyncio.run(agent.run("Weather in Paris?"))
 
 
+def call_langchain(url):
+    import openai
+    from langchain_core.tools import tool
+    from langchain_openai import ChatOpenAI
+
+    @tool
+    def get_weather(city: str) -> str:
+        """Looks it up"""
+        return "22 degrees"
+
+    common = {"base_url": url + "/v1", "api_key": "none", "max_retries": 0}
+    model = ChatOpenAI(model="gpt-4o", temperature=0.2, stream_usage=True, **common)
+    question = [("system", "Be brief."), ("human", "Weather in Paris?")]
+    for call in model.bind_tools([get_weather]).invoke(question).tool_calls:
+        get_weather.invoke(call)
+    for _ in model.stream(question):
+        pass
+    try:
+        ChatOpenAI(model="busy", **common).invoke(question)
+    except openai.RateLimitError:
+        pass
+
+
+def call_litellm(url):
+    import litellm
+    from litellm.litellm_core_utils.thread_pool_executor import executor
+
+    litellm.suppress_debug_info = True
+    common = {"model": "openai/gpt-4o", "api_base": url + "/v1", "api_key": "none", "max_retries": 0}
+    question = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather in Paris?"}]
+    function = {"name": "get_weather", "description": "Looks it up", "parameters": WEATHER}
+    tools = [{"type": "function", "function": function}]
+    asked = litellm.completion(**common, messages=question, tools=tools).choices[0].message
+    result = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "22 degrees"}
+    turns = [*question, asked.model_dump(exclude_none=True), result]
+    litellm.completion(**common, messages=turns, tools=tools)
+    options = {"include_usage": True}
+    for _ in litellm.completion(**common, messages=question, stream=True, stream_options=options):
+        pass
+    try:
+        litellm.completion(**common | {"model": "openai/busy"}, messages=question)
+    except litellm.RateLimitError:
+        pass
+    # Its callbacks run in threads of their own.
+    executor.shutdown(wait=True)
+
+
 def openinference_openai(provider):
     from openinference.instrumentation.openai import OpenAIInstrumentor
 
@@ -105,6 +153,12 @@ def openinference_anthropic(provider):
     from openinference.instrumentation.anthropic import AnthropicInstrumentor
 
     AnthropicInstrumentor().instrument(tracer_provider=provider)
+
+
+def openinference_langchain(provider):
+    from openinference.instrumentation.langchain import LangChainInstrumentor
+
+    LangChainInstrumentor().instrument(tracer_provider=provider)
 
 
 def traceloop_openai(provider):
@@ -144,6 +198,12 @@ def pydantic_ai(provider):
     Agent.instrument_all(InstrumentationSettings(tracer_provider=provider))
 
 
+def litellm_callback(provider):
+    import litellm
+
+    litellm.callbacks = ["otel"]
+
+
 # name: (dialect, packages whose versions are noted, switch on, call)
 RECORDERS = {
     "openinference-openai": (
@@ -161,6 +221,9 @@ RECORDERS = {
     "otel-genai-anthropic": (
         "otel", ["opentelemetry-instrumentation-genai-anthropic", "anthropic"], otel_genai_anthropic, call_anthropic),
     "anthropic-sdk": ("anthropic", ["anthropic"], lambda provider: None, call_anthropic),
+    "openinference-langchain": (
+        "openinference", ["openinference-instrumentation-langchain", "langchain-openai"], openinference_langchain, call_langchain),
+    "litellm": ("litellm", ["litellm"], litellm_callback, call_litellm),
     "pydantic-ai": ("pydantic_ai", ["pydantic-ai-slim", "openai"], pydantic_ai, call_pydantic_ai),
 }
 
@@ -179,13 +242,20 @@ def any_value(value):
     return {"stringValue": str(value)}
 
 
+def without_paths(text):
+    """A text without the paths of the machine, which stack traces have."""
+    for place, name in [(sys.prefix, "/venv"), (sys.base_prefix, "/python"), (str(CORPUS), "/golden")]:
+        text = text.replace(place, name)
+    return text
+
+
 def attributes(mapping, url):
     port = url.rsplit(":", 1)[1]
 
     def stable(value):
         # The stand-in has another port each time.
         if isinstance(value, str):
-            return value.replace(url, "http://127.0.0.1:8000")
+            return without_paths(value.replace(url, "http://127.0.0.1:8000"))
         return 8000 if value == int(port) and not isinstance(value, bool) else value
 
     return [{"key": key, "value": any_value(stable(value))} for key, value in (mapping or {}).items()]
@@ -220,7 +290,7 @@ def otlp(spans, resource, url):
                 for event in span.events
             ],
             "status": {"code": span.status.status_code.value} | (
-                {"message": span.status.description} if span.status.description else {}
+                {"message": without_paths(span.status.description)} if span.status.description else {}
             ),
         }
         if span.parent:
