@@ -7,6 +7,7 @@
 mod health;
 mod migrate;
 mod print_config;
+mod remap;
 mod serve;
 mod validate;
 mod wal;
@@ -70,6 +71,9 @@ enum Command {
     PrintConfig(ConfigArgs),
     /// Bring the schema of the configured database up to date.
     Migrate(ConfigArgs),
+    /// Take the columns of stored spans anew, after an update brought better mapping or prices. The
+    /// daemon may be running.
+    Remap(Box<remap::Args>),
     /// Ask a running daemon whether it is ready; for container probes.
     Health(health::Args),
     /// Look into the durable log. The daemon may be running.
@@ -101,6 +105,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Validate(inner) => validate::run(&outer.then(inner)),
         Command::PrintConfig(inner) => print_config::run(&outer.then(inner)),
         Command::Migrate(inner) => migrate::run(&outer.then(inner)),
+        Command::Remap(args) => remap::run(outer, *args),
         Command::Health(args) => health::run(outer, args),
         Command::Wal(command) => wal::run(outer, command),
         Command::Bench(args) => bench(*args),

@@ -20,6 +20,7 @@ pub(crate) mod conformance;
 pub mod content;
 pub mod postgres;
 pub mod query;
+pub mod remap;
 pub mod rollup;
 pub mod session;
 pub mod sqlite;
@@ -195,6 +196,16 @@ pub trait SpanWriter: Send {
         span: &'a SpanRow<'a>,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Takes the columns of some stored spans anew, in one transaction, if a job to do so is under
+    /// way; answers how far it is then.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the same call may succeed later. Nothing is changed then.
+    fn remap_step<'a>(
+        &'a mut self,
+        mapper: &'a dyn remap::Mapper,
+    ) -> BoxFuture<'a, Result<Option<remap::Job>, Error>>;
 
     /// Deletes what retention says must go, in short transactions; answers the number of traces
     /// deleted and whether more remains to be deleted.

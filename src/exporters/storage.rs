@@ -4,6 +4,7 @@
 //! What can't be written now is tried again until it can be; meanwhile the log is the queue. What
 //! can never be written is narrowed down to single spans, which are quarantined with the reason.
 
+mod anew;
 pub mod assemble;
 mod bisect;
 mod health;
@@ -58,6 +59,8 @@ pub struct StorageExporter {
     pub limits: limits::Config,
     /// What model calls cost.
     pub prices: pricing::Table,
+    /// Whether jobs that take columns anew are this thread's business.
+    pub remaps: bool,
     /// How often retention runs.
     pub retention_interval: Duration,
     /// Time of day.
@@ -112,9 +115,10 @@ impl StorageExporter {
         // One is enough for all partitions, and there is always a first.
         let keeps_retention = self.partition == 0;
         let mut retention_due = Instant::now();
+        let mut remap = anew::Remap::new(self);
         loop {
             let started = Instant::now();
-            let pending = self.collect(runtime)?;
+            let pending = self.collect(runtime, remap.idle_wait())?;
             if let (Some(first), Some(last)) = (pending.records.first(), pending.records.last()) {
                 let positions = (first.position, last.position);
                 self.store(runtime, &pending.records)?;
@@ -139,12 +143,15 @@ impl StorageExporter {
                 };
                 retention_due = Instant::now() + pause;
             }
+            if self.remaps {
+                remap.work(self, runtime, started.elapsed().max(RETENTION_SHARE_MIN))?;
+            }
         }
     }
 
     /// Reads records until a batch is full by rows or bytes, or old enough, or the log is quiet.
     /// A log that can't be read now is tried again.
-    fn collect(&mut self, runtime: &Handle) -> Result<Pending, Halt> {
+    fn collect(&mut self, runtime: &Handle, idle_wait: Duration) -> Result<Pending, Halt> {
         let mut pending = Pending {
             records: Vec::new(),
             closed: false,
@@ -154,7 +161,7 @@ impl StorageExporter {
         loop {
             let left = deadline.map(|due| due.saturating_duration_since(Instant::now()));
             // However long a batch may take, whoever waits for the partition does not wait for it.
-            let wait = left.map_or(IDLE_WAIT, |left| left.min(IDLE_WAIT));
+            let wait = left.map_or(idle_wait, |left| left.min(IDLE_WAIT));
             let next = match self.reader.next(wait) {
                 Ok(next) => next,
                 Err(_) if !pending.records.is_empty() => return Ok(pending),

@@ -31,6 +31,16 @@ impl Histogram {
         }
     }
 
+    /// Takes another histogram's counts away, as far as they are there.
+    pub fn take_away(&mut self, other: &Self) {
+        for (bucket, count) in &other.counts {
+            if let Some(left) = self.counts.get_mut(bucket) {
+                *left = left.saturating_sub(*count);
+            }
+        }
+        self.counts.retain(|_, count| *count > 0);
+    }
+
     /// Durations counted.
     #[must_use]
     pub fn count(&self) -> u64 {

@@ -160,6 +160,8 @@ impl Writers {
             batch: self.config.processors.batch.clone(),
             limits: self.config.processors.limits.clone(),
             prices: self.config.processors.pricing.table()?,
+            // Where several processes write, whoever begins a job does it.
+            remaps: partition == 0 && !self.config.storage.kind.is_shared(),
             retention_interval: self.config.storage.retention.check_interval.0,
             clock: Arc::clone(&self.clock),
             metrics: self.metrics.clone(),

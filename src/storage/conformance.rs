@@ -10,6 +10,7 @@ mod fixture;
 mod lists;
 mod paging;
 mod people;
+mod remap;
 mod run;
 mod sums;
 

@@ -222,6 +222,9 @@ impl<'a> Key<'a> {
     }
 }
 
+/// Rows of every level, in key order.
+pub type Rows<'a> = BTreeMap<Key<'a>, Sums>;
+
 /// What a batch adds.
 #[derive(Debug, Default)]
 pub struct Rollups<'a> {
@@ -271,7 +274,7 @@ impl<'a> Rollups<'a> {
 
     /// The rows of every level, in key order.
     #[must_use]
-    pub fn rows(&self) -> BTreeMap<Key<'a>, Sums> {
+    pub fn rows(&self) -> Rows<'a> {
         let mut rows = self.minutes.clone();
         for level in [Level::Hour, Level::Day] {
             for (key, sums) in &self.minutes {

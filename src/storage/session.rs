@@ -12,7 +12,7 @@ use crate::model::genai::Totals;
 use crate::model::span::Status;
 
 /// What a batch adds to one session.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct SessionSums<'a, K> {
     /// The smallest user id, when any span names one.
     pub user_id: Option<&'a str>,
@@ -32,6 +32,15 @@ pub struct SessionSums<'a, K> {
     pub removed: Totals,
     /// Traces with a span of the session, by the store's key of a trace.
     pub traces: BTreeSet<K>,
+}
+
+impl<K> SessionSums<'_, K> {
+    /// Whether bounds and user of a session are right without these other sums, if these are part
+    /// of it.
+    #[must_use]
+    pub fn covers<L>(&self, other: &SessionSums<'_, L>) -> bool {
+        self.start <= other.start && self.end >= other.end && self.user_id == other.user_id
+    }
 }
 
 /// What a batch adds, by project and session.

@@ -11,6 +11,7 @@ mod ids;
 mod insert;
 mod migrate;
 mod reader;
+mod remap;
 mod retention;
 mod rollups;
 mod sessions;
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ByteSize;
 
 pub use reader::SqliteReader;
+pub use remap::RemoteJob;
 pub use writer::SqliteWriter;
 
 /// `storage.sqlite`.

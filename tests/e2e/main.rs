@@ -56,6 +56,7 @@ mod postgres_faults;
 mod postgres_outages;
 mod readme;
 mod redaction;
+mod remap;
 mod round_trip;
 mod sdk_node;
 mod sdk_python;

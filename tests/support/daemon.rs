@@ -162,10 +162,25 @@ impl Setup {
         command
     }
 
+    /// Runs another command with the same settings to its end.
+    pub(crate) fn run(&self, arguments: &[&str]) -> std::process::Output {
+        let mut command = self.command();
+        command.args(arguments).stdin(Stdio::null());
+        command
+            .output()
+            .unwrap_or_else(|error| panic!("run {command:?}: {error}"))
+    }
+
     /// Starts a daemon without waiting for anything.
     pub(crate) fn launch(&self) -> Process {
+        self.launch_with(&[])
+    }
+
+    /// Starts another command with the same settings.
+    pub(crate) fn launch_with(&self, arguments: &[&str]) -> Process {
         let mut command = self.command();
         command
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

@@ -4,6 +4,7 @@
 //! Rows take many times the bytes of a small span, so only a bounded number exists at a time:
 //! records with more spans are handed on in slices.
 
+mod anew;
 mod origin;
 
 use std::borrow::Cow;
@@ -17,6 +18,7 @@ use crate::queue::{LogId, PayloadKind, Position, Record};
 use crate::semconv::{self, EventKind, SpanFacts};
 use crate::storage::{Batch, SpanRow};
 
+pub use anew::Remapper;
 use origin::{resource_row, scope_row};
 
 /// Spans in the records, by a look at the outermost fields only.

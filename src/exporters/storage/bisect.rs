@@ -176,6 +176,13 @@ mod tests {
             ready(Ok(())).boxed()
         }
 
+        fn remap_step<'a>(
+            &'a mut self,
+            _mapper: &'a dyn crate::storage::remap::Mapper,
+        ) -> BoxFuture<'a, Result<Option<crate::storage::remap::Job>, Error>> {
+            ready(Ok(None)).boxed()
+        }
+
         fn enforce_retention<'a>(
             &'a mut self,
             _now_unix_nano: u64,

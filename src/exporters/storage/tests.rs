@@ -92,6 +92,13 @@ impl SpanWriter for Memory {
         ready(Ok(())).boxed()
     }
 
+    fn remap_step<'a>(
+        &'a mut self,
+        _mapper: &'a dyn storage::remap::Mapper,
+    ) -> BoxFuture<'a, Result<Option<storage::remap::Job>, storage::Error>> {
+        ready(Ok(None)).boxed()
+    }
+
     fn enforce_retention<'a>(
         &'a mut self,
         _now_unix_nano: u64,
@@ -156,6 +163,7 @@ impl Thread {
             },
             limits: limits::Config::default(),
             prices: pricing::Table::default(),
+            remaps: false,
             retention_interval: Duration::from_secs(60),
             clock: Arc::new(SystemClock),
             health: StoreHealth::new(Readiness::new().register("store"), metrics.clone()),

@@ -195,7 +195,7 @@ pub(super) fn long_traces_count_each_call_once(backend: &mut impl Backend) {
     assert_eq!(trace.summary.span_count, SPANS + 1);
 }
 
-fn any_span() -> impl Strategy<Value = TestSpan> {
+pub(super) fn any_span() -> impl Strategy<Value = TestSpan> {
     let place = (1..=TRACES, prop::option::of(1_u64..10), 0_u64..200);
     let response = prop::option::of(prop::sample::select(vec!["r1", "r2"]));
     let tokens = prop::sample::select(vec![None, Some(0), Some(10), Some(20)]);

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use super::{Backend, NOW, calls, columns, deleted, facts, lists, paging, people, runtime, sums};
+use super::{
+    Backend, NOW, calls, columns, deleted, facts, lists, paging, people, remap, runtime, sums,
+};
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
 use crate::storage::postgres::{self, PostgresReader, PostgresWriter};
-use crate::storage::sqlite::{self, SqliteReader, SqliteWriter};
+use crate::storage::remap::Jobs;
+use crate::storage::sqlite::{self, RemoteJob, SqliteReader, SqliteWriter};
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
 struct Sqlite {
     writer: SqliteWriter,
     reader: SqliteReader,
+    jobs: RemoteJob,
     _directory: tempfile::TempDir,
 }
 
@@ -28,6 +32,7 @@ impl Sqlite {
         Self {
             writer,
             reader: SqliteReader::open(&path, &config, Duration::from_secs(30)).unwrap(),
+            jobs: RemoteJob::open(&path).unwrap(),
             _directory: directory,
         }
     }
@@ -44,6 +49,12 @@ impl Backend for Sqlite {
 
     fn checkpoint(&self) -> Position {
         self.writer.checkpoint(0).unwrap()
+    }
+}
+
+impl remap::Remapped for Sqlite {
+    fn jobs(&mut self) -> &mut dyn Jobs {
+        &mut self.jobs
     }
 }
 
@@ -106,6 +117,12 @@ impl Backend for Postgres {
     }
 }
 
+impl remap::Remapped for Postgres {
+    fn jobs(&mut self) -> &mut dyn Jobs {
+        &mut self.writer
+    }
+}
+
 macro_rules! cases {
     ($($module:ident::$case:ident),* $(,)?) => {
         mod on_sqlite {
@@ -144,6 +161,8 @@ cases! {
     deleted::spans_of_deleted_traces_are_gone,
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,
+    remap::a_job_takes_its_range_step_by_step,
+    remap::a_dropped_job_is_gone,
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,
     sums::sums_keep_to_their_project_range_and_limit,
@@ -157,6 +176,16 @@ fn span_pages_join_to_the_whole_list_on_sqlite() {
 #[test]
 fn span_pages_join_to_the_whole_list_on_postgres() {
     paging::span_pages_join_to_the_whole_list(Postgres::open, 8);
+}
+
+#[test]
+fn a_remapped_store_is_as_if_written_so_on_sqlite() {
+    remap::a_remapped_store_is_as_if_written_so(Sqlite::open, 60);
+}
+
+#[test]
+fn a_remapped_store_is_as_if_written_so_on_postgres() {
+    remap::a_remapped_store_is_as_if_written_so(Postgres::open, 24);
 }
 
 #[test]

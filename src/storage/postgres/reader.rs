@@ -11,13 +11,13 @@
 
 mod analytics;
 mod blocks;
-mod columns;
+pub(super) mod columns;
 mod conversation;
 mod facts;
 mod lists;
 mod scan;
 mod session;
-mod slices;
+pub(super) mod slices;
 mod span_sums;
 mod spans;
 mod trace;

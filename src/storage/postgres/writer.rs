@@ -7,6 +7,7 @@ mod clean;
 mod copy;
 mod dimensions;
 pub(super) mod params;
+mod remap;
 mod span_row;
 mod spans;
 mod stored;
@@ -31,8 +32,8 @@ use super::retention;
 use super::transaction::{Settings, Transaction};
 use crate::queue::Position;
 use crate::storage::content::Packer;
-use crate::storage::rollup::{Crowd, Rollups};
-use crate::storage::session::Sessions;
+use crate::storage::remap::{Job, Mapper};
+use crate::storage::rollup::Crowd;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
@@ -275,7 +276,7 @@ impl PostgresWriter {
             attributes: self.config.attributes_jsonb,
         };
         spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
-        save_sums(&transaction, batch, &fresh, &crowd, care).await?;
+        sums::save(&transaction, batch, &fresh, &crowd, care).await?;
         checkpoint::save(&transaction, ready).await?;
         let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
         match transaction.commit("commit a batch").await {
@@ -348,35 +349,6 @@ impl PostgresWriter {
     }
 }
 
-async fn save_sums<'b>(
-    transaction: &Transaction,
-    batch: &'b CleanBatch<'b>,
-    fresh: &[Group<'b>],
-    crowd: &Crowd<'b>,
-    care: Care,
-) -> Result<(), Error> {
-    let mut totals = Rollups::default();
-    let mut conversations = Sessions::default();
-    for group in fresh {
-        for span in &group.spans {
-            let resource = traces::resource_of(batch, span)?;
-            totals.add(span, &resource.service_name, crowd);
-            conversations.add(span, span.trace_id);
-        }
-        for change in &group.changes {
-            totals.change(group.key.0, change);
-            conversations.change(group.key.0, change);
-        }
-    }
-    let new = fresh
-        .iter()
-        .filter(|group| group.is_new && care != Care::LookForLeftovers);
-    let new = new.map(|group| group.key).collect();
-    sums::save_sessions(transaction, &conversations, &new).await?;
-    sums::save_services(transaction, &totals).await?;
-    sums::save_rollups(transaction, &totals).await
-}
-
 impl SpanWriter for PostgresWriter {
     fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>> {
         self.write_now(batch).boxed()
@@ -388,6 +360,13 @@ impl SpanWriter for PostgresWriter {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         self.quarantine_now(span, reason).boxed()
+    }
+
+    fn remap_step<'a>(
+        &'a mut self,
+        mapper: &'a dyn Mapper,
+    ) -> BoxFuture<'a, Result<Option<Job>, Error>> {
+        remap::step(&self.pool, &self.settings, &self.config, mapper).boxed()
     }
 
     fn enforce_retention<'a>(

@@ -5,6 +5,7 @@
 
 mod names;
 mod read;
+mod rebuild;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -7,7 +7,7 @@ use super::error::storage_error;
 use crate::model::genai::Totals;
 use crate::model::histogram::Histogram;
 use crate::storage::Error;
-use crate::storage::rollup::{Key, Rollups, Sums};
+use crate::storage::rollup::{Key, Rollups, Rows, Sums};
 use crate::telemetry::faults;
 
 // Sums of numbers that clients send stop at the largest integer instead of turning into floats.
@@ -44,9 +44,7 @@ const REMOVE: &str = "UPDATE rollup SET
 
 /// Merges what a batch adds into the rows.
 pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Result<(), Error> {
-    for (key, sums) in &rollups.rows() {
-        save_row(transaction, key, sums)?;
-    }
+    save_rows(transaction, &rollups.rows())?;
     let failed = storage_error("store service totals");
     let mut upsert = transaction
         .prepare_cached(
@@ -75,13 +73,25 @@ pub(super) fn save(transaction: &Transaction<'_>, rollups: &Rollups<'_>) -> Resu
     Ok(())
 }
 
+/// Merges sums into rollups.
+pub(super) fn save_rows(transaction: &Transaction<'_>, rows: &Rows<'_>) -> Result<(), Error> {
+    for (key, sums) in rows {
+        save_row(transaction, key, sums)?;
+    }
+    Ok(())
+}
+
 /// `None` when the stored value is damaged.
 fn decode_durations(stored: ValueRef<'_>) -> Option<Histogram> {
     Histogram::decode(stored.as_blob().ok()?).ok()
 }
 
-fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result<(), Error> {
-    let failed = storage_error("store a rollup");
+/// The durations of a rollup, if there is one; none counted where they are damaged.
+pub(super) fn durations(
+    transaction: &Transaction<'_>,
+    key: &Key<'_>,
+) -> Result<Option<Histogram>, Error> {
+    let failed = storage_error("read a rollup");
     let mut select = transaction
         .prepare_cached(
             "SELECT duration_hist FROM rollup WHERE project_id = ?1 AND level = ?2 AND minute = ?3
@@ -101,8 +111,7 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
         .query_row(place, |row| Ok(decode_durations(row.get_ref(0)?)))
         .optional()
         .map_err(&failed)?;
-    let mut durations = stored.unwrap_or_else(|| Some(Histogram::default()));
-    if durations.is_none() {
+    if let Some(None) = stored {
         // An error would be met again with every retry, and nothing would be stored any more.
         tracing::error!(
             ?key,
@@ -110,7 +119,12 @@ fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result
         );
         faults::DAMAGED_ROLLUPS.happened();
     }
-    let durations = durations.get_or_insert_default();
+    Ok(stored.map(Option::unwrap_or_default))
+}
+
+fn save_row(transaction: &Transaction<'_>, key: &Key<'_>, sums: &Sums) -> Result<(), Error> {
+    let failed = storage_error("store a rollup");
+    let mut durations = durations(transaction, key)?.unwrap_or_default();
     durations.merge(&sums.durations);
     let mut upsert = transaction.prepare_cached(UPSERT).map_err(&failed)?;
     upsert

@@ -8,9 +8,10 @@ use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::error::storage_error;
 use super::insert::{self, Memory};
-use super::{Config, migrate, retention};
+use super::{Config, migrate, remap, retention};
 use crate::queue::Position;
 use crate::storage::content::Packer;
+use crate::storage::remap::{Job, Mapper};
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
@@ -140,6 +141,15 @@ impl SqliteWriter {
         Ok(())
     }
 
+    fn remap_step_now(&mut self, mapper: &dyn Mapper) -> Result<Option<Job>, Error> {
+        let result = remap::step(&mut self.connection, &mut self.memory.sessions, mapper);
+        if result.is_err() {
+            // What this transaction did was rolled back.
+            self.memory.forget();
+        }
+        result
+    }
+
     fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
         // Dimensions may be among what is deleted.
         self.memory.dimensions.forget();
@@ -163,6 +173,13 @@ impl SpanWriter for SqliteWriter {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         ready(self.quarantine_now(span, reason)).boxed()
+    }
+
+    fn remap_step<'a>(
+        &'a mut self,
+        mapper: &'a dyn Mapper,
+    ) -> BoxFuture<'a, Result<Option<Job>, Error>> {
+        ready(self.remap_step_now(mapper)).boxed()
     }
 
     fn enforce_retention<'a>(

@@ -15,14 +15,14 @@ use crate::storage::query::SpanSummary;
 
 /// The columns of a row, from left to right.
 #[derive(Debug)]
-pub(super) struct Columns<'r> {
+pub(in crate::storage::postgres) struct Columns<'r> {
     row: &'r Row,
     next: usize,
 }
 
 impl<'r> Columns<'r> {
     /// From the first column on.
-    pub(super) const fn new(row: &'r Row) -> Self {
+    pub(in crate::storage::postgres) const fn new(row: &'r Row) -> Self {
         Self { row, next: 0 }
     }
 
@@ -84,22 +84,22 @@ macro_rules! span_columns {
          cost_nano_usd, cost_source, price_version, tags"
     };
 }
-pub(super) use span_columns;
+pub(in crate::storage::postgres) use span_columns;
 
 /// A row of `span`: where its parts are, and what is known of it.
 #[derive(Debug)]
-pub(super) struct SpanColumns {
-    pub(super) received_unix_nano: u64,
-    pub(super) resource_id: i64,
-    pub(super) scope_id: i64,
-    pub(super) block_id: i64,
-    pub(super) block_place: i32,
-    pub(super) summary: SpanSummary,
+pub(in crate::storage::postgres) struct SpanColumns {
+    pub(in crate::storage::postgres) received_unix_nano: u64,
+    pub(in crate::storage::postgres) resource_id: i64,
+    pub(in crate::storage::postgres) scope_id: i64,
+    pub(in crate::storage::postgres) block_id: i64,
+    pub(in crate::storage::postgres) block_place: i32,
+    pub(in crate::storage::postgres) summary: SpanSummary,
 }
 
 impl SpanColumns {
     /// Reads the columns of `span_columns!`.
-    pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
+    pub(in crate::storage::postgres) fn read(columns: &mut Columns<'_>) -> Result<Self, Error> {
         let start_unix_nano = columns.count()?;
         let span_id = SpanId(columns.id()?);
         let trace_id = TraceId(columns.id()?);

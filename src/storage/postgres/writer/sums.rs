@@ -4,16 +4,22 @@
 
 mod rollups;
 mod sessions;
+mod shift;
 
 use tokio_postgres::types::Type;
 
 use super::super::transaction::{Param, Transaction};
+use super::Care;
+use super::clean::CleanBatch;
+use super::traces::{Group, resource_of};
 use crate::model::genai::Totals;
 use crate::storage::Error;
-use crate::storage::rollup::Rollups;
+use crate::storage::rollup::{Crowd, Rollups};
+use crate::storage::session::Sessions;
 
-pub(super) use rollups::save_rollups;
-pub(super) use sessions::save_sessions;
+use rollups::save_rollups;
+use sessions::save_sessions;
+pub(super) use shift::shift;
 
 /// Adds without leaving the range: numbers that clients send stop at the largest integer.
 macro_rules! add {
@@ -104,6 +110,39 @@ macro_rules! remove_totals {
 
 use {add, add_totals, remove_totals};
 
+/// Merges what a batch adds.
+///
+/// # Errors
+/// As the store's.
+pub(super) async fn save<'b>(
+    transaction: &Transaction,
+    batch: &'b CleanBatch<'b>,
+    fresh: &[Group<'b>],
+    crowd: &Crowd<'b>,
+    care: Care,
+) -> Result<(), Error> {
+    let mut totals = Rollups::default();
+    let mut conversations = Sessions::default();
+    for group in fresh {
+        for span in &group.spans {
+            let resource = resource_of(batch, span)?;
+            totals.add(span, &resource.service_name, crowd);
+            conversations.add(span, span.trace_id);
+        }
+        for change in &group.changes {
+            totals.change(group.key.0, change);
+            conversations.change(group.key.0, change);
+        }
+    }
+    let new = fresh
+        .iter()
+        .filter(|group| group.is_new && care != Care::LookForLeftovers);
+    let new = new.map(|group| group.key).collect();
+    save_sessions(transaction, &conversations, &new).await?;
+    save_services(transaction, &totals).await?;
+    save_rollups(transaction, &totals.rows()).await
+}
+
 const UPSERT_SERVICES: &str = "INSERT INTO service (project_id, name, first_seen_unix_nano,
         last_seen_unix_nano, received_unix_nano, span_count, error_count)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[],
@@ -121,10 +160,7 @@ const UPSERT_SERVICES: &str = "INSERT INTO service (project_id, name, first_seen
 ///
 /// # Errors
 /// As the store's.
-pub(super) async fn save_services(
-    transaction: &Transaction,
-    rollups: &Rollups<'_>,
-) -> Result<(), Error> {
+async fn save_services(transaction: &Transaction, rollups: &Rollups<'_>) -> Result<(), Error> {
     if rollups.services.is_empty() {
         return Ok(());
     }

@@ -290,9 +290,19 @@ impl Columns {
     }
 
     fn trace_id(&self, place: usize) -> Option<TraceId> {
-        let trace = self.trace_firsts.partition_point(|first| *first <= place);
-        let trace = trace.checked_sub(1)?;
+        let trace = self.trace_of(place)?;
         Some(TraceId(id_at(&self.block.trace_ids, trace)?))
+    }
+
+    /// Key of the row of a span's trace.
+    pub(super) fn trace_key(&self, place: usize) -> Option<i64> {
+        let key = self.block.trace_keys.get(self.trace_of(place)?);
+        key.map(|key| key.cast_signed())
+    }
+
+    fn trace_of(&self, place: usize) -> Option<usize> {
+        let after = self.trace_firsts.partition_point(|first| *first <= place);
+        after.checked_sub(1)
     }
 
     fn genai(&self, place: usize) -> Option<Box<GenAi<'static>>> {

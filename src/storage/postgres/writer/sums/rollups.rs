@@ -1,7 +1,5 @@
 //! Rollups: what a batch adds to them and takes away.
 
-use std::collections::BTreeMap;
-
 use tokio_postgres::types::Type;
 
 use super::super::super::partitions::ARRIVAL_STEP_NS;
@@ -10,7 +8,7 @@ use super::super::params::number_array;
 use super::{TotalColumns, add, add_totals, remove_totals};
 use crate::model::genai::Totals;
 use crate::storage::Error;
-use crate::storage::rollup::{Key, Rollups, Sums};
+use crate::storage::rollup::{Key, Rows};
 
 const UPSERT_ROLLUPS: &str = concat!(
     "INSERT INTO rollup (project_id, level, minute, service_name, operation, provider, model,
@@ -48,7 +46,7 @@ const REMOVE_FROM_ROLLUPS: &str = concat!(
 
 /// Keys of rollups, column by column.
 #[derive(Default)]
-struct KeyColumns<'k> {
+pub(super) struct KeyColumns<'k> {
     projects: Vec<i64>,
     levels: Vec<i16>,
     minutes: Vec<i64>,
@@ -59,7 +57,7 @@ struct KeyColumns<'k> {
 }
 
 impl<'k> KeyColumns<'k> {
-    fn push(&mut self, key: &'k Key<'_>) {
+    pub(super) fn push(&mut self, key: &'k Key<'_>) {
         self.projects.push(i64::from(key.project.0));
         self.levels.push(i16::from(key.level as u8));
         self.minutes.push(key.minute);
@@ -69,7 +67,7 @@ impl<'k> KeyColumns<'k> {
         self.models.push(&key.model);
     }
 
-    fn params(&self) -> [Param<'_>; 7] {
+    pub(super) fn params(&self) -> [Param<'_>; 7] {
         [
             (&self.projects, Type::INT8_ARRAY),
             (&self.levels, Type::INT2_ARRAY),
@@ -86,18 +84,14 @@ impl<'k> KeyColumns<'k> {
 ///
 /// # Errors
 /// As the store's.
-pub(in super::super) async fn save_rollups(
-    transaction: &Transaction,
-    rollups: &Rollups<'_>,
-) -> Result<(), Error> {
-    let rows = rollups.rows();
+pub(super) async fn save_rollups(transaction: &Transaction, rows: &Rows<'_>) -> Result<(), Error> {
     if rows.is_empty() {
         return Ok(());
     }
     let mut keys = KeyColumns::default();
     let (mut received, mut durations, mut histograms) = (Vec::new(), Vec::new(), Vec::new());
     let mut totals = TotalColumns::default();
-    for (key, sums) in &rows {
+    for (key, sums) in rows {
         keys.push(key);
         // In steps, so that the index on it is left alone by most updates.
         let steps = sums.received.saturating_add(ARRIVAL_STEP_NS - 1) / ARRIVAL_STEP_NS;
@@ -118,15 +112,12 @@ pub(in super::super) async fn save_rollups(
     transaction
         .execute(UPSERT_ROLLUPS, &params, "store rollups")
         .await?;
-    remove_from_rollups(transaction, &rows).await
+    remove_from_rollups(transaction, rows).await
 }
 
 /// Takes away what earlier spans no longer count for. The rows are locked already: all of them were
 /// just written.
-async fn remove_from_rollups(
-    transaction: &Transaction,
-    rows: &BTreeMap<Key<'_>, Sums>,
-) -> Result<(), Error> {
+async fn remove_from_rollups(transaction: &Transaction, rows: &Rows<'_>) -> Result<(), Error> {
     let mut keys = KeyColumns::default();
     let mut removed = TotalColumns::default();
     for (key, sums) in rows {

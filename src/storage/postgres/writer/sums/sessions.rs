@@ -55,7 +55,7 @@ const REMOVE_FROM_SESSIONS: &str = concat!(
 ///
 /// # Errors
 /// As the store's.
-pub(in super::super) async fn save_sessions(
+pub(super) async fn save_sessions(
     transaction: &Transaction,
     sessions: &Sessions<'_, TraceId>,
     new: &HashSet<Key>,

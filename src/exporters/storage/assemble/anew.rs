@@ -1,0 +1,35 @@
+//! Taking the columns of stored spans anew.
+
+use super::read_attributes;
+use crate::model::span::Basics;
+use crate::otlp::protobuf::Span;
+use crate::pricing;
+use crate::processors::limits;
+use crate::semconv;
+use crate::storage::remap::Mapper;
+
+/// Maps stored spans as the assembler maps new ones.
+#[derive(Debug, Clone)]
+pub struct Remapper {
+    /// What one span may carry.
+    pub limits: limits::Config,
+    /// What model calls cost.
+    pub prices: pricing::Table,
+}
+
+impl Mapper for Remapper {
+    fn map<'m>(&self, spans: &[(&'m str, &'m [u8])]) -> Vec<Option<Basics<'m>>> {
+        let mut columns = semconv::Collector::new(&self.prices);
+        let mut scope = None;
+        let map = |(name, message): &(&'m str, &'m [u8])| {
+            if scope.replace(*name) != Some(name) {
+                columns.scope(name);
+            }
+            let span = Span::parse(message).ok()?;
+            // A stored message has an id.
+            span.ids().ok()?;
+            Some(read_attributes(&span, &self.limits, &mut columns).0)
+        };
+        spans.iter().map(map).collect()
+    }
+}

@@ -1,0 +1,278 @@
+//! Taking the columns of stored spans anew.
+
+use std::collections::HashMap;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use prost::Message as _;
+
+use super::calls::any_span;
+use super::fixture::{TestSpan, batch, call, span, span_id, trace_id, write_spans};
+use super::{Backend, NOW, PROJECT, everything, runtime};
+use crate::model::failure::ErrorKind;
+use crate::model::span::{Basics, Operation};
+use crate::model::{SpanId, TraceId};
+use crate::storage::query::{AnalyticsQuery, Dimension};
+use crate::storage::remap::{Job, Jobs, Mapper, Range};
+
+const MINUTE: u64 = 60_000_000_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+const TRACES: usize = 2;
+
+/// A store under test whose jobs are begun from outside.
+pub(super) trait Remapped: Backend {
+    fn jobs(&mut self) -> &mut dyn Jobs;
+}
+
+/// Gives spans the columns that it was told.
+#[derive(Default)]
+struct Told(HashMap<(TraceId, SpanId), Basics<'static>>);
+
+impl Told {
+    fn of(spans: &[TestSpan]) -> Self {
+        let key = |span: &TestSpan| (trace_id(span.trace), span_id(span.span));
+        let told = spans.iter().map(|span| (key(span), span.basics.clone()));
+        Self(told.collect())
+    }
+}
+
+impl Mapper for Told {
+    fn map<'m>(&self, spans: &[(&'m str, &'m [u8])]) -> Vec<Option<Basics<'m>>> {
+        let map = |(scope, message): &(&str, &[u8])| {
+            assert_eq!(*scope, "");
+            let span = opentelemetry_proto::tonic::trace::v1::Span::decode(*message).unwrap();
+            let trace_id = TraceId::from_bytes(&span.trace_id)?;
+            let key = (trace_id, SpanId::from_bytes(&span.span_id)?);
+            self.0.get(&key).cloned()
+        };
+        spans.iter().map(map).collect()
+    }
+}
+
+fn begin(backend: &mut impl Remapped, start_unix_nano: u64, end_unix_nano: u64) -> Job {
+    let range = Range {
+        start_unix_nano,
+        end_unix_nano,
+    };
+    runtime()
+        .block_on(async { backend.jobs().begin(range).await })
+        .unwrap()
+}
+
+fn step(backend: &mut impl Backend, mapper: &dyn Mapper) -> Option<Job> {
+    runtime()
+        .block_on(backend.writer().remap_step(mapper))
+        .unwrap()
+}
+
+fn finish(backend: &mut impl Remapped, mapper: &dyn Mapper) -> Job {
+    loop {
+        let job = step(backend, mapper).expect("a job is under way");
+        if job.is_done {
+            assert_eq!(step(backend, mapper), None);
+            let state = runtime().block_on(async { backend.jobs().state().await });
+            assert_eq!(state.unwrap(), Some(job.clone()));
+            return job;
+        }
+    }
+}
+
+/// Everything, with the sums of one day.
+fn all(backend: &impl Backend, day: u64) -> String {
+    let first = i64::try_from(day / MINUTE).unwrap();
+    let mut text = everything(backend, PROJECT);
+    for step in [1, 60, 24 * 60] {
+        let query = AnalyticsQuery {
+            start_minute: first,
+            end_minute: first + 24 * 60,
+            step_minutes: Some(step),
+            group_by: vec![
+                Dimension::Service,
+                Dimension::Operation,
+                Dimension::Provider,
+                Dimension::Model,
+            ],
+            filters: Vec::new(),
+            durations: true,
+            details: false,
+            limit: 10_000,
+        };
+        let answer = runtime().block_on(backend.reader().analytics(PROJECT, &query));
+        text.push_str(&format!("\n{:#?}", answer.unwrap().rows));
+    }
+    text
+}
+
+/// Spans with the columns they had and the ones they get.
+fn any_change() -> impl Strategy<Value = (Vec<TestSpan>, Vec<TestSpan>, usize)> {
+    let session = || prop::sample::select(vec![None, Some(("s", "")), Some(("t", "u"))]);
+    let sessions = || prop::collection::vec(session(), TRACES);
+    let spans = prop::collection::vec((any_span(), any_span(), any::<bool>()), 1..14);
+    (spans, sessions(), sessions(), 1_usize..6).prop_map(|(spans, old_of, new_of, size)| {
+        let name = |mut span: TestSpan, sessions: &[Option<(&'static str, &'static str)>]| {
+            (span.basics.session_id, span.basics.user_id) = (None, None);
+            let session = sessions[usize::try_from(span.trace - 1).unwrap()];
+            match session {
+                Some((session, user)) => span.in_session(session, user),
+                None => span,
+            }
+        };
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        for ((mut old, new, same), number) in spans.into_iter().zip(1..) {
+            (old.span, old.failed) = (number, number % 3 == 0);
+            let mut new = TestSpan {
+                basics: if same { old.basics.clone() } else { new.basics },
+                ..old.clone()
+            };
+            if old.failed {
+                new.basics.error_kind = Some(ErrorKind::RateLimited);
+                new.basics.error_message = Some("slow down".into());
+                new.basics.error_type = Some("429".into());
+            }
+            before.push(name(old, &old_of));
+            after.push(name(new, &new_of));
+        }
+        (before, after, size)
+    })
+}
+
+/// The spans on a day of their own, with trace ids of their own.
+fn moved(spans: Vec<TestSpan>, case: u64, day: u64) -> Vec<TestSpan> {
+    let moved = spans.into_iter().map(|span| TestSpan {
+        trace: span.trace + case * 10,
+        // No two at the same time: stores order those as they like.
+        start: day + span.start % DAY / 8 + span.span,
+        ..span
+    });
+    moved.collect()
+}
+
+// Scenario: spans are stored with some columns, in any batches; then their columns are taken anew,
+// and turn out to be any others: operations, models, usage, sessions, failures.
+// Guarantees: everything is as in a store that they were written to with those columns at once;
+// doing it again changes nothing.
+pub(super) fn a_remapped_store_is_as_if_written_so<B: Remapped>(open: fn() -> B, cases: u32) {
+    let (remapped, written) = (open(), open());
+    let state = std::cell::RefCell::new((remapped, written, 0_u64));
+    let mut runner = TestRunner::new(ProptestConfig {
+        // All cases share two stores.
+        max_shrink_iters: 0,
+        ..ProptestConfig::with_cases(cases)
+    });
+    let checked = runner.run(&any_change(), |(before, after, size)| {
+        let mut state = state.borrow_mut();
+        let (remapped, written, case) = &mut *state;
+        *case += 1;
+        let day = (NOW / DAY - 300 + *case) * DAY;
+        let (before, after) = (moved(before, *case, day), moved(after, *case, day));
+        for part in before.chunks(size) {
+            write_spans(remapped, part);
+        }
+        write_spans(written, &after);
+        begin(remapped, day, day + DAY);
+        let told = Told::of(&after);
+        let job = finish(remapped, &told);
+        prop_assert_eq!(job.spans, before.len() as u64);
+        prop_assert_eq!((job.traces, job.traces_skipped), (job.traces_expected, 0));
+        prop_assert_eq!(all(remapped, day), all(written, day));
+        begin(remapped, day, day + DAY);
+        prop_assert_eq!(finish(remapped, &told).spans_changed, 0);
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+// Scenario: more traces than a step takes, half of them outside of the range; spans are added to
+// some between two steps, by a writer that maps as the job does.
+// Guarantees: those in the range are mapped anew, the others not; sums add up.
+pub(super) fn a_job_takes_its_range_step_by_step(backend: &mut impl Remapped) {
+    const COUNT: u64 = 9_000;
+    let first = NOW - DAY;
+    let old: Vec<_> = (0..COUNT)
+        .map(|number| TestSpan {
+            basics: call("old", 10, 2),
+            ..span(number + 1, 1, first + number)
+        })
+        .collect();
+    for part in old.chunks(3_000) {
+        write_spans(backend, part);
+    }
+    let new = old.iter().map(|span| TestSpan {
+        basics: call("new", 30, 2),
+        ..span.clone()
+    });
+    let new: Vec<_> = new.collect();
+    let mapper = Told::of(&new);
+    let half = COUNT / 2;
+    let begun = begin(backend, first, first + half);
+    assert_eq!(begun.traces_expected, half);
+    let job = step(backend, &mapper).unwrap();
+    assert!(!job.is_done && job.traces < half, "{job:?}");
+    // To a trace that was mapped, one that will be, and one that won't.
+    let late = [1, half, COUNT].map(|trace| TestSpan {
+        span: 2,
+        parent: Some(1),
+        basics: Basics {
+            operation: Operation::Http,
+            ..Basics::default()
+        },
+        ..span(trace, 2, first + trace - 1)
+    });
+    write_spans(backend, &late);
+    let mut with_late = Told::of(&new);
+    with_late.0.extend(Told::of(&late).0);
+    let job = finish(backend, &with_late);
+    assert_eq!(job.traces, half);
+    assert_eq!(job.spans_changed, half);
+    let query = AnalyticsQuery {
+        start_minute: i64::try_from(first / MINUTE).unwrap(),
+        end_minute: i64::try_from(NOW / MINUTE).unwrap(),
+        step_minutes: None,
+        group_by: vec![Dimension::Model],
+        filters: Vec::new(),
+        durations: false,
+        details: false,
+        limit: 10,
+    };
+    let answer = runtime().block_on(backend.reader().analytics(PROJECT, &query));
+    let mut rows: Vec<_> = answer
+        .unwrap()
+        .rows
+        .into_iter()
+        .map(|row| {
+            let measures = row.measures;
+            (row.group, measures.span_count, measures.totals.input_tokens)
+        })
+        .collect();
+    rows.sort();
+    let row = |model: &str, spans: u64, tokens: u64| {
+        let tokens = i64::try_from(tokens).unwrap();
+        (vec![model.to_owned()], spans, tokens)
+    };
+    let expected = [
+        row("", 3, 0),
+        row("new", half, 30 * half),
+        row("old", half, 10 * half),
+    ];
+    assert_eq!(rows, expected);
+}
+
+// Scenario: a job is dropped half done.
+// Guarantees: there is no job any more, and what it did stays.
+pub(super) fn a_dropped_job_is_gone(backend: &mut impl Remapped) {
+    let spans = [TestSpan {
+        basics: call("old", 10, 2),
+        ..span(1, 1, NOW)
+    }];
+    runtime()
+        .block_on(backend.writer().write(&batch(&spans)))
+        .unwrap();
+    assert_eq!(step(backend, &Told::default()), None);
+    begin(backend, 0, u64::MAX);
+    runtime()
+        .block_on(async { backend.jobs().cancel().await })
+        .unwrap();
+    assert_eq!(step(backend, &Told::default()), None);
+    let state = runtime().block_on(async { backend.jobs().state().await });
+    assert_eq!(state.unwrap(), None);
+}
