@@ -130,7 +130,10 @@ impl<'a> Draft<'a> {
                 }
             }
             Take::Streaming => self.streaming = self.streaming.or_else(|| coerce::truth(&value)),
-            Take::FirstTokenSeconds => self.first_token_in(&value, NS_PER_SECOND),
+            Take::FirstChunkSeconds => {
+                self.first_token_in(&value, NS_PER_SECOND);
+                self.streaming = self.streaming.or(self.first_token.map(|_| true));
+            }
             Take::FirstTokenMillis => self.first_token_in(&value, NS_PER_MS),
             Take::Tags => self.tags(&value),
             Take::With(take) => take(self, value),
@@ -206,6 +209,7 @@ impl<'a> Draft<'a> {
         }
     }
 
+    /// Sets the time to the first token, if it is not there.
     pub(super) fn first_token_in(&mut self, value: &AnyValue<'_>, unit: f64) {
         let time = coerce::number(value).and_then(|it| coerce::nanos(it, unit));
         self.first_token = self.first_token.or(time);

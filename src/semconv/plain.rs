@@ -78,7 +78,7 @@ impl PlainColumns {
     fn set<'a>(&mut self, basics: &mut Basics<'a>, column: Plain, text: &'a str) {
         let owned = Some(Cow::Borrowed(text));
         match column {
-            Plain::ErrorType => basics.error_type = owned,
+            Plain::ErrorType => basics.error_type = Some(Cow::Borrowed(named(text))),
             Plain::HttpMethod => {
                 self.is.http = true;
                 basics.http_method = owned;
@@ -99,4 +99,12 @@ impl PlainColumns {
             Plain::Messaging => self.is.messaging = true,
         }
     }
+}
+
+/// The name of a type, where Python's way to write a type was sent: `<class 'openai.APIError'>`.
+fn named(error_type: &str) -> &str {
+    let class = error_type
+        .strip_prefix("<class '")
+        .and_then(|it| it.strip_suffix("'>"));
+    class.filter(|it| !it.is_empty()).unwrap_or(error_type)
 }

@@ -52,8 +52,8 @@ pub(super) enum Take {
     Kind(fn(&str) -> Option<Op<'static>>),
     /// Whether the answer is streamed.
     Streaming,
-    /// Time to the first token, in seconds.
-    FirstTokenSeconds,
+    /// Time to the first chunk, in seconds. Only streams have chunks.
+    FirstChunkSeconds,
     /// Time to the first token, in milliseconds.
     FirstTokenMillis,
     /// Labels.

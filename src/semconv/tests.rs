@@ -95,6 +95,11 @@ fn exceptions_name_the_error_unless_the_span_does() {
     let found = collector.finish(SpanFacts::default());
     assert_eq!(found.error_type.as_deref(), Some("timeout"));
     assert_eq!(found.error_kind, Some(ErrorKind::Timeout));
+
+    let class = ("error.type", text("<class 'openai.RateLimitError'>"));
+    let found = basics(&[class]);
+    assert_eq!(found.error_type.as_deref(), Some("openai.RateLimitError"));
+    assert_eq!(found.error_kind, Some(ErrorKind::RateLimited));
 }
 
 #[test]
@@ -217,6 +222,7 @@ fn first_tokens_are_told_by_attributes_or_by_the_first_event() {
     };
     let genai = collector.finish(span).genai.unwrap();
     assert_eq!(genai.time_to_first_token_ns, Some(200));
+    assert_eq!(genai.streaming, None);
     let attribute = [
         ("gen_ai.operation.name", text("chat")),
         (
@@ -226,6 +232,7 @@ fn first_tokens_are_told_by_attributes_or_by_the_first_event() {
     ];
     let genai = basics(&attribute).genai.unwrap();
     assert_eq!(genai.time_to_first_token_ns, Some(250_000_000));
+    assert_eq!(genai.streaming, Some(true));
 }
 
 #[test]

@@ -25,6 +25,9 @@
 //! 2. or they have the same response id, wherever in the trace, their input tokens don't contradict
 //!    each other, and their times overlap, if both know tokens. (Providers that stand in for real
 //!    ones answer with one id for ever, and some local servers draw ids from a small range.)
+//! 3. or one has no response id and is joined to none by 1 and 2, the times of one are within the
+//!    other's, their models are the same, as are their tokens (which may be unknown, as when the
+//!    call failed), and their dialects differ. No call is joined to two others by this.
 //!
 //! Ancestors are known as far as they are in the list themselves: calls, and wrappers with usage.
 //! A span of another sort between two calls (an HTTP client's, say) hides that they belong
@@ -32,9 +35,10 @@
 //! cost every trace.
 //!
 //! Of the spans of one call, one counts, whole: the one with tokens, then with a cost that was
-//! reported, then with one that was computed, then with most figures; of equals the outermost, then
-//! the one with the smallest span id. It counts for its session or, if it names none, for the
-//! smallest that another span of the call names.
+//! reported, then with one that was computed, then with most figures, then with the highest
+//! computed cost (it knows of more that is charged for, as that what was written to a cache is kept
+//! for an hour); of equals the outermost, then the one with the smallest span id. It counts for its
+//! session or, if it names none, for the smallest that another span of the call names.
 //!
 //! # When wrappers count
 //!

@@ -46,6 +46,7 @@ mod durability;
 mod full_disk;
 mod full_log;
 mod genai_api;
+mod genai_libraries;
 mod leniency;
 mod metrics;
 mod migrate;

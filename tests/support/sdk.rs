@@ -82,7 +82,8 @@ pub(crate) fn assert_served(daemon: &Daemon, sent: &[Value]) {
     }
 }
 
-fn unhex(text: &str) -> Vec<u8> {
+/// The bytes of a hexadecimal number.
+pub(crate) fn unhex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap())

@@ -104,22 +104,32 @@ fn metadata<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
     }
 }
 
-/// The id of the answer is only in the answer as it came, where OpenAI and Anthropic put it first.
+/// The id of the answer is only in the answer as it came, where OpenAI and Anthropic put it first,
+/// and LangChain below `llm_output`, behind the messages. (Within a text the quotes of a key would
+/// be escaped.)
 fn output<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
     let Some(text) = value.as_str() else { return };
-    let rest = text.trim_start().strip_prefix('{').map(str::trim_start);
-    let rest = rest
-        .and_then(|it| it.strip_prefix("\"id\""))
-        .map(str::trim_start);
-    let rest = rest
-        .and_then(|it| it.strip_prefix(':'))
-        .map(str::trim_start);
-    let quoted = rest.and_then(|it| it.strip_prefix('"'));
-    if let Some((id, _)) = quoted.and_then(|it| it.split_once('"'))
-        && !id.contains('\\')
-    {
+    let Some(inside) = text.trim_start().strip_prefix('{').map(str::trim_start) else {
+        return;
+    };
+    let id = if inside.starts_with("\"generations\"") {
+        let (_, output) = inside.rsplit_once("\"llm_output\":").unwrap_or_default();
+        output
+            .split_once("\"id\":")
+            .and_then(|(_, rest)| quoted(rest))
+    } else {
+        let rest = inside.strip_prefix("\"id\"").map(str::trim_start);
+        rest.and_then(|it| it.strip_prefix(':')).and_then(quoted)
+    };
+    if let Some(id) = id {
         draft.set(Text::ResponseId, id);
     }
+}
+
+/// The text that JSON begins with, if nothing in it is escaped.
+fn quoted(json: &str) -> Option<&str> {
+    let (text, _) = json.trim_start().strip_prefix('"')?.split_once('"')?;
+    (!text.contains('\\')).then_some(text)
 }
 
 pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {

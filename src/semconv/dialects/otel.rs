@@ -152,11 +152,11 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
     row("gen_ai.request.is_stream", Take::Streaming),
     row(
         "gen_ai.response.time_to_first_chunk",
-        Take::FirstTokenSeconds,
+        Take::FirstChunkSeconds,
     ),
     row(
         "gen_ai.client.operation.time_to_first_chunk",
-        Take::FirstTokenSeconds,
+        Take::FirstChunkSeconds,
     ),
     row(
         "gen_ai.server.time_to_first_token",

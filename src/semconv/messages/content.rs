@@ -15,6 +15,10 @@ const MORE_KEYS: &[&str] = &[
     "llm.completions*",
     "llm.tools",
     "llm.request.functions",
+    // A tool's own span repeats its definition.
+    "tool.description",
+    "tool.json_schema",
+    "gen_ai.tool.description",
     "embedding.text",
     "retrieval.documents",
     // What a prompt was made from, and parameters with the system's text in them.

@@ -80,6 +80,12 @@ impl Part {
             .unwrap_or_default()
     }
 
+    /// The content of a part that is text.
+    pub(super) fn as_text(&self) -> Option<&str> {
+        let content = self.0.get("content").and_then(Json::as_text);
+        content.filter(|_| self.kind() == "text")
+    }
+
     /// Whether another part is the same call of a tool.
     pub(super) fn is_same_call(&self, other: &Self) -> bool {
         let id = self.0.get("id");

@@ -233,6 +233,13 @@ fn parts(mut map: Json, role: &str) -> Vec<Part> {
         "tool" => map.take("id"),
         _ => None,
     });
+    if role == "tool"
+        && call_id.is_some()
+        && content.is_none()
+        && let Some(response) = texts(&found)
+    {
+        return vec![Part::tool_call_response(call_id, Some(response))];
+    }
     if role == "tool" && found.is_empty() {
         let response = content.map(|content| match content {
             Json::Text(text) => source::decoded(&text),
@@ -271,6 +278,16 @@ fn parts(mut map: Json, role: &str) -> Vec<Part> {
         }
     }
     found
+}
+
+/// What a tool answered, where its answer came as parts that are all text.
+fn texts(parts: &[Part]) -> Option<Json> {
+    let mut texts: Vec<_> = parts.iter().map(Part::as_text).collect::<Option<_>>()?;
+    match texts.as_slice() {
+        [] => None,
+        [_] => texts.pop().map(source::decoded),
+        _ => Some(Json::List(texts.into_iter().map(Json::from).collect())),
+    }
 }
 
 fn is_response(item: &Json) -> bool {

@@ -52,6 +52,29 @@ fn the_shape_of_the_conventions_stays() {
 }
 
 #[test]
+fn a_tool_may_answer_in_parts_of_text() {
+    assert_input!(
+        r#"[{"role":"tool","parts":[{"type":"text","content":"22"}],"tool_call_id":"c1"}]"#,
+        [{"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": "22"}]}]
+    );
+    assert_input!(
+        r#"[{"role":"tool","parts":[{"type":"text","content":"{\"a\":1}"}],"tool_call_id":"c1"}]"#,
+        [{"role": "tool", "parts": [{"type": "tool_call_response", "id": "c1", "response": {"a": 1}}]}]
+    );
+    assert_input!(
+        r#"[{"role":"tool","parts":[{"type":"text","content":"a"},{"type":"text","content":"b"}],"tool_call_id":"c1"}]"#,
+        [{"role": "tool", "parts": [
+            {"type": "tool_call_response", "id": "c1", "response": ["a", "b"]}
+        ]}]
+    );
+    // Without the id of a call it is what it says.
+    assert_input!(
+        r#"[{"role":"tool","parts":[{"type":"text","content":"22"}]}]"#,
+        [{"role": "tool", "parts": [{"type": "text", "content": "22"}]}]
+    );
+}
+
+#[test]
 fn content_may_be_text_or_parts() {
     let expected = serde_json::json!([
         {"role": "user", "parts": [{"type": "text", "content": "Hi"}]}

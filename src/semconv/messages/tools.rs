@@ -80,12 +80,26 @@ pub(super) fn call(source: &mut Source<'_>, genai: &GenAi<'_>) -> ToolCall {
     });
     let result = RESULTS.iter().find_map(|key| source.json(key));
     let (asked, answered) = of_events(source);
+    let (answers, result) = result.or(answered).map_or((None, None), of_message);
+    let id = genai.tool_call_id.as_deref().map(str::to_owned);
     ToolCall {
-        id: genai.tool_call_id.as_deref().map(str::to_owned),
+        id: id.or(answers),
         name: genai.tool_name.as_deref().map(str::to_owned),
         arguments: arguments.or(asked),
-        result: result.or(answered),
+        result,
     }
+}
+
+/// The call that a result answers, and the result: LangChain has both in the message that it makes
+/// of it.
+fn of_message(result: Json) -> (Option<String>, Option<Json>) {
+    let is_tool = result.get("type").and_then(Json::as_text) == Some("tool");
+    let content = is_tool.then(|| result.at(&["data", "content"])).flatten();
+    let Some(content) = content.cloned() else {
+        return (None, Some(result));
+    };
+    let id = result.at(&["data", "tool_call_id"]).and_then(Json::as_text);
+    (id.map(str::to_owned), Some(content))
 }
 
 /// Whether an object is the schema of arguments, not arguments.

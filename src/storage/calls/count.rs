@@ -108,7 +108,12 @@ fn calls(tree: &Tree<'_>, texts: &Texts<'_>) -> Vec<Option<Counted>> {
         let root = groups.root(place);
         let rank = |(place, entry): (usize, &Entry)| {
             let depth = tree.ancestors(place).count();
-            (information(entry), Reverse(depth), Reverse(entry.span_id))
+            (
+                information(entry),
+                computed_cost(entry),
+                Reverse(depth),
+                Reverse(entry.span_id),
+            )
         };
         if let Some(best) = best.get_mut(root)
             && best.is_none_or(|best| rank(best) < rank((place, entry)))
@@ -147,6 +152,15 @@ fn information(entry: &Entry) -> (bool, CostRank, usize) {
     (entry.has_tokens(), entry.cost, known)
 }
 
+/// The cost, as far as it tells what else a span knows. What was reported tells nothing.
+fn computed_cost(entry: &Entry) -> i64 {
+    if entry.cost == CostRank::Computed {
+        entry.amounts.cost_nano_usd
+    } else {
+        0
+    }
+}
+
 fn groups(tree: &Tree<'_>, texts: &Texts<'_>) -> Groups {
     let mut groups = Groups((0..tree.entries.len()).collect());
     let all = || {
@@ -174,7 +188,58 @@ fn groups(tree: &Tree<'_>, texts: &Texts<'_>) -> Groups {
             }
         }
     }
+    pair_within(tree, texts, &mut groups);
     groups
+}
+
+/// Joins calls without a response id, of which no other span is known yet, to one each within whose
+/// time they are, or that is within theirs.
+fn pair_within(tree: &Tree<'_>, texts: &Texts<'_>, groups: &mut Groups) {
+    let all = || tree.entries.iter().enumerate();
+    let mut sizes = vec![0_usize; tree.entries.len()];
+    for (place, _) in all() {
+        if let Some(size) = sizes.get_mut(groups.root(place)) {
+            *size += 1;
+        }
+    }
+    let is_alone = |place: usize| sizes.get(place) == Some(&1);
+    let mut open: Vec<_> = all()
+        .filter(|(place, it)| !it.is_wrapper && it.response == 0 && is_alone(*place))
+        .collect();
+    open.sort_by_key(|(_, it)| (it.start, it.span_id));
+    let mut taken = vec![false; tree.entries.len()];
+    for (place, one) in open {
+        let is_free = |place: usize| taken.get(groups.root(place)) == Some(&false);
+        if !is_free(place) {
+            continue;
+        }
+        let others = all().filter(|(other_place, other)| {
+            *other_place != place
+                && !other.is_wrapper
+                && is_free(*other_place)
+                && is_same_within(one, other, texts)
+        });
+        let nearest = others.min_by_key(|(_, it)| (one.start.abs_diff(it.start), it.span_id));
+        if let Some((other_place, _)) = nearest {
+            groups.join(place, other_place);
+            if let Some(taken) = taken.get_mut(groups.root(place)) {
+                *taken = true;
+            }
+        }
+    }
+}
+
+/// Whether a call without a response id and another, neither of which is known to be below the
+/// other, are the same.
+fn is_same_within(one: &Entry, other: &Entry, texts: &Texts<'_>) -> bool {
+    let is_within = |inner: &Entry, outer: &Entry| {
+        inner.start < inner.end && outer.start <= inner.start && inner.end <= outer.end
+    };
+    let tokens = |entry: &Entry| (entry.amounts.input_tokens, entry.amounts.output_tokens);
+    one.dialect != other.dialect
+        && tokens(one) == tokens(other)
+        && (is_within(one, other) || is_within(other, one))
+        && compare_models(one, other, texts) == Models::Same
 }
 
 /// Whether a call and one below it are the same.

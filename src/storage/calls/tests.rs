@@ -198,6 +198,16 @@ fn one_call_in_two_spans_counts_once() {
         ..inner
     };
     assert_eq!(totals(&[outer, other]), (1, 10, 2, 5));
+    // The same figures are charged higher by who knows how long what was cached is kept.
+    let charged = |cost, span| Told { cost, ..span };
+    let dearer = charged((6, false), inner);
+    assert_eq!(totals(&[outer, dearer]), (1, 10, 2, 6));
+    assert_eq!(totals(&[charged((6, false), outer), inner]), (1, 10, 2, 6));
+    // What was reported is what was charged.
+    let reported = charged((4, true), outer);
+    assert_eq!(totals(&[reported, dearer]), (1, 10, 2, 4));
+    let discounted = charged((3, true), inner);
+    assert_eq!(totals(&[reported, discounted]), (1, 10, 2, 4));
     let bare = Told {
         tokens: (0, 0),
         cost: (0, false),
@@ -328,6 +338,60 @@ fn one_response_id_is_one_call_wherever_it_is() {
     };
     assert_eq!(totals(&[one, agent]), (1, 10, 2, 5));
     assert_eq!(totals(&[call(1, 8, ""), call(2, 8, "")]).0, 2);
+}
+
+// Scenario: two packages tell of one call, neither's span is below the other's, and not both know
+// the response id; or the call failed.
+// Guarantees: each call counts once, also where calls run side by side.
+#[test]
+fn calls_within_the_time_of_others_are_told_by_tokens_and_dialect() {
+    let timed = |start, end, dialect, span| Told {
+        start,
+        end,
+        dialect,
+        ..span
+    };
+    let outer = timed(0, 9, "framework", call(1, 8, ""));
+    let inner = timed(1, 8, "sdk", call(2, 9, "r"));
+    assert_eq!(totals(&[outer, inner]), (1, 10, 2, 5));
+    let unnamed = Told {
+        response: "",
+        ..inner
+    };
+    assert_eq!(totals(&[outer, unnamed]), (1, 10, 2, 5));
+    for other in [
+        Told { end: 12, ..inner },
+        Told {
+            model: "other",
+            ..inner
+        },
+        Told {
+            tokens: (10, 3),
+            ..inner
+        },
+        Told {
+            dialect: "framework",
+            ..inner
+        },
+    ] {
+        assert_eq!(totals(&[outer, other]).0, 2, "{other:?}");
+    }
+    // Two such calls at once.
+    let outer_too = timed(0, 9, "framework", call(3, 8, ""));
+    let inner_too = timed(2, 8, "sdk", call(4, 9, "s"));
+    assert_eq!(totals(&[outer, inner, outer_too, inner_too]).0, 2);
+    assert_eq!(totals(&[outer, inner, inner_too]).0, 2);
+    assert_eq!(totals(&[outer, outer_too, inner]).0, 2);
+    // What failed knows neither id nor tokens.
+    let failed = |span| Told {
+        tokens: (0, 0),
+        cost: (0, false),
+        response: "",
+        ..span
+    };
+    let all = [outer, inner, outer_too, inner_too].map(failed);
+    assert_eq!(totals(&all[..2]).0, 1);
+    assert_eq!(totals(&all).0, 2);
 }
 
 #[test]

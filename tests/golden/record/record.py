@@ -3,11 +3,10 @@
     python3 -m venv /tmp/record && /tmp/record/bin/pip install -r tests/golden/record/<name>.txt
     /tmp/record/bin/python tests/golden/record/record.py <name>
 
-Each package calls a stand-in for the provider's API that runs in this process and answers the same
-few things, so that nothing leaves the machine and no key is needed. Ids are numbered and spans are
-moved to a fixed day, so that a file changes only where the package changed. The resource says by
-`recorded.*` what was installed. After recording, run `GOLDEN_WRITE=1 cargo test --test golden` and
-look at what the spans are made into.
+Each package calls the stand-in for the providers' APIs (`tests/support/python/model_apis.py`). Ids
+are numbered and spans are moved to a fixed day, so that a file changes only where the package
+changed. The resource says by `recorded.*` what was installed. After recording, run
+`GOLDEN_WRITE=1 cargo test --test golden` and look at what the spans are made into.
 """
 
 import asyncio
@@ -16,10 +15,9 @@ import json
 import os
 import pathlib
 import sys
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 os.environ.setdefault("TRACELOOP_TRACE_CONTENT", "true")
+os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
 os.environ.setdefault("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")
 os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental")
 os.environ["NO_PROXY"] = "127.0.0.1"
@@ -31,6 +29,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 CORPUS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(CORPUS.parent / "support" / "python"))
+
+import model_apis
+
 # 2026-01-15T12:00:00Z
 DAY = 1768478400 * 10**9
 
@@ -39,116 +41,6 @@ WEATHER = {
     "properties": {"city": {"type": "string"}},
     "required": ["city"],
 }
-
-# ------------------------------------------------------------------ the stand-in
-
-OPENAI_USAGE = {
-    "prompt_tokens": 100,
-    "completion_tokens": 20,
-    "total_tokens": 120,
-    "prompt_tokens_details": {"cached_tokens": 40, "audio_tokens": 0},
-    "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": 0},
-}
-ANTHROPIC_USAGE = {
-    "input_tokens": 10,
-    "output_tokens": 20,
-    "cache_read_input_tokens": 60,
-    "cache_creation_input_tokens": 30,
-    "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
-    "service_tier": "standard",
-}
-
-
-def openai_chat(request):
-    head = {"id": "chatcmpl-golden", "created": 1768478400, "model": "gpt-4o-2024-08-06"}
-    asks = bool(request.get("tools")) and request["messages"][-1]["role"] == "user"
-    if asks:
-        call = {
-            "id": "call_golden",
-            "type": "function",
-            "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
-        }
-        message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    else:
-        message = {"role": "assistant", "content": "It is 22 degrees."}
-    reason = "tool_calls" if asks else "stop"
-    if not request.get("stream"):
-        choice = {"index": 0, "message": message, "finish_reason": reason}
-        yield head | {"object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE}
-        return
-    deltas = [{"role": "assistant", "content": ""}, {"content": "It is "}, {"content": "22 degrees."}]
-    for delta in deltas:
-        choice = {"index": 0, "delta": delta, "finish_reason": None}
-        yield head | {"object": "chat.completion.chunk", "choices": [choice]}
-    choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    yield head | {"object": "chat.completion.chunk", "choices": [choice]}
-    yield head | {"object": "chat.completion.chunk", "choices": [], "usage": OPENAI_USAGE}
-
-
-def anthropic_message(request):
-    head = {
-        "id": "msg_golden",
-        "type": "message",
-        "role": "assistant",
-        "model": "claude-haiku-4-5-20251001",
-        "stop_sequence": None,
-    }
-    if request.get("tools"):
-        content = [
-            {"type": "text", "text": "Let me look."},
-            {"type": "tool_use", "id": "toolu_golden", "name": "get_weather", "input": {"city": "Paris"}},
-        ]
-        reason = "tool_use"
-    else:
-        content, reason = [{"type": "text", "text": "It is 22 degrees."}], "end_turn"
-    if not request.get("stream"):
-        yield head | {"content": content, "stop_reason": reason, "usage": ANTHROPIC_USAGE}
-        return
-    start = ANTHROPIC_USAGE | {"output_tokens": 1}
-    yield {"type": "message_start", "message": head | {"content": [], "stop_reason": None, "usage": start}}
-    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    for text in ["It is ", "22 degrees."]:
-        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
-    yield {"type": "content_block_stop", "index": 0}
-    delta = {"stop_reason": "end_turn", "stop_sequence": None}
-    yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}}
-    yield {"type": "message_stop"}
-
-
-class StandIn(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if request.get("model") == "busy":
-            error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Rate limit reached"}
-            return self.answer(429, json.dumps({"type": "error", "error": error}))
-        if self.path.endswith("/embeddings"):
-            usage = {"prompt_tokens": 10, "total_tokens": 10}
-            data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
-            model = "text-embedding-3-small"
-            return self.answer(200, json.dumps({"object": "list", "data": data, "model": model, "usage": usage}))
-        is_anthropic = self.path.endswith("/messages")
-        parts = (anthropic_message if is_anthropic else openai_chat)(request)
-        if not request.get("stream"):
-            return self.answer(200, json.dumps(next(parts)))
-        event = lambda part: f"event: {part['type']}\n" if is_anthropic else ""
-        text = "".join(f"{event(part)}data: {json.dumps(part)}\n\n" for part in parts)
-        self.answer(200, text + ("" if is_anthropic else "data: [DONE]\n\n"), "text/event-stream")
-
-    def answer(self, status, body, kind="application/json"):
-        body = body.encode()
-        self.send_response(status)
-        self.send_header("content-type", kind)
-        self.send_header("content-length", str(len(body)))
-        self.send_header("x-request-id", "req_golden")
-        self.send_header("request-id", "req_golden")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
 
 # ------------------------------------------------------------------ what is called
 
@@ -204,6 +96,53 @@ def call_pydantic_ai(url):
     asyncio.run(agent.run("Weather in Paris?"))
 
 
+def call_langchain(url):
+    import openai
+    from langchain_core.tools import tool
+    from langchain_openai import ChatOpenAI
+
+    @tool
+    def get_weather(city: str) -> str:
+        """Looks it up"""
+        return "22 degrees"
+
+    common = {"base_url": url + "/v1", "api_key": "none", "max_retries": 0}
+    model = ChatOpenAI(model="gpt-4o", temperature=0.2, stream_usage=True, **common)
+    question = [("system", "Be brief."), ("human", "Weather in Paris?")]
+    for call in model.bind_tools([get_weather]).invoke(question).tool_calls:
+        get_weather.invoke(call)
+    for _ in model.stream(question):
+        pass
+    try:
+        ChatOpenAI(model="busy", **common).invoke(question)
+    except openai.RateLimitError:
+        pass
+
+
+def call_litellm(url):
+    import litellm
+    from litellm.litellm_core_utils.thread_pool_executor import executor
+
+    litellm.suppress_debug_info = True
+    common = {"model": "openai/gpt-4o", "api_base": url + "/v1", "api_key": "none", "max_retries": 0}
+    question = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Weather in Paris?"}]
+    function = {"name": "get_weather", "description": "Looks it up", "parameters": WEATHER}
+    tools = [{"type": "function", "function": function}]
+    asked = litellm.completion(**common, messages=question, tools=tools).choices[0].message
+    result = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "22 degrees"}
+    turns = [*question, asked.model_dump(exclude_none=True), result]
+    litellm.completion(**common, messages=turns, tools=tools)
+    options = {"include_usage": True}
+    for _ in litellm.completion(**common, messages=question, stream=True, stream_options=options):
+        pass
+    try:
+        litellm.completion(**common | {"model": "openai/busy"}, messages=question)
+    except litellm.RateLimitError:
+        pass
+    # Its callbacks run in threads of their own.
+    executor.shutdown(wait=True)
+
+
 def openinference_openai(provider):
     from openinference.instrumentation.openai import OpenAIInstrumentor
 
@@ -214,6 +153,12 @@ def openinference_anthropic(provider):
     from openinference.instrumentation.anthropic import AnthropicInstrumentor
 
     AnthropicInstrumentor().instrument(tracer_provider=provider)
+
+
+def openinference_langchain(provider):
+    from openinference.instrumentation.langchain import LangChainInstrumentor
+
+    LangChainInstrumentor().instrument(tracer_provider=provider)
 
 
 def traceloop_openai(provider):
@@ -253,6 +198,12 @@ def pydantic_ai(provider):
     Agent.instrument_all(InstrumentationSettings(tracer_provider=provider))
 
 
+def litellm_callback(provider):
+    import litellm
+
+    litellm.callbacks = ["otel"]
+
+
 # name: (dialect, packages whose versions are noted, switch on, call)
 RECORDERS = {
     "openinference-openai": (
@@ -270,6 +221,9 @@ RECORDERS = {
     "otel-genai-anthropic": (
         "otel", ["opentelemetry-instrumentation-genai-anthropic", "anthropic"], otel_genai_anthropic, call_anthropic),
     "anthropic-sdk": ("anthropic", ["anthropic"], lambda provider: None, call_anthropic),
+    "openinference-langchain": (
+        "openinference", ["openinference-instrumentation-langchain", "langchain-openai"], openinference_langchain, call_langchain),
+    "litellm": ("litellm", ["litellm"], litellm_callback, call_litellm),
     "pydantic-ai": ("pydantic_ai", ["pydantic-ai-slim", "openai"], pydantic_ai, call_pydantic_ai),
 }
 
@@ -288,13 +242,20 @@ def any_value(value):
     return {"stringValue": str(value)}
 
 
+def without_paths(text):
+    """A text without the paths of the machine, which stack traces have."""
+    for place, name in [(sys.prefix, "/venv"), (sys.base_prefix, "/python"), (str(CORPUS), "/golden")]:
+        text = text.replace(place, name)
+    return text
+
+
 def attributes(mapping, url):
     port = url.rsplit(":", 1)[1]
 
     def stable(value):
         # The stand-in has another port each time.
         if isinstance(value, str):
-            return value.replace(url, "http://127.0.0.1:8000")
+            return without_paths(value.replace(url, "http://127.0.0.1:8000"))
         return 8000 if value == int(port) and not isinstance(value, bool) else value
 
     return [{"key": key, "value": any_value(stable(value))} for key, value in (mapping or {}).items()]
@@ -329,7 +290,7 @@ def otlp(spans, resource, url):
                 for event in span.events
             ],
             "status": {"code": span.status.status_code.value} | (
-                {"message": span.status.description} if span.status.description else {}
+                {"message": without_paths(span.status.description)} if span.status.description else {}
             ),
         }
         if span.parent:
@@ -347,9 +308,7 @@ def otlp(spans, resource, url):
 def main():
     name = sys.argv[1]
     dialect, packages, switch_on, call = RECORDERS[name]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    url = f"http://127.0.0.1:{server.server_port}"
+    url = model_apis.start()
     exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({}))
     provider.add_span_processor(SimpleSpanProcessor(exporter))
@@ -363,7 +322,6 @@ def main():
     path = CORPUS / dialect / f"recorded-{name}.json"
     path.write_text(text + "\n")
     print(f"{path}: {len(exporter.get_finished_spans())} spans")
-    server.shutdown()
 
 
 main()

@@ -1,0 +1,145 @@
+"""A stand-in for the APIs of OpenAI and Anthropic: it answers the same few things to everybody, so
+that nothing leaves the machine and no key is needed. A model named `busy` is over its rate limit;
+who offers tools is asked to call one, until it gives the result.
+
+    model_apis.py <command>...
+
+runs a command that calls it, with the variables of the providers' SDKs set to it."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+OPENAI_USAGE = {
+    "prompt_tokens": 100,
+    "completion_tokens": 20,
+    "total_tokens": 120,
+    "prompt_tokens_details": {"cached_tokens": 40, "audio_tokens": 0},
+    "completion_tokens_details": {"reasoning_tokens": 5, "audio_tokens": 0},
+}
+ANTHROPIC_USAGE = {
+    "input_tokens": 10,
+    "output_tokens": 20,
+    "cache_read_input_tokens": 60,
+    "cache_creation_input_tokens": 30,
+    "cache_creation": {"ephemeral_5m_input_tokens": 10, "ephemeral_1h_input_tokens": 20},
+    "service_tier": "standard",
+}
+
+
+def openai_chat(request):
+    head = {"id": "chatcmpl-golden", "created": 1768478400, "model": "gpt-4o-2024-08-06"}
+    asks = bool(request.get("tools")) and request["messages"][-1]["role"] == "user"
+    if asks:
+        call = {
+            "id": "call_golden",
+            "type": "function",
+            "function": {"name": "get_weather", "arguments": '{"city": "Paris"}'},
+        }
+        message = {"role": "assistant", "content": None, "tool_calls": [call]}
+    else:
+        message = {"role": "assistant", "content": "It is 22 degrees."}
+    reason = "tool_calls" if asks else "stop"
+    if not request.get("stream"):
+        choice = {"index": 0, "message": message, "finish_reason": reason}
+        yield head | {"object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE}
+        return
+    deltas = [{"role": "assistant", "content": ""}, {"content": "It is "}, {"content": "22 degrees."}]
+    for delta in deltas:
+        choice = {"index": 0, "delta": delta, "finish_reason": None}
+        yield head | {"object": "chat.completion.chunk", "choices": [choice]}
+    choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    yield head | {"object": "chat.completion.chunk", "choices": [choice]}
+    yield head | {"object": "chat.completion.chunk", "choices": [], "usage": OPENAI_USAGE}
+
+
+def anthropic_message(request):
+    head = {
+        "id": "msg_golden",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-haiku-4-5-20251001",
+        "stop_sequence": None,
+    }
+    last = request["messages"][-1]["content"]
+    answers = isinstance(last, list) and any(part["type"] == "tool_result" for part in last)
+    if request.get("tools") and not answers:
+        content = [
+            {"type": "text", "text": "Let me look."},
+            {"type": "tool_use", "id": "toolu_golden", "name": "get_weather", "input": {"city": "Paris"}},
+        ]
+        reason = "tool_use"
+    else:
+        content, reason = [{"type": "text", "text": "It is 22 degrees."}], "end_turn"
+    if not request.get("stream"):
+        yield head | {"content": content, "stop_reason": reason, "usage": ANTHROPIC_USAGE}
+        return
+    start = ANTHROPIC_USAGE | {"output_tokens": 1}
+    yield {"type": "message_start", "message": head | {"content": [], "stop_reason": None, "usage": start}}
+    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    for text in ["It is ", "22 degrees."]:
+        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+    yield {"type": "content_block_stop", "index": 0}
+    delta = {"stop_reason": "end_turn", "stop_sequence": None}
+    yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}}
+    yield {"type": "message_stop"}
+
+
+class StandIn(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if request.get("model") == "busy":
+            error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Rate limit reached"}
+            return self.answer(429, json.dumps({"type": "error", "error": error}))
+        if self.path.endswith("/embeddings"):
+            usage = {"prompt_tokens": 10, "total_tokens": 10}
+            data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
+            model = "text-embedding-3-small"
+            return self.answer(200, json.dumps({"object": "list", "data": data, "model": model, "usage": usage}))
+        is_anthropic = self.path.endswith("/messages")
+        parts = (anthropic_message if is_anthropic else openai_chat)(request)
+        if not request.get("stream"):
+            return self.answer(200, json.dumps(next(parts)))
+        event = lambda part: f"event: {part['type']}\n" if is_anthropic else ""
+        text = "".join(f"{event(part)}data: {json.dumps(part)}\n\n" for part in parts)
+        self.answer(200, text + ("" if is_anthropic else "data: [DONE]\n\n"), "text/event-stream")
+
+    def answer(self, status, body, kind="application/json"):
+        body = body.encode()
+        self.send_response(status)
+        self.send_header("content-type", kind)
+        self.send_header("content-length", str(len(body)))
+        self.send_header("x-request-id", "req_golden")
+        self.send_header("request-id", "req_golden")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+def start():
+    """Serves on a port of its own until the process ends; answers its URL."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"http://127.0.0.1:{server.server_port}"
+
+
+def environment(url):
+    """What makes the SDKs of the providers, and what is built on them, call the stand-in."""
+    return {
+        "NO_PROXY": "127.0.0.1",
+        "OPENAI_BASE_URL": url + "/v1",
+        "OPENAI_API_KEY": "none",
+        "ANTHROPIC_BASE_URL": url,
+        "ANTHROPIC_API_KEY": "none",
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(subprocess.run(sys.argv[1:], env=os.environ | environment(start())).returncode)
