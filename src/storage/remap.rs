@@ -7,7 +7,7 @@
 //! 1. maps the messages of their spans anew ([`Mapper`]);
 //! 2. replaces the columns of those that change, and the summaries of their traces;
 //! 3. adds what the spans now are to rollups and sessions, and takes away what they were
-//!    ([`Exchange`]);
+//!    (`exchange`);
 //! 4. notes how far the job is.
 //!
 //! What is taken away follows from the stored columns, so spans that are written meanwhile are
