@@ -24,6 +24,8 @@ use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
 use zstd::zstd_safe::CParameter;
 
+use super::search::SieveMaker;
+
 pub use in_place::{spans_of, unpack};
 
 #[expect(unreachable_pub, reason = "generated")]
@@ -79,6 +81,7 @@ pub struct Packer {
     packed: Vec<u8>,
     compressed: Vec<u8>,
     compressor: zstd::bulk::Compressor<'static>,
+    sieves: SieveMaker,
 }
 
 impl std::fmt::Debug for Packer {
@@ -97,6 +100,8 @@ pub struct Packed<'a> {
     pub codec: i64,
     /// What to store.
     pub content: &'a [u8],
+    /// Which texts may be in it.
+    pub sieve: &'a [u8],
 }
 
 impl Packer {
@@ -114,6 +119,7 @@ impl Packer {
             packed: Vec::new(),
             compressed: Vec::new(),
             compressor,
+            sieves: SieveMaker::default(),
         })
     }
 
@@ -167,6 +173,7 @@ impl Packer {
     /// # Errors
     /// [`Error::Zstd`].
     pub fn finish(&mut self) -> Result<Packed<'_>, Error> {
+        let sieve = self.sieves.sieve(&self.packed);
         let plain_len = u32::try_from(self.packed.len()).ok().filter(|len| {
             let len = *len as usize;
             (COMPRESS_BYTES_MIN..PACKED_BYTES_MAX).contains(&len)
@@ -175,6 +182,7 @@ impl Packer {
             return Ok(Packed {
                 codec: CODEC_PLAIN,
                 content: &self.packed,
+                sieve,
             });
         };
         let bound = zstd::zstd_safe::compress_bound(self.packed.len());
@@ -190,11 +198,13 @@ impl Packer {
             Ok(Packed {
                 codec: CODEC_ZSTD,
                 content: &self.compressed,
+                sieve,
             })
         } else {
             Ok(Packed {
                 codec: CODEC_PLAIN,
                 content: &self.packed,
+                sieve,
             })
         }
     }

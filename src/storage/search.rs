@@ -1,7 +1,8 @@
 //! Searching what spans say: names, messages and other texts, by words and phrases.
 //!
-//! There is no index: what a store holds is read newest first and looked through, block by block,
-//! until the page is full, the end is reached or the time is up. What is pure of that is here; each
+//! There is no index of words: what a store holds is read newest first and looked through, block by
+//! block, until the page is full, the end is reached or the time is up. A sieve of some kilobytes
+//! beside each block tells of most blocks without a wanted term that they need not be read. What is pure of that is here; each
 //! backend brings the walk over its blocks.
 //!
 //! # What matches
@@ -29,6 +30,7 @@ mod block;
 mod fields;
 mod forms;
 mod matcher;
+mod sieve;
 mod snippet;
 mod terms;
 mod threads;
@@ -40,6 +42,7 @@ use super::query::{Cursor, SpanFilter, SpanSummary};
 
 pub use block::{BlockHits, BlockTask, Hit};
 pub use matcher::{Matcher, Scope};
+pub use sieve::{SieveMaker, may_hold};
 pub use terms::{Terms, TermsError};
 pub use threads::Searchers;
 

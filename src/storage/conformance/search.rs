@@ -144,7 +144,11 @@ pub(super) fn words_find_the_spans_that_say_them(backend: &mut impl Backend) {
     for (query, expected) in cases {
         assert_eq!(all(backend, &question(query)), expected, "{query}");
     }
+    // What can't be in a block is not looked for in it; what may be is.
     let page = ask(backend, &question("yellow"), None);
+    assert_eq!((page.searched_spans, page.searched_to_unix_nano), (0, 0));
+    assert!(page.complete && page.searched_bytes == 0);
+    let page = ask(backend, &question("red -blue"), None);
     assert_eq!((page.searched_spans, page.searched_to_unix_nano), (6, 0));
     assert!(page.complete && page.searched_bytes > 100);
 }

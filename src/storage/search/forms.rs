@@ -5,6 +5,8 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::may_hold;
+
 /// What marks text that JSON had to escape; without it no form with it needs to be looked for.
 const ESCAPED: &[u8] = b"\\u";
 
@@ -53,6 +55,12 @@ impl Forms {
                 || *has_escapes.get_or_insert_with(|| memmem::find(folded, ESCAPED).is_some());
             may_occur && form.finder.find(folded).is_some()
         })
+    }
+
+    /// Whether any form may be in the block that a sieve is of.
+    pub(super) fn may_be_in(&self, sieve: &[u8]) -> bool {
+        let mut forms = self.0.iter();
+        forms.any(|form| may_hold(sieve, form.finder.needle()))
     }
 
     /// Where a form occurs first.

@@ -110,6 +110,13 @@ impl Matcher {
         self.wanted.iter().all(|forms| forms.are_in(folded))
     }
 
+    /// Whether all wanted terms may be in the block that a sieve is of. Where they can't be, no span
+    /// of the block matches.
+    #[must_use]
+    pub fn may_be_in(&self, sieve: &[u8]) -> bool {
+        self.wanted.iter().all(|forms| forms.may_be_in(sieve))
+    }
+
     /// Where an encoded span matches, `None` when it does not; `folded` are the same bytes with
     /// ASCII in lower case.
     pub(super) fn matches(

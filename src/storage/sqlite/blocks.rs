@@ -121,6 +121,10 @@ impl<'t, 'b> BlockWriter<'t, 'b> {
             })
             .map_err(&failed)?;
         let block_id = self.transaction.last_insert_rowid();
+        self.transaction
+            .prepare_cached("INSERT INTO block_sieve VALUES (?1, ?2)")
+            .and_then(|mut insert| insert.execute(params![block_id, packed.sieve]))
+            .map_err(&failed)?;
         let part_count = i64::try_from(open.parts.len()).unwrap_or(i64::MAX);
         self.transaction
             .prepare_cached("INSERT INTO block_use VALUES (?1, ?2)")

@@ -189,6 +189,7 @@ fn delete_parts(transaction: &Transaction<'_>, trace: &Oldest) -> Result<BTreeSe
         if left.is_none_or(|left| left <= 0) {
             for sql in [
                 "DELETE FROM block WHERE block_id = ?1",
+                "DELETE FROM block_sieve WHERE block_id = ?1",
                 "DELETE FROM block_use WHERE block_id = ?1",
             ] {
                 transaction

@@ -28,6 +28,12 @@ pub(super) const BLOCKS: &str = "SELECT block_id, codec, content FROM ( \
          WHERE project_id = $1 AND block_id = wanted.id AND block_id = ANY($2) OFFSET 0 \
      ) AS found) AS block WHERE before < $3";
 
+/// Which texts may be in blocks. Looked up one by one, as above.
+pub(super) const SIEVES: &str = "SELECT found.block_id, found.sieve \
+     FROM unnest($2::bigint[]) AS wanted (id) CROSS JOIN LATERAL ( \
+         SELECT block_id, sieve FROM content_block \
+         WHERE project_id = $1 AND block_id = wanted.id AND block_id = ANY($2) OFFSET 0) AS found";
+
 /// Resources and scopes by their ids. Looked up one by one.
 const RESOURCES: &str = "SELECT found.* FROM unnest($2::bigint[]) AS wanted (id) \
      CROSS JOIN LATERAL (SELECT resource_id, message, schema_url, schema_url_sent, \

@@ -15,7 +15,7 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tokio_postgres::types::Type;
 
-use super::blocks::{self, BLOCKS, FETCH_BLOCKS, FETCH_BYTES};
+use super::blocks::{self, BLOCKS, FETCH_BLOCKS, FETCH_BYTES, SIEVES};
 use super::columns::Columns;
 use super::scan::{Piece, bounds};
 use super::session::{Param, Session};
@@ -276,6 +276,7 @@ impl Search<'_> {
     /// Fetches blocks and has them looked through. A block that is gone held deleted spans only.
     async fn fetch(&mut self, mut ids: Vec<i64>) -> Result<Vec<LookedThrough>, Error> {
         let project = project_id(self.asked.project);
+        self.pass_over(project, &mut ids).await?;
         let mut fetched = Vec::with_capacity(ids.len());
         while !ids.is_empty() {
             let params: [Param<'_>; 3] = [
@@ -303,6 +304,23 @@ impl Search<'_> {
             }
         }
         Ok(fetched)
+    }
+
+    /// Leaves out the blocks in which what is searched for can't be.
+    async fn pass_over(&mut self, project: i64, ids: &mut Vec<i64>) -> Result<(), Error> {
+        let params: [Param<'_>; 2] = [(&project, Type::INT8), (&*ids, Type::INT8_ARRAY)];
+        let context = "read what may be in blocks";
+        let rows = self.session.query(SIEVES, &params, context).await?;
+        for row in &rows {
+            let mut columns = Columns::new(row);
+            let block_id: i64 = columns.take()?;
+            let sieve: Option<&[u8]> = columns.take()?;
+            if sieve.is_some_and(|sieve| !self.asked.query.matcher.may_be_in(sieve)) {
+                ids.retain(|id| *id != block_id);
+                self.looked_through.insert(block_id);
+            }
+        }
+        Ok(())
     }
 
     /// Waits for what was found in blocks, and keeps what the walk has yet to come by.

@@ -66,8 +66,8 @@ async fn save_blocks<'b>(
     packer: &mut Packer,
     spans: &[&'b SpanRow<'b>],
 ) -> Result<Vec<Placed<'b>>, Error> {
-    const STATEMENT: &str =
-        "COPY content_block (project_id, block_id, codec, content) FROM STDIN (FORMAT binary)";
+    const STATEMENT: &str = "COPY content_block (project_id, block_id, codec, content, sieve) \
+         FROM STDIN (FORMAT binary)";
     let mut copy = Copy::begin(transaction, STATEMENT, "store blocks").await?;
     let mut block_ids = BlockIds::of(source.received);
     let mut placed = Vec::with_capacity(spans.len());
@@ -109,11 +109,12 @@ fn close_block(
         context: "compress messages",
         source: Box::new(source),
     })?;
-    rows.row(4);
+    rows.row(5);
     rows.i64(i64::from(project.0));
     rows.i64(id);
     rows.i16(i16::try_from(packed.codec).unwrap_or(i16::MAX));
     rows.bytes(packed.content);
+    rows.bytes(packed.sieve);
     Ok(())
 }
 

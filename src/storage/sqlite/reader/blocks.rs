@@ -27,6 +27,9 @@ pub(super) const PART: &str = "SELECT 1 FROM trace_part WHERE trace_key = ?1 AND
 pub(super) const MESSAGES: &str =
     "SELECT codec, content FROM block WHERE block_id = ?1 AND project_id = ?2";
 
+/// Which texts may be in a block; older blocks have none.
+pub(super) const SIEVE: &str = "SELECT sieve FROM block_sieve WHERE block_id = ?1";
+
 /// Reads blocks, and keeps the last few.
 #[derive(Debug)]
 pub(super) struct Blocks<'s> {

@@ -15,7 +15,7 @@ use std::time::Instant;
 use rusqlite::{OptionalExtension as _, params};
 use tokio::sync::oneshot;
 
-use super::blocks::{Blocks, MESSAGES};
+use super::blocks::{Blocks, MESSAGES, SIEVE};
 use super::column_test::ColumnTest;
 use super::failure::read_error;
 use super::keys::Origins;
@@ -192,7 +192,7 @@ impl Search<'_, '_> {
     }
 
     fn rules_out(&mut self, header: &Header) -> Result<bool, Error> {
-        if self.test.rules_out(header) {
+        if self.test.rules_out(header) || !self.may_hold(header.block_id)? {
             return Ok(true);
         }
         if !self.test.is_needed() {
@@ -201,6 +201,24 @@ impl Search<'_, '_> {
         let columns = self.blocks.columns(header.block_id)?;
         let matches = |place| self.test.matches(&columns, place);
         Ok(!self.test.may_match(&columns) || !columns.places().any(matches))
+    }
+
+    /// Whether what is searched for may be in a block.
+    fn may_hold(&self, block_id: i64) -> Result<bool, Error> {
+        let matcher = &self.query.matcher;
+        let held: Option<bool> = self
+            .session
+            .connection
+            .prepare_cached(SIEVE)
+            .and_then(|mut select| {
+                let row = select.query_row([block_id], |row| {
+                    let sieve = row.get_ref(0)?.as_blob();
+                    Ok(sieve.map_or(true, |sieve| matcher.may_be_in(sieve)))
+                });
+                row.optional()
+            })
+            .map_err(read_error("read what may be in a block"))?;
+        Ok(held.unwrap_or(true))
     }
 
     fn submit(

@@ -561,6 +561,7 @@ fn no_list_sorts_or_scans_a_table() {
         ),
         (blocks::COLUMNS, "INTEGER PRIMARY KEY (rowid=?)"),
         (blocks::PART, "PRIMARY KEY (trace_key=? AND block_id=?)"),
+        (blocks::SIEVE, "INTEGER PRIMARY KEY (rowid=?)"),
         (blocks::MESSAGES, "INTEGER PRIMARY KEY (rowid=?)"),
         (lists::SERVICES, "PRIMARY KEY (project_id=? AND name>?)"),
         (

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::storage::content::Packer;
 use crate::storage::postgres::Config;
+use crate::storage::postgres::migrate::MIGRATIONS;
 use crate::storage::postgres::reader::PostgresReader;
 use crate::storage::postgres::testing::Database;
 
@@ -23,7 +24,9 @@ pub(super) const BETWEEN: u64 = DAYS * DAY / TRACES;
 /// is of session `session-7`.
 pub(super) fn database() -> Database {
     let database = Database::create();
-    database.execute(include_str!("../../migrations/0001_initial.sql"));
+    for (_, script) in MIGRATIONS {
+        database.execute(script);
+    }
     let mut packer = Packer::new().unwrap();
     packer.begin();
     for _ in 0..SPANS {

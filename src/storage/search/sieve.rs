@@ -1,0 +1,180 @@
+//! What lets a search pass over most blocks without unpacking them: which three characters in a row
+//! occur in a block.
+//!
+//! A sieve is a set of bits, a power of two of them; each triple of characters sets the one its hash
+//! says. Letters count without case. Triples with bytes that are not printable ASCII are not in it,
+//! and not asked for. It may say of a text that it may be there when it is not, never the other way
+//! round. Its size goes by the number of triples, so that about a third of the bits is set.
+
+/// Codes of characters are below this; 0 is what is not looked at.
+const CODES: usize = 64;
+const CODE_BITS: u32 = CODES.trailing_zeros();
+/// Triples there may be.
+const TRIPLES: usize = 1 << (3 * CODE_BITS);
+const MASK: usize = TRIPLES - 1;
+const WORDS: usize = TRIPLES / 64;
+
+/// Smallest and largest size, bits.
+const BITS_MIN: usize = 1 << 12;
+const BITS_MAX: usize = 1 << 16;
+
+/// Letters and digits have codes of their own, other characters share some.
+const fn code_of(byte: u8) -> u8 {
+    match byte {
+        b'a'..=b'z' => byte - b'a' + 1,
+        b'A'..=b'Z' => byte - b'A' + 1,
+        b'0'..=b'9' => byte - b'0' + 27,
+        b' '..=b'~' => byte % 27 + 37,
+        _ => 0,
+    }
+}
+
+/// Makes sieves, reusing its memory.
+#[derive(Debug)]
+pub struct SieveMaker {
+    /// Of every byte.
+    codes: [usize; 256],
+    /// A bit for each triple.
+    seen: Vec<u64>,
+    sieve: Vec<u8>,
+}
+
+impl Default for SieveMaker {
+    fn default() -> Self {
+        let code = |byte| u8::try_from(byte).map_or(0, code_of);
+        Self {
+            codes: std::array::from_fn(|byte| usize::from(code(byte))),
+            seen: vec![0; WORDS],
+            sieve: Vec::new(),
+        }
+    }
+}
+
+impl SieveMaker {
+    /// The sieve of some bytes.
+    pub fn sieve(&mut self, bytes: &[u8]) -> &[u8] {
+        let mut triple = 0;
+        for byte in bytes {
+            let code = self.codes.get(usize::from(*byte)).copied();
+            triple = ((triple << CODE_BITS) | code.unwrap_or(0)) & MASK;
+            if let Some(word) = self.seen.get_mut(triple >> 6) {
+                *word |= 1 << (triple & 63);
+            }
+        }
+        let count: u32 = self.seen.iter().map(|word| word.count_ones()).sum();
+        let wanted = usize::try_from(count.saturating_mul(2)).unwrap_or(BITS_MAX);
+        let bits = wanted.next_power_of_two().clamp(BITS_MIN, BITS_MAX);
+        self.sieve.clear();
+        self.sieve.resize(bits / 8, 0);
+        for (place, word) in self.seen.iter_mut().enumerate() {
+            let mut left = std::mem::take(word);
+            while left != 0 {
+                let at = usize::try_from(left.trailing_zeros()).unwrap_or(0);
+                let triple = place * 64 + at;
+                left &= left - 1;
+                let bit = bit_of(triple, bits);
+                if is_whole(triple)
+                    && let Some(byte) = self.sieve.get_mut(bit / 8)
+                {
+                    *byte |= 1 << (bit % 8);
+                }
+            }
+        }
+        &self.sieve
+    }
+}
+
+/// Whether all three characters are looked at.
+const fn is_whole(triple: usize) -> bool {
+    let (second, first) = (triple >> CODE_BITS, triple >> (2 * CODE_BITS));
+    !triple.is_multiple_of(CODES) && !second.is_multiple_of(CODES) && !first.is_multiple_of(CODES)
+}
+
+const fn bit_of(triple: usize, bits: usize) -> usize {
+    // Multiplied by the golden ratio, neighbours are far apart. The bits that are taken are the same
+    // however many a machine's word has.
+    (triple.wrapping_mul(0x9e37_79b1) >> 14) & (bits - 1)
+}
+
+/// Whether a text may be in the bytes that a sieve was made of. What is no sieve holds nothing back.
+#[must_use]
+pub fn may_hold(sieve: &[u8], text: &[u8]) -> bool {
+    let bits = sieve.len() * 8;
+    if !(BITS_MIN..=BITS_MAX).contains(&bits) || !bits.is_power_of_two() {
+        return true;
+    }
+    let mut triple = 0;
+    text.iter().enumerate().all(|(place, byte)| {
+        triple = ((triple << CODE_BITS) | usize::from(code_of(*byte))) & MASK;
+        if place < 2 || !is_whole(triple) {
+            return true;
+        }
+        let bit = bit_of(triple, bits);
+        let byte = sieve.get(bit / 8).copied().unwrap_or(u8::MAX);
+        byte & (1 << (bit % 8)) != 0
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        // Scenario: any bytes, and any part of them, in any case of ASCII letters.
+        // Guarantees: the sieve never holds the part back.
+        #[test]
+        fn what_is_there_is_never_held_back(
+            bytes in prop::collection::vec(any::<u8>(), 1..2000),
+            text in "[a-zA-Z0-9 \"\\\\{}:,é漢]{0,200}",
+            from in any::<prop::sample::Index>(),
+            len in 0_usize..40,
+            upper in any::<bool>(),
+        ) {
+            let whole = [bytes, text.into_bytes()].concat();
+            let from = from.index(whole.len());
+            let mut part = whole[from..whole.len().min(from + len)].to_vec();
+            if upper {
+                part.make_ascii_uppercase();
+            } else {
+                part.make_ascii_lowercase();
+            }
+            let mut maker = SieveMaker::default();
+            prop_assert!(may_hold(maker.sieve(&whole), &part));
+        }
+
+        // Scenario: anything is asked as if it were a sieve.
+        // Guarantees: nothing panics, and what has no sieve's size holds nothing back.
+        #[test]
+        fn any_bytes_are_asked(
+            sieve in prop::collection::vec(any::<u8>(), 0..2000),
+            text in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let held = may_hold(&sieve, &text);
+            prop_assert!(held || sieve.len() == BITS_MIN / 8 || sieve.len() == BITS_MIN / 4);
+        }
+    }
+
+    // Scenario: some kilobytes of English; words that are in it and words that are not.
+    // Guarantees: the former pass, nearly all of the latter are held back, in few bytes; the maker
+    // forgets what it made before.
+    #[test]
+    fn most_of_what_is_not_there_is_held_back() {
+        let text =
+            "The carrier's note says the order shipped late because of the weather. ".repeat(40);
+        let mut maker = SieveMaker::default();
+        maker.sieve(b"unicorn zeppelin marmalade quixotic");
+        let sieve = maker.sieve(text.as_bytes()).to_vec();
+        assert_eq!(sieve.len(), BITS_MIN / 8);
+        for word in ["order", "shipped late", "WEATHER", "it", "é"] {
+            assert!(may_hold(&sieve, word.as_bytes()), "{word}");
+        }
+        for word in ["unicorn", "zeppelin", "marmalade", "quixotic", "refund"] {
+            assert!(!may_hold(&sieve, word.as_bytes()), "{word}");
+        }
+        assert!(may_hold(&[], b"unicorn"));
+        let large: Vec<u8> = (0..200_000_u32).flat_map(u32::to_be_bytes).collect();
+        assert!(maker.sieve(&large).len() <= BITS_MAX / 8);
+    }
+}
