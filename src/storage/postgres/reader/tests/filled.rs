@@ -24,9 +24,7 @@ pub(super) const BETWEEN: u64 = DAYS * DAY / TRACES;
 /// is of session `session-7`.
 pub(super) fn database() -> Database {
     let database = Database::create();
-    for (_, script) in MIGRATIONS {
-        database.execute(script);
-    }
+    MIGRATIONS.iter().for_each(|(_, it)| database.execute(it));
     let mut packer = Packer::new().unwrap();
     packer.begin();
     for _ in 0..SPANS {
