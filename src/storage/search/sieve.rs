@@ -12,7 +12,6 @@ const CODE_BITS: u32 = CODES.trailing_zeros();
 /// Triples there may be.
 const TRIPLES: usize = 1 << (3 * CODE_BITS);
 const MASK: usize = TRIPLES - 1;
-const WORDS: usize = TRIPLES / 64;
 
 /// Smallest and largest size, bits.
 const BITS_MIN: usize = 1 << 12;
@@ -30,21 +29,27 @@ const fn code_of(byte: u8) -> u8 {
 }
 
 /// Makes sieves, reusing its memory.
-#[derive(Debug)]
 pub struct SieveMaker {
     /// Of every byte.
     codes: [usize; 256],
-    /// A bit for each triple.
-    seen: Vec<u64>,
+    /// Whether each triple was seen. A byte each, so that marking one waits for nothing.
+    seen: Box<[u8; TRIPLES]>,
     sieve: Vec<u8>,
+}
+
+impl std::fmt::Debug for SieveMaker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("SieveMaker").finish_non_exhaustive()
+    }
 }
 
 impl Default for SieveMaker {
     fn default() -> Self {
         let code = |byte| u8::try_from(byte).map_or(0, code_of);
+        let seen = vec![0; TRIPLES].into_boxed_slice();
         Self {
             codes: std::array::from_fn(|byte| usize::from(code(byte))),
-            seen: vec![0; WORDS],
+            seen: seen.try_into().unwrap_or_else(|_| Box::new([0; TRIPLES])),
             sieve: Vec::new(),
         }
     }
@@ -53,35 +58,59 @@ impl Default for SieveMaker {
 impl SieveMaker {
     /// The sieve of some bytes.
     pub fn sieve(&mut self, bytes: &[u8]) -> &[u8] {
-        let mut triple = 0;
-        for byte in bytes {
-            let code = self.codes.get(usize::from(*byte)).copied();
-            triple = ((triple << CODE_BITS) | code.unwrap_or(0)) & MASK;
-            if let Some(word) = self.seen.get_mut(triple >> 6) {
-                *word |= 1 << (triple & 63);
-            }
+        let (codes, seen) = (&self.codes, &mut *self.seen);
+        // Two halves at a time: each step waits for the one before it, but not for the other half's.
+        let (first, second) = bytes.split_at(bytes.len() / 2);
+        let (mut triple, mut other) = (0, 0);
+        for (byte, of_other) in first.iter().zip(second) {
+            triple = mark(codes, seen, triple, *byte);
+            other = mark(codes, seen, other, *of_other);
         }
-        let count: u32 = self.seen.iter().map(|word| word.count_ones()).sum();
-        let wanted = usize::try_from(count.saturating_mul(2)).unwrap_or(BITS_MAX);
-        let bits = wanted.next_power_of_two().clamp(BITS_MIN, BITS_MAX);
+        for byte in second.iter().skip(first.len()) {
+            other = mark(codes, seen, other, *byte);
+        }
+        // What lies in both.
+        for byte in second.iter().take(2) {
+            triple = mark(codes, seen, triple, *byte);
+        }
+        self.finish()
+    }
+
+    /// Makes a sieve of what was seen, and forgets it.
+    fn finish(&mut self) -> &[u8] {
+        let triples: Vec<_> = (0..)
+            .zip(self.seen.chunks_exact(8))
+            .filter(|(_, chunk)| **chunk != [0; 8])
+            .flat_map(|(number, chunk)| {
+                let places = (number * 8..).zip(chunk);
+                places
+                    .filter_map(|(triple, seen)| (*seen != 0 && is_whole(triple)).then_some(triple))
+            })
+            .collect();
+        self.seen.fill(0);
+        let bits = (triples.len() * 2).next_power_of_two();
+        let bits = bits.clamp(BITS_MIN, BITS_MAX);
         self.sieve.clear();
         self.sieve.resize(bits / 8, 0);
-        for (place, word) in self.seen.iter_mut().enumerate() {
-            let mut left = std::mem::take(word);
-            while left != 0 {
-                let at = usize::try_from(left.trailing_zeros()).unwrap_or(0);
-                let triple = place * 64 + at;
-                left &= left - 1;
-                let bit = bit_of(triple, bits);
-                if is_whole(triple)
-                    && let Some(byte) = self.sieve.get_mut(bit / 8)
-                {
-                    *byte |= 1 << (bit % 8);
-                }
+        for triple in triples {
+            let bit = bit_of(triple, bits);
+            if let Some(byte) = self.sieve.get_mut(bit / 8) {
+                *byte |= 1 << (bit % 8);
             }
         }
         &self.sieve
     }
+}
+
+/// Marks the triple that a byte ends; answers what to go on with.
+#[inline]
+fn mark(codes: &[usize; 256], seen: &mut [u8; TRIPLES], before: usize, byte: u8) -> usize {
+    let code = codes.get(usize::from(byte)).copied().unwrap_or(0);
+    let triple = (before << CODE_BITS) | code;
+    if let Some(seen) = seen.get_mut(triple & MASK) {
+        *seen = 1;
+    }
+    triple
 }
 
 /// Whether all three characters are looked at.
