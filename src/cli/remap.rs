@@ -155,8 +155,8 @@ async fn choose(jobs: &mut dyn Jobs, asked: Asked, now: u64) -> anyhow::Result<O
     let Some(job) = unfinished.filter(|_| !asked.restart) else {
         let job = jobs.begin(range).await?;
         say(&format!(
-            "mapping {} traces anew, {}",
-            job.traces_expected,
+            "mapping {} anew, {}",
+            traces(job.traces_expected),
             times::range(&job.range)
         ))?;
         return Ok(Some(job));
@@ -303,13 +303,23 @@ impl Progress {
         }
         let skipped = match job.traces_skipped {
             0 => String::new(),
-            traces => format!("; {traces} traces left as they are: too large, or damaged"),
+            count => format!(
+                "; {} left as they are: too large, or damaged",
+                traces(count)
+            ),
         };
         say(&format!(
-            "done: {} traces, {} spans, {} of them changed{skipped}",
-            job.traces, job.spans, job.spans_changed
+            "done: {}, {} of {} spans changed{skipped}",
+            traces(job.traces),
+            job.spans_changed,
+            job.spans
         ))
     }
+}
+
+fn traces(count: u64) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} trace{ending}")
 }
 
 fn percent(done: u64, of: u64) -> u64 {
@@ -333,6 +343,7 @@ mod tests {
 
     #[test]
     fn progress_is_said_in_bounds() {
+        assert_eq!(traces(1) + ", " + &traces(2), "1 trace, 2 traces");
         assert_eq!(percent(0, 0), 100);
         assert_eq!(percent(1, 3), 33);
         assert_eq!(percent(u64::MAX, 1), 100);

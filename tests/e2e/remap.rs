@@ -116,11 +116,11 @@ fn stored_calls_get_the_price_that_became_known(store: Store) {
     assert_eq!(sums(&daemon), [(TRACES, TRACES * COST_NANO_USD); 3]);
     ledger.assert_stored(&daemon);
     let again = said(&daemon.setup.run(&["remap", "--from", "1d", "--to", "now"]));
-    assert!(again.contains(" 0 of them changed"), "{again}");
+    assert!(again.contains(", 0 of "), "{again}");
     // Without a daemon as well.
     daemon.process.kill9();
     let alone = said(&daemon.setup.run(&["remap", "--from", "2020-01-01"]));
-    assert!(alone.contains(" 0 of them changed"), "{alone}");
+    assert!(alone.contains(", 0 of "), "{alone}");
     daemon.restart();
     assert_eq!(sums(&daemon), [(TRACES, TRACES * COST_NANO_USD); 3]);
 }
