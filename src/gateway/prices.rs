@@ -75,7 +75,7 @@ pub(super) async fn replace(
     params.finish()?;
     let limit = shared.config.query_timeout.0;
     let wanted: Wanted = body::json(request, VALUE_BYTES_MAX, limit).await?;
-    let overrides = check(wanted.overrides, &shared.prices)?;
+    let overrides = check(wanted.overrides)?;
     let value = serde_json::to_vec(&overrides).map_err(|_| Problem::internal())?;
     if value.len() > VALUE_BYTES_MAX {
         return Err(body::too_large(VALUE_BYTES_MAX));
@@ -86,7 +86,7 @@ pub(super) async fn replace(
     Ok(Json(render::PriceOverrides { overrides }).into_response())
 }
 
-fn check(wanted: Vec<serde_json::Value>, base: &Table) -> Result<Vec<Override>, Problem> {
+fn check(wanted: Vec<serde_json::Value>) -> Result<Vec<Override>, Problem> {
     let wrong = |path: String, message: String| FieldError { path, message };
     if wanted.len() > ENTRIES_MAX {
         let message = format!(
@@ -102,7 +102,7 @@ fn check(wanted: Vec<serde_json::Value>, base: &Table) -> Result<Vec<Override>, 
         match serde_json::from_value::<Override>(value) {
             Err(error) => fields.push(wrong(path, error.to_string())),
             Ok(entry) => {
-                if let Err(error) = base.before(std::slice::from_ref(&entry)) {
+                if let Err(error) = Table::new(std::slice::from_ref(&entry)) {
                     fields.push(wrong(path, error.to_string()));
                 }
                 overrides.push(entry);

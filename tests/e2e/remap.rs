@@ -130,6 +130,55 @@ on_both_stores!(
     a_project_settles_prices_by_the_api,
 );
 
+// Scenario: a job was interrupted; the command is given with another range, alone, with --restart, and
+// with --cancel.
+// Guarantees: another range is refused with what to do about it, alone it goes on with the old one, and
+// the other two begin anew and drop it.
+#[test]
+fn an_interrupted_job_is_gone_on_with_or_given_up() {
+    let daemon = Daemon::spawn_on(Store::Postgres, &[]);
+    post_accepted(daemon.addresses().http, &request("agents", calls(0, 2)));
+    daemon.await_counted();
+    let interrupt = || {
+        let state = r#"{"range":{"start_unix_nano":0,"end_unix_nano":2000000000000000000},
+            "traces_expected":2,"after":null,"is_done":false,"traces":0,"spans":0,
+            "spans_changed":0,"traces_skipped":0}"#;
+        let database = daemon.setup.database().unwrap();
+        database.rows(&format!(
+            "INSERT INTO setting VALUES ('remap', '{state}'::bytea)
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        ));
+    };
+    interrupt();
+    let other = daemon.setup.run(&["remap", "--from", "1h"]);
+    assert_eq!(other.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&other.stderr);
+    assert!(
+        text.contains("--restart") && text.contains("--cancel"),
+        "{text}"
+    );
+    let went_on = said(&daemon.setup.run(&["remap"]));
+    assert!(
+        went_on.contains("going on after 0 of 2 traces"),
+        "{went_on}"
+    );
+    assert!(
+        went_on.contains("done: 2 traces, 0 of 4 spans changed"),
+        "{went_on}"
+    );
+    interrupt();
+    let restarted = said(&daemon.setup.run(&["remap", "--from", "1h", "--restart"]));
+    assert!(
+        restarted.contains("mapping 2 traces anew, from"),
+        "{restarted}"
+    );
+    interrupt();
+    let dropped = said(&daemon.setup.run(&["remap", "--cancel"]));
+    assert_eq!(dropped, "dropped; what was mapped anew stays so\n");
+    let none = said(&daemon.setup.run(&["remap", "--cancel"]));
+    assert_eq!(none, "there is no interrupted job\n");
+}
+
 // Scenario: wrong words, and a store that is not there.
 // Guarantees: one line that says what is wrong, and the exit code of wrong usage or of a failure.
 #[test]

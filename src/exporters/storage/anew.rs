@@ -9,8 +9,10 @@ use super::prices::Prices;
 use super::{Halt, IDLE_WAIT, StorageExporter, until_abandoned};
 use crate::telemetry::logs::chain;
 
-/// Between two looks whether there is a job, and after a failure.
+/// Between two looks whether there is a job.
 const POLL: Duration = Duration::from_millis(500);
+/// After a failure.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What the thread knows of jobs.
 pub(super) struct Remap {
@@ -54,10 +56,11 @@ impl Remap {
             prices: prices.book().clone(),
         };
         self.is_busy = true;
+        self.due = began;
         while self.is_busy && began.elapsed() < share {
             self.step(exporter, &mapper, runtime)?;
         }
-        self.due = Instant::now() + POLL;
+        self.due = self.due.max(Instant::now() + POLL);
         Ok(())
     }
 
@@ -85,6 +88,7 @@ impl Remap {
             Err(error) => {
                 let error = chain(&error);
                 tracing::error!(%error, "can't take columns anew now, will try again");
+                self.due = Instant::now() + RETRY;
                 false
             }
         };

@@ -13,7 +13,7 @@ use crate::model::failure::ErrorKind;
 use crate::model::span::{Basics, Operation};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsQuery, Dimension};
-use crate::storage::remap::{Job, Jobs, Mapper, Range};
+use crate::storage::remap::{Job, Jobs, Mapper, Range, SPANS_PER_TRACE_MAX};
 
 const MINUTE: u64 = 60_000_000_000;
 const DAY: u64 = 24 * 60 * MINUTE;
@@ -260,6 +260,29 @@ pub(super) fn a_job_takes_its_range_step_by_step(backend: &mut impl Remapped) {
         row("old", half, 10 * half),
     ];
     assert_eq!(rows, expected);
+}
+
+// Scenario: a trace has more spans than may be mapped in one go; another one follows.
+// Guarantees: the large one is passed over and counted as such, the other is mapped.
+pub(super) fn a_trace_that_is_too_large_is_passed_over(backend: &mut impl Remapped) {
+    const SPANS: u64 = SPANS_PER_TRACE_MAX.unsigned_abs() + 1;
+    let large: Vec<_> = (1..=SPANS).map(|number| span(1, number, NOW)).collect();
+    for part in large.chunks(20_000) {
+        write_spans(backend, part);
+    }
+    let other = TestSpan {
+        basics: call("old", 10, 2),
+        ..span(2, 1, NOW + 1)
+    };
+    write_spans(backend, std::slice::from_ref(&other));
+    let new = TestSpan {
+        basics: call("new", 10, 2),
+        ..other
+    };
+    begin(backend, NOW, NOW + 2);
+    let job = finish(backend, &Told::of(&[new]));
+    assert_eq!((job.traces, job.traces_skipped), (2, 1));
+    assert_eq!((job.spans, job.spans_changed), (1, 1));
 }
 
 // Scenario: a job is dropped half done.

@@ -167,6 +167,7 @@ cases! {
     calls::long_traces_count_each_call_once,
     remap::a_job_takes_its_range_step_by_step,
     remap::a_dropped_job_is_gone,
+    remap::a_trace_that_is_too_large_is_passed_over,
     search::words_find_the_spans_that_say_them,
     search::text_in_json_and_in_events_is_found_with_its_place,
     search::filters_narrow_a_search,
