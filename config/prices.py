@@ -5,7 +5,7 @@
 
 What is kept: token prices and prices per request, with their dates, hours, size tiers and
 variants (batch, flex, priority). What is dropped: descriptions, context windows, prices of what
-spans do not count (images, characters, seconds, pages, searches), and models that have no price
+spans do not count (pictures, characters, seconds, pages, searches), and models that have no price
 left. Prices stay in USD per million tokens (per thousand requests), as published.
 
 A model is named by alternatives, each one condition or a list of conditions that must all hold.
@@ -36,13 +36,15 @@ RATES = {
     "cache_write_1h_mtok": "cache_write_1h",
     "input_audio_mtok": "input_audio",
     "output_audio_mtok": "output_audio",
+    "input_image_mtok": "input_image",
+    "output_image_mtok": "output_image",
     "output_reasoning_mtok": "reasoning",
     "requests_kcount": "requests",
 }
 
 # Prices of what spans do not count.
 NOT_COUNTED = re.compile(
-    r"^((cache_)?(input_|output_)?(image|video)(_read)?(_mtok)|(input|output)_(image|video)_mtok"
+    r"^(cache_image_read_mtok|(cache_)?(input_|output_)?video(_read)?_mtok"
     r"|cache_audio_read_mtok|output_citation_mtok|.*_(kcount|hours|mchars|gpixels|kpages))$"
 )
 

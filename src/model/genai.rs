@@ -56,6 +56,10 @@ pub struct Usage {
     pub audio_in: Option<i64>,
     /// Audio tokens of the output.
     pub audio_out: Option<i64>,
+    /// Image tokens of the input.
+    pub image_in: Option<i64>,
+    /// Image tokens of the output.
+    pub image_out: Option<i64>,
 }
 
 /// Cost of a call in nano-USD; what is not known is absent.

@@ -22,6 +22,8 @@ pub(super) enum Kind {
     CacheWrite1h,
     InputAudio,
     OutputAudio,
+    InputImage,
+    OutputImage,
     Reasoning,
     Request,
 }
@@ -37,6 +39,8 @@ impl Kind {
             Self::CacheWrite1h => "cache_write_1h",
             Self::InputAudio => "input_audio",
             Self::OutputAudio => "output_audio",
+            Self::InputImage => "input_image",
+            Self::OutputImage => "output_image",
             Self::Reasoning => "reasoning",
             Self::Request => "requests",
         }
@@ -201,6 +205,7 @@ pub(super) fn amounts(rates: &Rates, usage: &Usage, cache_write_1h: Option<i64>)
                 (written - long, rate(Kind::CacheWrite)),
                 (long, long_rate),
                 (positive(usage.audio_in), rate(Kind::InputAudio)),
+                (positive(usage.image_in), rate(Kind::InputImage)),
             ],
         )
     });
@@ -211,6 +216,7 @@ pub(super) fn amounts(rates: &Rates, usage: &Usage, cache_write_1h: Option<i64>)
             &[
                 (positive(usage.reasoning), rate(Kind::Reasoning)),
                 (positive(usage.audio_out), rate(Kind::OutputAudio)),
+                (positive(usage.image_out), rate(Kind::OutputImage)),
             ],
         )
     });

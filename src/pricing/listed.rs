@@ -37,7 +37,7 @@ pub struct ListedPrice {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ListedRate {
     /// What it is for: `input`, `output`, `cache_read`, `cache_write`, `cache_write_1h`,
-    /// `input_audio`, `output_audio`, `reasoning` or `requests`.
+    /// `input_audio`, `output_audio`, `input_image`, `output_image`, `reasoning` or `requests`.
     pub kind: &'static str,
     /// For calls with more input tokens than this; for all when absent.
     pub above: Option<i64>,

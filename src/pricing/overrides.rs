@@ -43,6 +43,12 @@ pub struct Override {
     /// Audio output; as output when absent.
     #[serde(default)]
     pub output_audio: Option<f64>,
+    /// Image input; as input when absent.
+    #[serde(default)]
+    pub input_image: Option<f64>,
+    /// Image output; as output when absent.
+    #[serde(default)]
+    pub output_image: Option<f64>,
     /// Reasoning; as output when absent.
     #[serde(default)]
     pub reasoning: Option<f64>,
@@ -230,6 +236,8 @@ impl Override {
             (Kind::CacheWrite1h, self.cache_write_1h),
             (Kind::InputAudio, self.input_audio),
             (Kind::OutputAudio, self.output_audio),
+            (Kind::InputImage, self.input_image),
+            (Kind::OutputImage, self.output_image),
             (Kind::Reasoning, self.reasoning),
             (Kind::Request, self.requests),
         ];

@@ -201,6 +201,8 @@ struct FilePrice {
     cache_write_1h: Option<FileRate>,
     input_audio: Option<FileRate>,
     output_audio: Option<FileRate>,
+    input_image: Option<FileRate>,
+    output_image: Option<FileRate>,
     reasoning: Option<FileRate>,
     requests: Option<FileRate>,
 }
@@ -255,6 +257,8 @@ fn price(file: FilePrice) -> Result<Price, serde_json::Error> {
         (Kind::CacheWrite1h, file.cache_write_1h),
         (Kind::InputAudio, file.input_audio),
         (Kind::OutputAudio, file.output_audio),
+        (Kind::InputImage, file.input_image),
+        (Kind::OutputImage, file.output_image),
         (Kind::Reasoning, file.reasoning),
         (Kind::Request, file.requests),
     ];

@@ -225,6 +225,30 @@ fn audio_has_its_own_rate() {
 }
 
 #[test]
+fn images_have_their_own_rate() {
+    // Gemini 3 Pro Image: 270 × 2,000 = 540,000; 10 × 12,000 + 1,290 × 120,000 = 154,920,000.
+    let usage = Usage {
+        image_in: Some(258),
+        image_out: Some(1_290),
+        ..tokens(270, 1_300)
+    };
+    assert_cost(
+        &call("gcp.gemini", "gemini-3-pro-image", usage),
+        (540_000, 154_920_000, 155_460_000),
+    );
+    // gpt-image-1.5: 10 × 5,000 + 40 × 8,000 = 370,000; 1,056 × 32,000 = 33,792,000.
+    let usage = Usage {
+        image_in: Some(40),
+        image_out: Some(1_056),
+        ..tokens(50, 1_056)
+    };
+    assert_cost(
+        &call("openai", "gpt-image-1.5", usage),
+        (370_000, 33_792_000, 34_162_000),
+    );
+}
+
+#[test]
 fn large_inputs_change_the_rate_of_the_whole_call() {
     // At 200,000 still the base: 200,000 × 1,250 = 250,000,000; 100 × 10,000.
     assert_cost(

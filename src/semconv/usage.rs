@@ -28,9 +28,11 @@ pub(super) enum Count {
     Reasoning,
     AudioIn,
     AudioOut,
+    ImageIn,
+    ImageOut,
 }
 
-const COUNTS: usize = 11;
+const COUNTS: usize = 13;
 
 /// Counts of one vocabulary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -158,6 +160,8 @@ impl Reported {
             reasoning: counts.get(Count::Reasoning),
             audio_in: counts.get(Count::AudioIn),
             audio_out: counts.get(Count::AudioOut),
+            image_in: counts.get(Count::ImageIn),
+            image_out: counts.get(Count::ImageOut),
         };
         (usage, counts.get(Count::CacheWrite1h))
     }
@@ -171,8 +175,10 @@ fn fill(counts: &mut Counts, rest: &Counts) {
         (Count::CacheWrite1h, Count::Input),
         (Count::CacheWrite5m, Count::Input),
         (Count::AudioIn, Count::Input),
+        (Count::ImageIn, Count::Input),
         (Count::Reasoning, Count::Output),
         (Count::AudioOut, Count::Output),
+        (Count::ImageOut, Count::Output),
     ];
     for (detail, whole) in details {
         let fits = |number: &i64| counts.get(whole).is_some_and(|whole| *number <= whole);

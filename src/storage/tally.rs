@@ -211,6 +211,8 @@ fn add_details(details: &mut Details, sample: &Sample) {
         (&mut details.reasoning_tokens, amount(usage.reasoning)),
         (&mut details.audio_input_tokens, amount(usage.audio_in)),
         (&mut details.audio_output_tokens, amount(usage.audio_out)),
+        (&mut details.image_input_tokens, amount(usage.image_in)),
+        (&mut details.image_output_tokens, amount(usage.image_out)),
         (
             &mut details.unpriced_calls,
             i64::from(sample.cost_source == Some(CostSource::Unpriced)),

@@ -26,6 +26,8 @@ pub(in crate::gateway) enum Measure {
     ReasoningTokens,
     AudioInputTokens,
     AudioOutputTokens,
+    ImageInputTokens,
+    ImageOutputTokens,
     UnpricedCalls,
     /// A percentile of the times to the first token.
     FirstToken(u8),
@@ -33,7 +35,7 @@ pub(in crate::gateway) enum Measure {
 
 impl Measure {
     /// Names in the API, in the order in which they are answered.
-    pub(in crate::gateway) const NAMES: [(&'static str, Self); 22] = [
+    pub(in crate::gateway) const NAMES: [(&'static str, Self); 24] = [
         ("requests", Self::Requests),
         ("errors", Self::Errors),
         ("error_rate", Self::ErrorRate),
@@ -51,6 +53,8 @@ impl Measure {
         ("reasoning_tokens", Self::ReasoningTokens),
         ("audio_input_tokens", Self::AudioInputTokens),
         ("audio_output_tokens", Self::AudioOutputTokens),
+        ("image_input_tokens", Self::ImageInputTokens),
+        ("image_output_tokens", Self::ImageOutputTokens),
         ("unpriced_calls", Self::UnpricedCalls),
         ("time_to_first_token_p50_ns", Self::FirstToken(50)),
         ("time_to_first_token_p90_ns", Self::FirstToken(90)),
@@ -66,6 +70,8 @@ impl Measure {
                 | Self::ReasoningTokens
                 | Self::AudioInputTokens
                 | Self::AudioOutputTokens
+                | Self::ImageInputTokens
+                | Self::ImageOutputTokens
                 | Self::UnpricedCalls
                 | Self::FirstToken(_)
         )
@@ -97,6 +103,8 @@ impl Measure {
             Self::ReasoningTokens => sums.details.reasoning_tokens.into(),
             Self::AudioInputTokens => sums.details.audio_input_tokens.into(),
             Self::AudioOutputTokens => sums.details.audio_output_tokens.into(),
+            Self::ImageInputTokens => sums.details.image_input_tokens.into(),
+            Self::ImageOutputTokens => sums.details.image_output_tokens.into(),
             Self::UnpricedCalls => sums.details.unpriced_calls.into(),
             Self::FirstToken(percent) => {
                 let share = f64::from(percent) / 100.0;

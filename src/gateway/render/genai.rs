@@ -56,6 +56,8 @@ struct Usage {
     reasoning_tokens: Option<i64>,
     audio_input_tokens: Option<i64>,
     audio_output_tokens: Option<i64>,
+    image_input_tokens: Option<i64>,
+    image_output_tokens: Option<i64>,
 }
 
 /// Cost of a call.
@@ -91,6 +93,8 @@ impl From<genai::GenAi<'static>> for GenAi {
                 reasoning_tokens: usage.reasoning,
                 audio_input_tokens: usage.audio_in,
                 audio_output_tokens: usage.audio_out,
+                image_input_tokens: usage.image_in,
+                image_output_tokens: usage.image_out,
             },
             cost: Cost {
                 input_nano_usd: genai.cost.input,

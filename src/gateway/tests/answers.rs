@@ -85,7 +85,7 @@ async fn a_trace_is_rendered_with_everything_it_came_with() {
         "usage": {
             "input_tokens": 15, "output_tokens": 0, "cache_read_tokens": null,
             "cache_write_tokens": null, "reasoning_tokens": null, "audio_input_tokens": null,
-            "audio_output_tokens": null,
+            "audio_output_tokens": null, "image_input_tokens": null, "image_output_tokens": null,
         },
         "cost": {
             "input_nano_usd": null, "output_nano_usd": null, "total_nano_usd": 2_500_000_000_i64,

@@ -97,6 +97,14 @@ fn usage<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
         Count::AudioOut,
         detail(&["output_audio_tokens", "output_audio"]),
     );
+    counts.put(
+        Count::ImageIn,
+        detail(&["input_image_tokens", "input_image"]),
+    );
+    counts.put(
+        Count::ImageOut,
+        detail(&["output_image_tokens", "output_image"]),
+    );
     if counts.get(Count::Input).is_none() && counts.get(Count::Output).is_none() {
         counts.put(Count::Input, detail(&["total"]));
     }

@@ -39,10 +39,12 @@ fn input_details<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
     draft.count(Dialect::LangSmith, Count::CacheRead, of("cache_read"));
     draft.count(Dialect::LangSmith, Count::CacheWrite, of("cache_creation"));
     draft.count(Dialect::LangSmith, Count::AudioIn, of("audio"));
+    draft.count(Dialect::LangSmith, Count::ImageIn, of("image"));
 }
 
 fn output_details<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
     let of = |key| value.as_str().and_then(|text| python_count(text, key));
     draft.count(Dialect::LangSmith, Count::Reasoning, of("reasoning"));
     draft.count(Dialect::LangSmith, Count::AudioOut, of("audio"));
+    draft.count(Dialect::LangSmith, Count::ImageOut, of("image"));
 }

@@ -138,6 +138,22 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
         "gen_ai.usage.details.output_audio_tokens",
         Take::Count(Count::AudioOut),
     ),
+    row(
+        "gen_ai.usage.image.input_tokens",
+        Take::Count(Count::ImageIn),
+    ),
+    row(
+        "gen_ai.usage.details.input_image_tokens",
+        Take::Count(Count::ImageIn),
+    ),
+    row(
+        "gen_ai.usage.image.output_tokens",
+        Take::Count(Count::ImageOut),
+    ),
+    row(
+        "gen_ai.usage.details.output_image_tokens",
+        Take::Count(Count::ImageOut),
+    ),
     // Cost in USD. `gen_ai.usage.cost` is zero where its sender had no price list.
     row("operation.cost", Take::Money(Money::Total)).neutral(),
     row("gen_ai.usage.cost", Take::Money(Money::Total)),

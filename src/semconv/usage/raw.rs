@@ -4,7 +4,7 @@ use super::{Count, Counts, Habits};
 use crate::semconv::json::Json;
 
 /// Names of counts, by path, the better ones first.
-const PATHS: [(Count, &[&[&str]]); 9] = [
+const PATHS: [(Count, &[&[&str]]); 11] = [
     (
         Count::Input,
         &[
@@ -103,7 +103,62 @@ const PATHS: [(Count, &[&[&str]]); 9] = [
             &["output_token_details", "audio"],
         ],
     ),
+    (
+        Count::ImageIn,
+        &[
+            &["prompt_tokens_details", "image_tokens"],
+            &["input_tokens_details", "image_tokens"],
+            &["input_token_details", "image"],
+        ],
+    ),
+    (
+        Count::ImageOut,
+        &[
+            &["completion_tokens_details", "image_tokens"],
+            &["output_tokens_details", "image_tokens"],
+            &["output_token_details", "image"],
+        ],
+    ),
 ];
+
+/// Where Gemini counts by kind of content: `[{"modality": "IMAGE", "tokenCount": 1290}]`.
+struct ByModality {
+    names: [&'static str; 2],
+    audio: Count,
+    image: Count,
+}
+
+const BY_MODALITY: [ByModality; 2] = [
+    ByModality {
+        names: ["promptTokensDetails", "prompt_tokens_details"],
+        audio: Count::AudioIn,
+        image: Count::ImageIn,
+    },
+    ByModality {
+        names: ["candidatesTokensDetails", "candidates_tokens_details"],
+        audio: Count::AudioOut,
+        image: Count::ImageOut,
+    },
+];
+
+fn read_modalities(usage: &Json, counts: &mut Counts) {
+    for by in &BY_MODALITY {
+        let Some(Json::List(details)) = usage.first(&by.names) else {
+            continue;
+        };
+        for detail in details {
+            let count = match detail.get("modality").and_then(Json::as_text) {
+                Some("AUDIO") => by.audio,
+                Some("IMAGE") => by.image,
+                _ => continue,
+            };
+            let number = detail.first(&["tokenCount", "token_count"]);
+            if let Some(number) = number.and_then(Json::as_count) {
+                counts.set(count, number);
+            }
+        }
+    }
+}
 
 /// Reads a usage object, and the habits that its key names tell.
 pub(in crate::semconv) fn read(usage: &Json) -> (Counts, Habits) {
@@ -112,6 +167,7 @@ pub(in crate::semconv) fn read(usage: &Json) -> (Counts, Habits) {
         let found = paths.iter().find_map(|path| usage.at(path)?.as_count());
         counts.put(count, found);
     }
+    read_modalities(usage, &mut counts);
     let has = |key| usage.get(key).is_some();
     let is_gemini = has("candidatesTokenCount") || has("candidates_token_count");
     // Anthropic's and Bedrock's own objects. A library that computes a total has made them its own.

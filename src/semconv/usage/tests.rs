@@ -198,6 +198,24 @@ fn usage_objects_of_providers_are_read() {
             "totalTokenCount":30}"#,
     );
     assert_eq!((gemini.output, gemini.reasoning), (Some(20), Some(5)));
+    let picture = of_raw(
+        r#"{"promptTokenCount":270,"candidatesTokenCount":1300,"totalTokenCount":1570,
+            "promptTokensDetails":[{"modality":"TEXT","tokenCount":12},
+                {"modality":"IMAGE","tokenCount":258}],
+            "candidatesTokensDetails":[{"modality":"IMAGE","tokenCount":1290},{"modality":7}]}"#,
+    );
+    assert_eq!((picture.input, picture.image_in), (Some(270), Some(258)));
+    assert_eq!(
+        (picture.output, picture.image_out),
+        (Some(1300), Some(1290))
+    );
+    assert_eq!((picture.audio_in, picture.audio_out), (None, None));
+    let drawn = of_raw(
+        r#"{"input_tokens":50,"output_tokens":1056,"total_tokens":1106,
+            "input_tokens_details":{"text_tokens":10,"image_tokens":40},
+            "output_tokens_details":{"image_tokens":1056,"text_tokens":0}}"#,
+    );
+    assert_eq!((drawn.image_in, drawn.image_out), (Some(40), Some(1056)));
     let bedrock = of_raw(
         r#"{"inputTokens":10,"outputTokens":20,"totalTokens":120,
             "cacheReadInputTokens":60,"cacheWriteInputTokens":30}"#,

@@ -29,6 +29,8 @@ fn full_genai() -> GenAi<'static> {
             reasoning: Some(5),
             audio_in: Some(6),
             audio_out: Some(7),
+            image_in: Some(8),
+            image_out: Some(9),
         },
         cost: Cost {
             input: Some(1_000),

@@ -169,6 +169,8 @@ fn measures(span: &TestSpan, query: &AnalyticsQuery) -> Measures {
         sums.details.reasoning_tokens = amount(call.usage.reasoning);
         sums.details.audio_input_tokens = amount(call.usage.audio_in);
         sums.details.audio_output_tokens = amount(call.usage.audio_out);
+        sums.details.image_input_tokens = amount(call.usage.image_in);
+        sums.details.image_output_tokens = amount(call.usage.image_out);
         sums.details.unpriced_calls = i64::from(call.cost.source == Some(CostSource::Unpriced));
         if let Some(first) = call.time_to_first_token_ns {
             sums.details.first_tokens.record(first.unsigned_abs());
@@ -356,6 +358,8 @@ fn detailed(mut basics: Basics<'static>, bits: u16) -> Basics<'static> {
         genai.usage.cache_write = is(10).then_some(1);
         genai.usage.audio_in = is(11).then_some(4);
         genai.usage.audio_out = is(12).then_some(5);
+        genai.usage.image_in = is(11).then_some(6);
+        genai.usage.image_out = is(12).then_some(7);
         genai.cost.total = is(13).then_some(1_000);
         genai.cost.source = Some(if is(13) {
             CostSource::Computed

@@ -140,6 +140,8 @@ impl Measures {
             (&mut details.reasoning_tokens, other.reasoning_tokens),
             (&mut details.audio_input_tokens, other.audio_input_tokens),
             (&mut details.audio_output_tokens, other.audio_output_tokens),
+            (&mut details.image_input_tokens, other.image_input_tokens),
+            (&mut details.image_output_tokens, other.image_output_tokens),
             (&mut details.unpriced_calls, other.unpriced_calls),
         ];
         for (sum, more) in pairs {
@@ -160,6 +162,10 @@ pub struct Details {
     pub audio_input_tokens: i64,
     /// Audio tokens of the output.
     pub audio_output_tokens: i64,
+    /// Image tokens of the input.
+    pub image_input_tokens: i64,
+    /// Image tokens of the output.
+    pub image_output_tokens: i64,
     /// Calls with tokens and no price.
     pub unpriced_calls: i64,
     /// Times from the start of a call to its first token, ns.

@@ -105,6 +105,8 @@ impl<'b> ColumnsBuilder<'b> {
         self.int(Int::Reasoning, usage.reasoning);
         self.int(Int::AudioIn, usage.audio_in);
         self.int(Int::AudioOut, usage.audio_out);
+        self.int(Int::ImageIn, usage.image_in);
+        self.int(Int::ImageOut, usage.image_out);
         self.int(Int::CostInput, genai.cost.input);
         self.int(Int::CostOutput, genai.cost.output);
         self.int(Int::CostTotal, genai.cost.total);

@@ -161,12 +161,13 @@ fn rollups_count_each_span_once() {
 }
 
 /// Tables that hold what belongs to single traces and sessions.
-const TRACE_TABLES: [&str; 10] = [
+const TRACE_TABLES: [&str; 11] = [
     "service",
     "trace",
     "trace_part",
     "trace_service",
     "block",
+    "block_sieve",
     "block_use",
     "span_identity",
     "session",

@@ -80,7 +80,8 @@ macro_rules! span_columns {
          db_operation, rpc_system, rpc_service, rpc_method, is_model_call, dialect, response_id, finish_reason, \
          streaming, time_to_first_token_ns, agent_name, agent_id, tool_name, tool_call_id, \
          input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, \
-         audio_input_tokens, audio_output_tokens, input_cost_nano_usd, output_cost_nano_usd, \
+         audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, \
+         input_cost_nano_usd, output_cost_nano_usd, \
          cost_nano_usd, cost_source, price_version, tags"
     };
 }
@@ -175,6 +176,8 @@ fn genai(columns: &mut Columns<'_>) -> Result<Option<Box<GenAi<'static>>>, Error
             reasoning: columns.take()?,
             audio_in: columns.take()?,
             audio_out: columns.take()?,
+            image_in: columns.take()?,
+            image_out: columns.take()?,
         },
         cost: Cost {
             input: columns.take()?,

@@ -24,7 +24,8 @@ use crate::storage::tally::{Sample, Tally, Texts};
 /// What arrived before its trace belongs to one that was deleted.
 pub(super) const SPANS: &str = "SELECT start_unix_nano, duration_ns, status, is_model_call, \
          input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, reasoning_tokens, \
-         audio_input_tokens, audio_output_tokens, cost_nano_usd, cost_source, \
+         audio_input_tokens, audio_output_tokens, image_input_tokens, image_output_tokens, \
+         cost_nano_usd, cost_source, \
          time_to_first_token_ns, error_kind, \
          (received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
              WHERE trace.project_id = $1 AND trace.trace_id = found.trace_id)) IS TRUE, \
@@ -206,6 +207,8 @@ impl<'r> Looked<'r> {
                 reasoning: columns.take()?,
                 audio_in: columns.take()?,
                 audio_out: columns.take()?,
+                image_in: columns.take()?,
+                image_out: columns.take()?,
             },
             cost_nano_usd: columns.take()?,
             cost_source: number(&mut columns)?.and_then(CostSource::from_number),

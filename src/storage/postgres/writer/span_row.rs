@@ -18,10 +18,11 @@ const MODEL: &str = ", provider, request_model, response_model";
 const MODEL_FIELDS: u16 = 3;
 const GENAI: &str = ", time_to_first_token_ns, input_tokens, output_tokens, cache_read_tokens, \
     cache_write_tokens, reasoning_tokens, audio_input_tokens, audio_output_tokens, \
+    image_input_tokens, image_output_tokens, \
     input_cost_nano_usd, output_cost_nano_usd, cost_nano_usd, cost_source, is_model_call, \
     streaming, dialect, response_id, finish_reason, agent_name, agent_id, tool_name, \
     tool_call_id, price_version, tags";
-const GENAI_FIELDS: u16 = 23;
+const GENAI_FIELDS: u16 = 25;
 const HTTP: &str = ", http_status_code, http_method, http_route";
 const HTTP_FIELDS: u16 = 3;
 const CALLS: &str = ", db_system, db_operation, rpc_system, rpc_service, rpc_method";
@@ -181,6 +182,8 @@ fn write_genai(rows: &mut Rows, genai: &GenAi<'_>) {
         usage.reasoning,
         usage.audio_in,
         usage.audio_out,
+        usage.image_in,
+        usage.image_out,
         cost.input,
         cost.output,
         cost.total,
@@ -243,7 +246,7 @@ mod tests {
             calls: true,
             attributes: true,
         };
-        assert_eq!(all.fields(), 59);
-        assert_eq!(all.copy_statement().matches(',').count(), 58);
+        assert_eq!(all.fields(), 61);
+        assert_eq!(all.copy_statement().matches(',').count(), 60);
     }
 }

@@ -50,6 +50,8 @@ pub(super) enum Int {
     CostTotal = 13,
     CostSource = 14,
     ErrorKind = 15,
+    ImageIn = 16,
+    ImageOut = 17,
 }
 
 /// Columns of lists of texts.

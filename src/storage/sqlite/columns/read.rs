@@ -248,6 +248,8 @@ impl Columns {
             reasoning: int(Int::Reasoning),
             audio_in: int(Int::AudioIn),
             audio_out: int(Int::AudioOut),
+            image_in: int(Int::ImageIn),
+            image_out: int(Int::ImageOut),
         }
     }
 

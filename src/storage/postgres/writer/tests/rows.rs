@@ -37,6 +37,8 @@ fn genai() -> GenAi<'static> {
             reasoning: Some(5),
             audio_in: Some(6),
             audio_out: Some(i64::MAX),
+            image_in: Some(7),
+            image_out: Some(8),
         },
         cost: Cost {
             input: Some(11),

@@ -36,7 +36,8 @@ fn any_number_of_collectors_may_migrate_at_once() {
     });
     let versions = database
         .value("SELECT string_agg(version::text, ',' ORDER BY version) FROM schema_migration");
-    assert_eq!(versions, "1,2,3");
+    let shipped: Vec<_> = MIGRATIONS.iter().map(|(it, _)| it.to_string()).collect();
+    assert_eq!(versions, shipped.join(","));
     assert_eq!(database.value("SELECT count(*) FROM project"), "1");
     // Today and three days ahead.
     assert_eq!(database.value("SELECT count(*) FROM span_partition"), "4");
@@ -94,7 +95,8 @@ fn without_the_right_to_migrate_an_old_schema_is_refused() {
         })
     };
     let older = prepare().unwrap_err();
-    assert!(matches!(older, Error::OlderSchema { found: 0, known: 3 }));
+    let newest = MIGRATIONS.last().unwrap().0;
+    assert!(matches!(older, Error::OlderSchema { found: 0, known } if known == newest));
     let pool = connect::pool(&config, Purpose::Write, 1).unwrap();
     wait(migrate::migrate(&pool, &config, 5)).unwrap();
     prepare().unwrap();
