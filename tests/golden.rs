@@ -135,6 +135,8 @@ fn genai_columns(genai: &GenAi<'_>) -> Map<String, Value> {
         "reasoning_tokens": genai.usage.reasoning,
         "audio_input_tokens": genai.usage.audio_in,
         "audio_output_tokens": genai.usage.audio_out,
+        "image_input_tokens": genai.usage.image_in,
+        "image_output_tokens": genai.usage.image_out,
         "cost_input": genai.cost.input,
         "cost_output": genai.cost.output,
         "cost_total": genai.cost.total,
@@ -345,7 +347,7 @@ fn no_content_is_left_of_any_dialect_when_it_is_dropped() {
 }
 
 /// Columns of the table, and the names of what counts for them.
-const FIELDS: [(&str, &[&str]); 20] = [
+const FIELDS: [(&str, &[&str]); 21] = [
     ("operation", &["operation"]),
     ("provider", &["provider"]),
     ("model asked", &["request_model"]),
@@ -358,6 +360,7 @@ const FIELDS: [(&str, &[&str]); 20] = [
     ("cached", &["cache_read_tokens", "cache_write_tokens"]),
     ("reasoning", &["reasoning_tokens"]),
     ("audio", &["audio_input_tokens", "audio_output_tokens"]),
+    ("images", &["image_input_tokens", "image_output_tokens"]),
     ("cost", &["cost_total"]),
     ("cost as reported", &["reported"]),
     ("session", &["session_id"]),
