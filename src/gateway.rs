@@ -23,6 +23,7 @@ mod routes;
 mod search;
 mod sessions;
 mod spans;
+mod tail;
 mod traces;
 mod window;
 
@@ -40,12 +41,14 @@ use tokio::sync::Semaphore;
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
 use crate::pricing;
+use crate::service::tasks::Tasks;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
 use cursor::{Binding, Cursors};
 use envelope::RequestIds;
 use problem::{Code, Problem};
+use tail::Hub;
 
 pub use listen::Listener;
 
@@ -69,6 +72,8 @@ pub struct Config {
     pub page_size_max: u32,
     /// Spans of one trace answered at most; a larger trace is answered in pages.
     pub trace_spans_max: u32,
+    /// Clients that follow the feed at once (`/api/v1/tail`).
+    pub max_tail_watchers: u32,
     /// Longest time one query may take.
     pub query_timeout: Duration,
     /// Largest header section, in bytes.
@@ -89,6 +94,7 @@ impl Default for Config {
             cors: None,
             page_size_max: 1000,
             trace_spans_max: 10_000,
+            max_tail_watchers: 1000,
             query_timeout: Duration::seconds(10),
             max_header_list_size: ByteSize::kib(16),
             max_connections: 1024,
@@ -111,6 +117,8 @@ pub struct State {
     pub prices: pricing::Table,
     /// Our own metrics.
     pub metrics: Metrics,
+    /// Runs what goes on behind requests, and says when to end.
+    pub tasks: Tasks,
 }
 
 impl fmt::Debug for State {
@@ -134,6 +142,8 @@ struct Shared {
     trace_permits: Semaphore,
     /// Bounds the connections that searches have.
     search_permits: Semaphore,
+    /// Who follows the feed.
+    tail: Arc<Hub>,
 }
 
 impl Shared {
@@ -146,7 +156,13 @@ impl Shared {
 
 /// Builds the API. Listening, TLS, cross-origin rules and connection limits are the caller's.
 pub fn router(state: State) -> Router {
+    let tail = Hub::new(
+        Arc::clone(&state.reader),
+        state.tasks,
+        state.config.max_tail_watchers,
+    );
     let shared = Arc::new(Shared {
+        tail: Arc::new(tail),
         reader: state.reader,
         settings: state.settings,
         config: state.config,

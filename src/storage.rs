@@ -18,6 +18,7 @@ pub mod calls;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
+pub mod feed;
 pub mod postgres;
 pub mod query;
 pub mod remap;
@@ -263,6 +264,16 @@ pub trait SpanReader: Send + Sync {
         query: &'a search::SearchQuery,
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<search::SearchPage, Error>>;
+
+    /// Where the feed of what is stored ends now.
+    fn feed_end(&self) -> BoxFuture<'_, Result<feed::FeedPosition, Error>>;
+
+    /// What became visible after a position, in that order.
+    fn feed<'a>(
+        &'a self,
+        project: ProjectId,
+        request: &'a feed::FeedRequest,
+    ) -> BoxFuture<'a, Result<feed::FeedPage, Error>>;
 
     /// One span.
     fn span(

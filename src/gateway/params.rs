@@ -292,10 +292,15 @@ impl Params {
         self.parsed("step", value::whole_minutes)
     }
 
+    /// A number from one to `max`.
+    pub(super) fn whole(&mut self, name: &str, default: u32, max: u32) -> u32 {
+        let given = self.parsed(name, |text| value::limit(text, max));
+        given.unwrap_or(default)
+    }
+
     /// `limit`.
     pub(super) fn limit(&mut self, default: u32, max: u32) -> usize {
-        let limit = self.parsed("limit", |text| value::limit(text, max));
-        let limit = limit.unwrap_or(default.min(max));
+        let limit = self.whole("limit", default.min(max), max);
         usize::try_from(limit).unwrap_or(usize::MAX)
     }
 

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, analytics, lists, models, prices, search, sessions, spans, traces};
+use super::{Shared, analytics, lists, models, prices, search, sessions, spans, tail, traces};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 17] = [
+pub(super) static ROUTES: [Route; 18] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -124,6 +124,34 @@ pub(super) static ROUTES: [Route; 17] = [
             "cursor",
         ],
         serve: || get(search::search),
+    },
+    Route {
+        path: "/api/v1/tail",
+        parameters: &[
+            "start",
+            "end",
+            "trace_id",
+            "service",
+            "name",
+            "status",
+            "min_duration",
+            "max_duration",
+            "session_id",
+            "user_id",
+            "min_tokens",
+            "min_cost",
+            "operation",
+            "provider",
+            "model",
+            "agent",
+            "tool",
+            "tag",
+            "error_kind",
+            ATTRIBUTE,
+            "rate",
+            "last_event_id",
+        ],
+        serve: || get(tail::tail),
     },
     Route {
         path: "/api/v1/spans/{trace_id}/{span_id}",

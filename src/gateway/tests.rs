@@ -9,6 +9,7 @@ mod rows;
 mod schema;
 mod search;
 mod stub;
+mod tail;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
@@ -46,12 +47,16 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
         config: Config::default(),
         prices: prices(),
         metrics: Metrics::new().unwrap(),
+        tasks: drained(),
     };
     let response = router(state).oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
+    let is_text = parts.headers["content-type"] == "text/event-stream";
     let json = if bytes.is_empty() {
         Value::Null
+    } else if is_text {
+        String::from_utf8(bytes.to_vec()).unwrap().into()
     } else {
         serde_json::from_slice(&bytes).unwrap()
     };
@@ -60,6 +65,13 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
         headers: parts.headers,
         json,
     }
+}
+
+/// So that whoever follows the feed is told to go.
+fn drained() -> Tasks {
+    let (tasks, _) = Tasks::new();
+    tasks.start_shutdown();
+    tasks
 }
 
 async fn get(reader: &Arc<Stub>, uri: &str) -> Answer {

@@ -242,6 +242,7 @@ impl Base {
             config: self.config.gateway.clone(),
             prices: self.config.processors.pricing.table()?,
             metrics: self.metrics.clone(),
+            tasks: self.tasks.clone(),
         };
         listeners.gateway.serve(state, &self.tasks)?;
         Ok(())

@@ -13,6 +13,7 @@ use super::store::Store;
 use super::tasks::Tasks;
 use crate::exporters::storage::StoreHealth;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -164,6 +165,18 @@ impl SpanReader for LateReader {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<SearchPage, storage::Error>> {
         self.ask(|reader| reader.search(project, query, page))
+    }
+
+    fn feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, storage::Error>> {
+        self.ask(|reader| reader.feed_end())
+    }
+
+    fn feed<'a>(
+        &'a self,
+        project: ProjectId,
+        request: &'a FeedRequest,
+    ) -> BoxFuture<'a, Result<FeedPage, storage::Error>> {
+        self.ask(|reader| reader.feed(project, request))
     }
 
     fn span(

@@ -6,6 +6,7 @@ mod calls;
 mod columns;
 mod deleted;
 mod facts;
+mod feed;
 mod fixture;
 mod lists;
 mod long;

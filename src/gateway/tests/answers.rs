@@ -28,6 +28,7 @@ async fn large_answers_are_compressed_for_who_asks() {
         config: Config::default(),
         prices: prices(),
         metrics: Metrics::new().unwrap(),
+        tasks: super::drained(),
     };
     let plain = router(state()).oneshot(asked(Method::GET, "/openapi.json", "br"));
     let plain = plain.await.unwrap();

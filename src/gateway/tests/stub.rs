@@ -9,6 +9,7 @@ use super::rows::{
     chat, measures, one, session_summary, span_summary, stored_span, trace_summary, user_summary,
 };
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, Measures, SpanSummary,
     StoredSession, StoredSpan, StoredTrace, UsersAnswer, UsersQuery,
@@ -41,6 +42,7 @@ pub(super) enum Mood {
 pub(super) enum Asked {
     Traces(TraceFilter, PageRequest),
     Trace(TraceId, PageRequest),
+    Feed(FeedRequest),
     Spans(SpanFilter, PageRequest),
     Span(TraceId, SpanId),
     /// The matcher as it shows itself.
@@ -223,6 +225,30 @@ impl SpanReader for Stub {
             searched_bytes: 1000,
         };
         self.answer(project, asked, page)
+    }
+
+    fn feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        self.in_mood(FeedPosition::before(1))
+    }
+
+    /// One span, then nothing.
+    fn feed<'a>(
+        &'a self,
+        project: ProjectId,
+        request: &'a FeedRequest,
+    ) -> BoxFuture<'a, Result<FeedPage, Error>> {
+        let next = FeedPosition::after_block(1, 1);
+        let spans = (request.after < next).then(|| FeedSpan {
+            position: FeedPosition { place: 1, ..next },
+            summary: span_summary(),
+            whole: None,
+        });
+        let page = FeedPage {
+            spans: spans.into_iter().collect(),
+            next,
+            more: false,
+        };
+        self.answer(project, Asked::Feed(*request), page)
     }
 
     fn span(

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, ready};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
+use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -233,6 +234,18 @@ impl SpanReader for Client {
         _query: &'a SearchQuery,
         _page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<SearchPage, Error>> {
+        nothing()
+    }
+
+    fn feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        nothing()
+    }
+
+    fn feed<'a>(
+        &'a self,
+        _project: ProjectId,
+        _request: &'a FeedRequest,
+    ) -> BoxFuture<'a, Result<FeedPage, Error>> {
         nothing()
     }
 

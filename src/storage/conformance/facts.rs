@@ -5,7 +5,7 @@ use super::fixture::{
     OTHER, TestSpan, call, named, page, span, span_list, spans_with, trace_list, traces_with,
     write_spans,
 };
-use super::{Backend, PROJECT, runtime, search};
+use super::{Backend, PROJECT, feed, runtime, search};
 use crate::model::failure::ErrorKind;
 use crate::model::genai::GenAi;
 use crate::model::span::{Basics, Operation};
@@ -224,6 +224,8 @@ pub(super) fn spans_are_found_by_what_they_say(backend: &mut impl Backend) {
         }
         let found = search::named_op(backend, &filter);
         assert_eq!(found, expected, "{filter:?} of a search");
+        let found = feed::matching(backend, &filter);
+        assert_eq!(found, expected, "{filter:?} of the feed");
     }
 }
 

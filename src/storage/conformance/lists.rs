@@ -6,7 +6,7 @@ use super::fixture::{
     OTHER, TestSpan, attribute, batch, named, page, span, span_id, span_list, spans_with, text,
     trace_id, trace_list, traces_with, write_spans,
 };
-use super::{Backend, PROJECT, runtime};
+use super::{Backend, PROJECT, feed, runtime};
 use crate::model::ProjectId;
 use crate::storage::query::TimeRange;
 use crate::storage::{SessionFilter, SpanFilter, StatusFilter, TraceFilter};
@@ -225,6 +225,8 @@ pub(super) fn each_span_filter_answers_exactly_its_spans(backend: &mut impl Back
             let found = span_list(backend, &filter, limit);
             assert_eq!(found, expected, "{filter:?} limit {limit}");
         }
+        let found = feed::matching(backend, &filter);
+        assert_eq!(found, expected, "{filter:?} of the feed");
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, calls, columns, deleted, facts, lists, long, paging, people, remap, runtime,
-    search, sums,
+    Backend, NOW, calls, columns, deleted, facts, feed, lists, long, paging, people, remap,
+    runtime, search, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -165,6 +165,8 @@ cases! {
     long::a_span_of_a_day_is_whole,
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,
+    feed::a_feed_has_every_span_once_in_order,
+    feed::a_feed_is_filtered_by_attributes,
     remap::a_job_takes_its_range_step_by_step,
     remap::a_dropped_job_is_gone,
     remap::a_trace_that_is_too_large_is_passed_over,

@@ -14,6 +14,7 @@ mod blocks;
 pub(super) mod columns;
 mod conversation;
 mod facts;
+mod feed;
 mod lists;
 mod scan;
 mod search;
@@ -36,6 +37,7 @@ use futures_util::future::BoxFuture;
 use super::config::Config;
 use super::writer::clean_text;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -142,6 +144,28 @@ impl SpanReader for PostgresReader {
                 deadline,
             };
             let answer = search::search(&session, &asked).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = feed::end(&session).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn feed<'a>(
+        &'a self,
+        project: ProjectId,
+        request: &'a FeedRequest,
+    ) -> BoxFuture<'a, Result<FeedPage, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = feed::page(&session, project, request).await?;
             session.end();
             Ok(answer)
         })

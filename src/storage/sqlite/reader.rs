@@ -13,6 +13,7 @@ mod blocks;
 mod column_test;
 mod conversation;
 mod failure;
+mod feed;
 mod keys;
 mod lists;
 mod pool;
@@ -38,6 +39,7 @@ use rusqlite::Connection;
 
 use super::Config;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -134,6 +136,21 @@ impl SpanReader for SqliteReader {
             .run(move |session| {
                 search::search(session, project, &query, &page, &searchers, deadline)
             })
+            .boxed()
+    }
+
+    fn feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        self.pool.run(feed::end).boxed()
+    }
+
+    fn feed<'a>(
+        &'a self,
+        project: ProjectId,
+        request: &'a FeedRequest,
+    ) -> BoxFuture<'a, Result<FeedPage, Error>> {
+        let request = *request;
+        self.pool
+            .run(move |session| feed::page(session, project, &request))
             .boxed()
     }
 

@@ -1,0 +1,252 @@
+//! Following what is stored.
+//!
+//! Blocks carry the number of the transaction that stored them. Only those of transactions before
+//! the oldest of this database that is still under way are answered: no transaction with a smaller
+//! number can add one any more, so that a position is never overtaken. Numbers are given out to all
+//! databases of a server; who is connected to another one is not waited for. The ids in a block's
+//! messages say which rows of `span` to read.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio_postgres::types::Type;
+
+use super::super::writer::block_id::first_at;
+use super::blocks;
+use super::columns::{Columns, SpanColumns, span_columns};
+use super::session::{Param, Session};
+use super::slices::whole;
+use super::{corrupt, project_id};
+use crate::model::{ProjectId, TraceId};
+use crate::otlp::protobuf::Span;
+use crate::storage::Error;
+use crate::storage::content::{self, DecodedBlock};
+use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan, WholeSpan};
+use crate::storage::summary::clamp_time;
+
+/// The oldest transaction under way that may be one of this database, else the next.
+pub(super) const SETTLED: &str = "SELECT coalesce( \
+     (SELECT open.id FROM pg_snapshot_xip(pg_current_snapshot()) AS open (id) \
+      WHERE NOT EXISTS (SELECT FROM pg_locks AS own JOIN pg_stat_activity AS backend USING (pid) \
+          WHERE own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock' \
+              AND own.transactionid = open.id::xid AND backend.datname <> current_database()) \
+      ORDER BY open.id LIMIT 1), \
+     pg_snapshot_xmax(pg_current_snapshot()))::text";
+
+/// The next blocks of a project, as many as fit into a number of bytes, at least one. Only the
+/// partitions of the last day are looked at: what arrived before it and is stored only now is not
+/// news.
+pub(super) const NEXT: &str = "SELECT committed::text, block_id, codec, content FROM ( \
+     SELECT committed, block_id, codec, content, sum(octet_length(content)) \
+         OVER (ORDER BY committed, block_id) - octet_length(content) AS before FROM ( \
+         SELECT committed, block_id, codec, content FROM content_block \
+         WHERE project_id = $1 AND (committed, block_id) >= ($2::text::xid8, $3) \
+             AND committed < $7::text::xid8 AND block_id >= $4 \
+         ORDER BY committed, block_id LIMIT $5) AS found) AS block \
+     WHERE before < $6 ORDER BY committed, block_id";
+
+/// The rows of some traces that are of some blocks. What arrived before its trace belongs to one
+/// that was deleted.
+pub(super) const SPANS: &str = concat!(
+    "SELECT part.* FROM unnest($2::bytea[]) AS wanted (id) CROSS JOIN LATERAL (SELECT ",
+    span_columns!(),
+    " FROM span WHERE project_id = $1 AND span.trace_id = wanted.id \
+     AND start_time >= $3 AND start_time < $4 AND block_id = ANY($5) \
+     AND received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
+         WHERE trace.project_id = $1 AND trace.trace_id = wanted.id) OFFSET 0) AS part"
+);
+
+/// Blocks of one page at most.
+const BLOCKS_MAX: i64 = 32;
+/// Compressed bytes of one page.
+const BYTES_MAX: i64 = 2 << 20;
+/// How far back a block's arrival may be.
+const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// Where the feed ends now.
+pub(super) async fn end(session: &Session) -> Result<FeedPosition, Error> {
+    settled(session).await.map(FeedPosition::before)
+}
+
+/// Transactions before this one have all ended.
+async fn settled(session: &Session) -> Result<u64, Error> {
+    const CONTEXT: &str = "find the oldest transaction";
+    let rows = session.query(SETTLED, &[], CONTEXT).await?;
+    let row = rows.first().ok_or_else(|| corrupt("no snapshot"))?;
+    transaction(&mut Columns::new(row))
+}
+
+/// A number of a transaction, which comes as a text: the driver does not know its type.
+fn transaction(columns: &mut Columns<'_>) -> Result<u64, Error> {
+    let text: String = columns.take()?;
+    text.parse().map_err(|_| corrupt("a transaction's number"))
+}
+
+/// What was stored after a position.
+pub(super) async fn page(
+    session: &Session,
+    project: ProjectId,
+    request: &FeedRequest,
+) -> Result<FeedPage, Error> {
+    let after = request.after;
+    let mut page = FeedPage {
+        spans: Vec::new(),
+        next: after,
+        more: false,
+    };
+    let found = next_blocks(session, project, after).await?;
+    let mut wanted = Vec::new();
+    let mut spans = 0;
+    page.more = i64::try_from(found.len()).is_ok_and(|found| found >= BLOCKS_MAX);
+    for block in found {
+        if spans >= request.spans_min.max(1) {
+            page.more = true;
+            break;
+        }
+        page.next = page
+            .next
+            .max(FeedPosition::after_block(block.commit, block.id));
+        let before = if (block.commit, block.id) == (after.commit, after.block_id) {
+            after.place
+        } else {
+            0
+        };
+        let all = block.messages.spans().count();
+        spans += all.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
+        wanted.push(block);
+    }
+    let mut rows = rows_of(session, project, &wanted).await?;
+    for block in &wanted {
+        for (place, _) in (0_u32..).zip(block.messages.spans()) {
+            let position = FeedPosition {
+                commit: block.commit,
+                block_id: block.id,
+                place: place.saturating_add(1),
+            };
+            if position > after
+                && let Some(row) = rows.remove(&(block.id, i64::from(place)))
+            {
+                page.spans.push(FeedSpan {
+                    position,
+                    summary: row.summary,
+                    whole: None,
+                });
+            }
+        }
+    }
+    if request.whole {
+        complete(session, project, &wanted, &mut page.spans).await?;
+    }
+    Ok(page)
+}
+
+/// A block of the feed.
+struct Block {
+    commit: u64,
+    id: i64,
+    messages: DecodedBlock,
+}
+
+async fn next_blocks(
+    session: &Session,
+    project: ProjectId,
+    after: FeedPosition,
+) -> Result<Vec<Block>, Error> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    let settled = settled(session).await?.to_string();
+    let (project, commit) = (project_id(project), after.commit.to_string());
+    let params: [Param<'_>; 7] = [
+        (&project, Type::INT8),
+        (&commit, Type::TEXT),
+        (&after.block_id, Type::INT8),
+        (&first_at(now_ms - DAY_MS), Type::INT8),
+        (&BLOCKS_MAX, Type::INT8),
+        (&BYTES_MAX, Type::INT8),
+        (&settled, Type::TEXT),
+    ];
+    let rows = session.walk(NEXT, &params, "list new blocks").await?;
+    rows.iter()
+        .map(|row| {
+            let mut columns = Columns::new(row);
+            let commit = transaction(&mut columns)?;
+            let (id, codec): (i64, i16) = (columns.take()?, columns.take()?);
+            let messages = content::decode(i64::from(codec), columns.take()?)
+                .map_err(|source| corrupt(format!("block {id}: {source}")))?;
+            Ok(Block {
+                commit,
+                id,
+                messages,
+            })
+        })
+        .collect()
+}
+
+/// The rows of the spans in some blocks, by block and place.
+async fn rows_of(
+    session: &Session,
+    project: ProjectId,
+    blocks: &[Block],
+) -> Result<HashMap<(i64, i64), SpanColumns>, Error> {
+    let mut traces = BTreeSet::new();
+    let (mut from, mut to) = (i64::MAX, i64::MIN);
+    for span in blocks.iter().flat_map(|block| block.messages.spans()) {
+        let span = Span::parse(span.message).map_err(|_| corrupt("a span's message"))?;
+        let trace_id = TraceId::from_bytes(span.trace_id);
+        traces.insert(trace_id.ok_or_else(|| corrupt("a span's trace id"))?.0);
+        let start = clamp_time(span.start_unix_nano);
+        (from, to) = (from.min(start), to.max(start));
+    }
+    if traces.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let traces: Vec<_> = traces
+        .iter()
+        .map(<[u8; TraceId::LENGTH]>::as_slice)
+        .collect();
+    let ids: Vec<_> = blocks.iter().map(|block| block.id).collect();
+    let (project, slice) = (project_id(project), whole(from, to));
+    let params: [Param<'_>; 5] = [
+        (&project, Type::INT8),
+        (&traces, Type::BYTEA_ARRAY),
+        (&slice.from, Type::TIMESTAMPTZ),
+        (&slice.before, Type::TIMESTAMPTZ),
+        (&ids, Type::INT8_ARRAY),
+    ];
+    let rows = session.query(SPANS, &params, "read new spans").await?;
+    rows.iter()
+        .map(|row| {
+            let row = SpanColumns::read(&mut Columns::new(row))?;
+            Ok(((row.block_id, i64::from(row.block_place)), row))
+        })
+        .collect()
+}
+
+/// Adds what attribute filters look at.
+async fn complete(
+    session: &Session,
+    project: ProjectId,
+    blocks: &[Block],
+    spans: &mut [FeedSpan],
+) -> Result<(), Error> {
+    let places = blocks.iter().flat_map(|block| {
+        let places = (1_u32..).zip(block.messages.spans());
+        places.map(|(place, span)| ((block.id, place), span))
+    });
+    let messages: HashMap<_, _> = places.collect();
+    let ids = messages.values().map(|span| span.resource_id).collect();
+    let resources = blocks::resources(session, project_id(project), &ids).await?;
+    for span in spans {
+        let at = (span.position.block_id, span.position.place);
+        let found = messages.get(&at).and_then(|found| {
+            Some(WholeSpan {
+                resource_id: found.resource_id,
+                resource: Arc::clone(resources.get(&found.resource_id)?),
+                message: found.message.to_vec(),
+            })
+        });
+        span.whole = Some(found.ok_or_else(|| corrupt("what a new span refers to"))?);
+    }
+    Ok(())
+}
