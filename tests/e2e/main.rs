@@ -65,5 +65,6 @@ mod search;
 mod shutdown;
 mod startup;
 mod systemd;
+mod tail;
 mod tls;
 mod two_daemons;
