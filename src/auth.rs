@@ -1,7 +1,19 @@
-//! Who may send and read. Credentials come with projects; until then the only question is whether
-//! listeners that other machines can reach may be used without any.
+//! Who may send and read: credentials, and the one place that turns them into a project.
+//!
+//! A key ([`ApiKey`]) is random, shown once and stored as its SHA-256 only: enough for a random
+//! text of 178 bits, and cheap enough for every request. Passwords ([`password`]) are stored as
+//! argon2id. Nothing here prints either: their types show `[REDACTED]`.
+
+pub mod key;
+pub mod names;
+pub mod password;
+pub mod principal;
+pub mod random;
 
 use serde::{Deserialize, Serialize};
+
+pub use key::{ApiKey, KeyHash};
+pub use principal::{Principal, Who};
 
 /// `auth`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
