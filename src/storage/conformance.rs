@@ -2,6 +2,7 @@
 //!
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
+mod access;
 mod calls;
 mod columns;
 mod deleted;
