@@ -4,16 +4,26 @@
 //! text of 178 bits, and cheap enough for every request. Passwords ([`password`]) are stored as
 //! argon2id. Nothing here prints either: their types show `[REDACTED]`.
 
+mod cache;
+pub mod credential;
+pub mod denied;
+pub mod gate;
 pub mod key;
 pub mod names;
 pub mod password;
 pub mod principal;
 pub mod random;
+pub mod resolver;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use serde::{Deserialize, Serialize};
 
+pub use denied::Denied;
+pub use gate::{Gate, Purpose};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Principal, Who};
+pub use resolver::Resolver;
 
 /// `auth`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]

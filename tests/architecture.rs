@@ -85,6 +85,7 @@ fn is_test(path: &Path) -> bool {
             "tests.rs",
             "conformance",
             "conformance.rs",
+            "testing.rs",
             "generate.rs",
         ]
         .contains(&part)
