@@ -20,7 +20,7 @@ pub(crate) mod testing;
 use serde::{Deserialize, Serialize};
 
 pub use denied::Denied;
-pub use gate::{Gate, Purpose};
+pub use gate::{Gate, Gates, Purpose};
 pub use key::{ApiKey, KeyHash};
 pub use principal::{Principal, Who};
 pub use resolver::Resolver;

@@ -1,5 +1,7 @@
 //! The way in of one listener: who may come without a credential, and what the others may do.
 
+use std::net::SocketAddr;
+
 use http::uri::Authority;
 use http::{HeaderMap, Uri, header};
 
@@ -18,6 +20,28 @@ pub enum Purpose {
     Ingest,
     /// Questions are answered.
     Read,
+}
+
+/// Makes the ways in of all listeners. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Gates {
+    resolver: Resolver,
+    config: Config,
+}
+
+impl Gates {
+    /// By this configuration.
+    #[must_use]
+    pub fn new(resolver: Resolver, config: Config) -> Self {
+        Self { resolver, config }
+    }
+
+    /// The way in of a listener at an address.
+    #[must_use]
+    pub fn at(&self, purpose: Purpose, address: SocketAddr) -> Gate {
+        let is_loopback = address.ip().to_canonical().is_loopback();
+        Gate::new(self.resolver.clone(), &self.config, purpose, is_loopback)
+    }
 }
 
 /// The way in of one listener. Cheap to clone.

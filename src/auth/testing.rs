@@ -7,12 +7,25 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
+use super::Config;
+use super::gate::Gates;
 use super::key::ApiKey;
 use super::resolver::{Openness, Resolver};
 use crate::model::ProjectId;
 use crate::model::access::Scopes;
 use crate::storage::Error;
 use crate::storage::access::{CredentialStore, Found, Hash, KeyGrant, State};
+
+/// Ways in by this configuration, and the store that knows who may come; there is no key yet.
+pub(crate) fn gates(config: &Config) -> (Arc<Keys>, Gates) {
+    let keys = Arc::new(Keys::default());
+    let open = Openness {
+        no_keys: true,
+        no_users: true,
+    };
+    let gates = Gates::new(keys.resolver(Some(open)), config.clone());
+    (keys, gates)
+}
 
 /// How the store answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

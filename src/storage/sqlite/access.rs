@@ -59,6 +59,16 @@ impl SqliteAccess {
         })
     }
 
+    /// An empty store of its own.
+    #[cfg(test)]
+    pub(crate) fn in_memory() -> Self {
+        let mut connection = Connection::open_in_memory().unwrap();
+        migrate::migrate(&mut connection, 0).unwrap();
+        Self {
+            connection: Arc::new(Mutex::new(connection)),
+        }
+    }
+
     /// Runs work that blocks where it may.
     fn run<T: Send + 'static>(
         &self,
