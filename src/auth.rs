@@ -8,6 +8,7 @@ mod cache;
 pub mod credential;
 pub mod denied;
 pub mod gate;
+pub mod issue;
 pub mod key;
 pub mod names;
 pub mod password;
@@ -29,10 +30,10 @@ pub use resolver::Resolver;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Whether ingest without credentials is accepted on listeners that are not on loopback. Keys
-    /// come with projects; until then this must be set to listen elsewhere.
+    /// Whether ingest without an API key is accepted, into the project `default`. Otherwise it is on
+    /// loopback listeners only, and only until the first key is made.
     pub anonymous_ingest: bool,
-    /// Whether queries without credentials are answered on listeners that are not on loopback.
-    /// Keys come with projects; until then this must be set to listen elsewhere.
+    /// Whether queries without an API key are answered, from the project `default`. Otherwise they
+    /// are on loopback listeners only, and only until the first key is made.
     pub anonymous_read: bool,
 }

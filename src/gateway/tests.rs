@@ -1,5 +1,6 @@
 //! The API through its router, over a reader that answers the same few rows.
 
+mod access;
 mod answers;
 mod document;
 mod genai;
@@ -18,6 +19,7 @@ use tower::ServiceExt as _;
 
 use super::routes::OPENAPI;
 use super::*;
+use crate::auth::{self, Gates, Purpose, testing};
 use stub::{SPAN, Stub, TRACE};
 
 struct Answer {
@@ -39,15 +41,31 @@ impl Answer {
     }
 }
 
+/// As whoever reaches a loopback listener while there is no key.
 async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
+    let (_, gates) = testing::gates(&auth::Config::default());
+    send_through(&gates, reader, request).await
+}
+
+async fn send_through(gates: &Gates, reader: Arc<Stub>, request: Request<Body>) -> Answer {
     let state = State {
+        gate: gate(gates),
         settings: Arc::<Stub>::clone(&reader),
         reader,
         config: Config::default(),
         prices: prices(),
         metrics: Metrics::new().unwrap(),
     };
-    let response = router(state).oneshot(request).await.unwrap();
+    ask(router(state), request).await
+}
+
+/// The way in of a loopback listener.
+fn gate(gates: &Gates) -> Gate {
+    gates.at(Purpose::Read, ([127, 0, 0, 1], 3000).into())
+}
+
+async fn ask(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let json = if bytes.is_empty() {

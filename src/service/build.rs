@@ -107,7 +107,8 @@ impl Listeners {
     fn lack_a_key(&self, gates: &Gates) -> bool {
         let otlp = [self.otlp.grpc_address(), self.otlp.http_address()];
         let mut ingest = otlp.into_iter().flatten();
-        ingest.any(|address| gates.at(Purpose::Ingest, address).lacks_a_key())
+        let read = gates.at(Purpose::Read, self.gateway.address());
+        read.lacks_a_key() || ingest.any(|address| gates.at(Purpose::Ingest, address).lacks_a_key())
     }
 }
 
@@ -260,6 +261,7 @@ impl Base {
         self.access.keep(&self.tasks);
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
+            gate: self.gates.at(Purpose::Read, listeners.gateway.address()),
             settings: self.store.settings().map_err(|source| Error::Store {
                 store: self.store.describe(),
                 source,

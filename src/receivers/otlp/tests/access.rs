@@ -13,7 +13,7 @@ const INGEST: Scopes = Scopes::NONE.with(Scope::Ingest);
 const READ: Scopes = Scopes::NONE.with(Scope::Read);
 
 /// A server with a key of project 7 that may send, one that may not, and a revoked one.
-async fn guarded(auth: auth::Config) -> Server {
+async fn guarded(auth: &auth::Config) -> Server {
     let server = Server::guarded(|_| {}, auth);
     server.keys.put("pulse_sk_send", 7, INGEST);
     server.keys.put("pulse_sk_read", 7, READ);
@@ -41,7 +41,7 @@ async fn grpc(server: &Server, header: Option<(&str, &str)>) -> Outcome {
 // Guarantees: what is sent goes to the key's project.
 #[tokio::test]
 async fn a_key_names_the_project() {
-    let server = guarded(auth::Config::default()).await;
+    let server = guarded(&auth::Config::default()).await;
     for (name, value) in [
         ("authorization", "Bearer pulse_sk_send"),
         ("x-api-key", "pulse_sk_send"),
@@ -58,7 +58,7 @@ async fn a_key_names_the_project() {
 // gets to the pipeline, nor does its key into the answer.
 #[tokio::test]
 async fn others_are_told_why_not() {
-    let server = guarded(auth::Config::default()).await;
+    let server = guarded(&auth::Config::default()).await;
     for (key, status, code, why) in [
         ("", 401, 16, "no API key"),
         ("pulse_sk_other", 401, 16, "not known"),
@@ -90,7 +90,7 @@ async fn others_are_told_why_not() {
 // Guarantees: the answer does not wait for the body.
 #[tokio::test]
 async fn a_wrong_key_is_answered_before_its_body() {
-    let server = guarded(auth::Config::default()).await;
+    let server = guarded(&auth::Config::default()).await;
     let mut raw = Raw::connect(server.http).await;
     raw.send(format!(
         "POST /v1/traces HTTP/1.1\r\nhost: test\r\n{PROTOBUF}\r\nx-api-key: pulse_sk_x\r\n\
@@ -113,7 +113,7 @@ async fn a_wrong_key_is_answered_before_its_body() {
 // Guarantees: the known one goes on; the unknown one is told to come back.
 #[tokio::test]
 async fn a_store_that_is_away_stops_new_keys_only() {
-    let server = guarded(auth::Config::default()).await;
+    let server = guarded(&auth::Config::default()).await;
     assert_eq!(http(&server, "x-api-key: pulse_sk_send").await.status, 200);
     server.keys.set(Mood::Away);
     server.refresh().await;
@@ -138,7 +138,7 @@ async fn without_a_key_it_is_the_default_project() {
         anonymous_ingest: true,
         ..auth::Config::default()
     };
-    let server = guarded(open).await;
+    let server = guarded(&open).await;
     assert_eq!(http(&server, "").await.status, 200);
     assert_eq!(grpc(&server, None).await.code, 0);
     assert_eq!(server.double.projects(), [ProjectId::DEFAULT; 2]);

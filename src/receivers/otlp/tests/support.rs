@@ -198,10 +198,10 @@ impl Server {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::guarded(change, auth::Config::default())
+        Self::guarded(change, &auth::Config::default())
     }
 
-    pub(super) fn guarded(change: impl FnOnce(&mut Config), auth: auth::Config) -> Self {
+    pub(super) fn guarded(change: impl FnOnce(&mut Config), auth: &auth::Config) -> Self {
         let mut config = config();
         change(&mut config);
         let receiver = Receiver::bind(&config).unwrap();
@@ -211,7 +211,7 @@ impl Server {
         let (tasks, panics) = Tasks::new();
         let readiness = Readiness::new();
         let check = readiness.register("test");
-        let (keys, gates) = auth::testing::gates(&auth);
+        let (keys, gates) = auth::testing::gates(auth);
         let observer: Arc<dyn crate::receivers::otlp::RequestObserver> = Arc::new(());
         receiver
             .start(&double, &observer, &gates, &readiness, &tasks)
