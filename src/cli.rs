@@ -4,11 +4,15 @@
 //! line on standard error (a wrong configuration: one line per problem) and exit code 1; wrong
 //! usage is exit code 2.
 
+mod access;
 mod health;
+mod key;
 mod migrate;
 mod print_config;
+mod project;
 mod remap;
 mod serve;
+mod user;
 mod validate;
 mod wal;
 
@@ -73,6 +77,15 @@ enum Command {
     Migrate(ConfigArgs),
     /// Map stored spans again, after mapping or prices got better.
     Remap(Box<remap::Args>),
+    /// Create, list and delete projects. The daemon may be running.
+    #[command(subcommand)]
+    Project(project::Command),
+    /// Create, list and revoke API keys. The daemon may be running.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Add people, change passwords, list people. The daemon may be running.
+    #[command(subcommand)]
+    User(user::Command),
     /// Ask a running daemon whether it is ready; for container probes.
     Health(health::Args),
     /// Look into the durable log. The daemon may be running.
@@ -105,6 +118,9 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::PrintConfig(inner) => print_config::run(&outer.then(inner)),
         Command::Migrate(inner) => migrate::run(&outer.then(inner)),
         Command::Remap(args) => remap::run(outer, *args),
+        Command::Project(command) => project::run(outer, command),
+        Command::Key(command) => key::run(outer, command),
+        Command::User(command) => user::run(outer, command),
         Command::Health(args) => health::run(outer, args),
         Command::Wal(command) => wal::run(outer, command),
         Command::Bench(args) => bench(*args),

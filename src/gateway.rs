@@ -4,7 +4,7 @@
 //! settles for itself is the only thing that is written. Layers,
 //! outermost first: the envelope (request id, panics, problem bodies, cache headers), then the
 //! routes of `routes`. Each handler reads its `params`, asks the [`SpanReader`] for the
-//! project of its `caller`, and `render`s the answer. What goes wrong is a `problem`.
+//! project of its `caller`, which nobody gets around, and `render`s the answer. What goes wrong is a `problem`.
 
 mod analytics;
 mod body;
@@ -38,6 +38,7 @@ use axum::{Extension, Json, Router, middleware};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::auth::Gate;
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
 use crate::pricing;
@@ -109,6 +110,8 @@ impl Default for Config {
 pub struct State {
     /// Answers the queries.
     pub reader: Arc<dyn SpanReader>,
+    /// Who may ask.
+    pub gate: Gate,
     /// What projects have settled.
     pub settings: Arc<dyn ProjectSettings>,
     /// Limits of pages and time.
@@ -133,6 +136,7 @@ impl fmt::Debug for State {
 /// What handlers share.
 struct Shared {
     reader: Arc<dyn SpanReader>,
+    gate: Gate,
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
@@ -164,6 +168,7 @@ pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
         tail: Arc::new(tail),
         reader: state.reader,
+        gate: state.gate,
         settings: state.settings,
         config: state.config,
         prices: state.prices,
@@ -178,9 +183,14 @@ pub fn router(state: State) -> Router {
             let named = middleware::map_response(move |response: Response| async move {
                 envelope::name_route(response, route.path)
             });
+            let guarded =
+                middleware::from_fn_with_state((Arc::clone(&shared), route), caller::guard);
             router.route(
                 route.path,
-                (route.serve)().layer(Extension(route)).layer(named),
+                (route.serve)()
+                    .layer::<_, std::convert::Infallible>(guarded)
+                    .layer(Extension(route))
+                    .layer(named),
             )
         })
         .fallback(no_such_route)

@@ -8,6 +8,7 @@
 //! ([`Mode`]). What they need of each other goes through the log's directory (`queue`): each works
 //! on while the other is away.
 
+mod access;
 pub mod banner;
 mod build;
 mod late_reader;
@@ -160,6 +161,9 @@ pub async fn run(config: crate::config::Config) -> Result<(), Error> {
     let drain_timeout = config.service.drain_timeout.0;
     let mut daemon = Box::pin(build::start(config)).await?;
     announce(&daemon.banner);
+    if daemon.banner.lacks_a_key {
+        tracing::warn!("{}", banner::NO_KEY.replace('\n', " "));
+    }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "started");
     systemd::ready();
     let failed = tokio::select! {

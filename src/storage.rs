@@ -13,6 +13,7 @@
 //!
 //! This module and its parts are the only place with SQL.
 
+pub mod access;
 pub mod attributes;
 pub mod calls;
 #[cfg(test)]

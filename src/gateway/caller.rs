@@ -1,29 +1,95 @@
 //! Who asks, and for which project.
 //!
-//! The only place in the gateway that names a project. Everybody who reaches the listener reads
-//! the default project; when requests carry credentials, they are turned into a project here, and
-//! a request without valid ones is refused here.
+//! The only place in the gateway that names a project. Every route is guarded by [`guard`], which
+//! turns the credential of a request into a principal before anything else is done with it; what is
+//! open to everybody is listed here, so that a route that was forgotten is closed.
 
-use std::convert::Infallible;
+use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::Method;
 use http::request::Parts;
 
+use super::Shared;
+use super::problem::{Code, Problem};
+use super::routes::Route;
+use crate::auth::{Denied, Principal};
 use crate::model::ProjectId;
+use crate::model::access::Scope;
+
+/// What probes and tools ask before they have a key.
+const OPEN: [&str; 2] = ["/health", "/openapi.json"];
 
 /// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
     /// The project all answers are taken from.
     pub(super) project: ProjectId,
+    /// Who it is, and what that one may do.
+    pub(super) principal: Principal,
+}
+
+/// What a request to a route needs; nothing where it is open.
+fn needed(path: &str, method: &Method) -> Option<Scope> {
+    if OPEN.contains(&path) {
+        return None;
+    }
+    let is_question = *method == Method::GET || *method == Method::HEAD;
+    Some(if is_question {
+        Scope::Read
+    } else {
+        Scope::Admin
+    })
+}
+
+/// Lets a request through to its route, or not.
+pub(super) async fn guard(
+    State((shared, route)): State<(Arc<Shared>, &'static Route)>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if let Some(scope) = needed(route.path, request.method()) {
+        let admitted = shared
+            .gate
+            .admit(request.headers(), request.uri(), scope)
+            .await?;
+        request.extensions_mut().insert(admitted);
+    }
+    Ok(next.run(request).await)
+}
+
+/// The project of a request that was let through. Where a route is open to everybody there is none
+/// to speak of.
+pub(super) fn project(parts: &Parts) -> ProjectId {
+    let principal = parts.extensions.get::<Principal>();
+    principal.map_or(ProjectId::DEFAULT, |principal| principal.project)
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
-    type Rejection = Infallible;
+    type Rejection = Problem;
 
-    async fn from_request_parts(_parts: &mut Parts, _state: &S) -> Result<Self, Infallible> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
+        let principal = parts.extensions.get::<Principal>().cloned();
+        // A route that asks who is there is never open.
+        let principal = principal.ok_or_else(Problem::internal)?;
         Ok(Self {
-            project: ProjectId::DEFAULT,
+            project: principal.project,
+            principal,
         })
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied {
+            Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
+                Code::Unauthenticated
+            }
+            Denied::NotAllowed(_) | Denied::ForeignHost => Code::Forbidden,
+            Denied::Unavailable => Code::StorageUnavailable,
+        };
+        Self::new(code, denied.to_string())
     }
 }

@@ -15,12 +15,12 @@ use axum::extract::{FromRequestParts, Query};
 use http::request::Parts;
 
 use super::Shared;
-use super::caller::Caller;
+use super::caller;
 use super::cursor::Binding;
 use super::problem::{Code, FieldError, Problem};
 use super::routes::Route;
-use crate::model::TraceId;
 use crate::model::ids::ParseIdError;
+use crate::model::{ProjectId, TraceId};
 use crate::storage::query::AttributeEquals;
 use crate::storage::{PageRequest, StatusFilter, TimeRange};
 
@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<Shared>> for Params {
         parts: &mut Parts,
         state: &Arc<Shared>,
     ) -> Result<Self, Self::Rejection> {
-        let Ok(caller) = Caller::from_request_parts(parts, state).await;
+        let project = caller::project(parts);
         let known = parts
             .extensions
             .get::<&'static Route>()
@@ -75,12 +75,12 @@ impl FromRequestParts<Arc<Shared>> for Params {
         if pairs.iter().any(|(name, _)| name == "cursor") {
             state.reader.load_cursor_key().await?;
         }
-        Ok(Self::new(pairs, known, caller, parts.uri.path()))
+        Ok(Self::new(pairs, known, project, parts.uri.path()))
     }
 }
 
 impl Params {
-    fn new(pairs: Vec<(String, String)>, known: &[&str], caller: Caller, path: &str) -> Self {
+    fn new(pairs: Vec<(String, String)>, known: &[&str], project: ProjectId, path: &str) -> Self {
         let filters: Vec<_> = pairs
             .iter()
             .filter(|(name, _)| !UNBOUND.contains(&name.as_str()))
@@ -89,7 +89,7 @@ impl Params {
         let mut params = Self {
             pairs,
             wrong: Vec::new(),
-            binding: Binding::new(caller.project, path, &filters),
+            binding: Binding::new(project, path, &filters),
         };
         params.check_names(known);
         params

@@ -5,7 +5,7 @@
 //! full chain of a storage error, is logged here, once, with the same request id in scope.
 
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde::Serialize;
 
@@ -27,6 +27,10 @@ pub(super) enum Code {
     NoSuchRoute,
     /// No such trace, span or session.
     NotFound,
+    /// There is no credential, or not a good one.
+    Unauthenticated,
+    /// The credential is good, and does not allow this.
+    Forbidden,
     /// The route exists, the method does not.
     MethodNotAllowed,
     /// The request is not HTTP as we accept it.
@@ -52,12 +56,14 @@ pub(super) enum Code {
 impl Code {
     /// Every kind, for the test that compares them with the document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 15] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::QueryTooLong,
         Self::NoSuchRoute,
         Self::NotFound,
+        Self::Unauthenticated,
+        Self::Forbidden,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
         Self::UnsupportedMediaType,
@@ -78,6 +84,8 @@ impl Code {
             Self::QueryTooLong => "query_too_long",
             Self::NoSuchRoute => "no_such_route",
             Self::NotFound => "not_found",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidRequest => "invalid_request",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -102,6 +110,8 @@ impl Code {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::QueryTooLong => StatusCode::URI_TOO_LONG,
             Self::NoSuchRoute | Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::StorageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::QueryTimeout => StatusCode::GATEWAY_TIMEOUT,
@@ -116,6 +126,8 @@ impl Code {
             Self::QueryTooLong => "query string too long",
             Self::NoSuchRoute => "no such route",
             Self::NotFound => "not found",
+            Self::Unauthenticated => "not authenticated",
+            Self::Forbidden => "forbidden",
             Self::MethodNotAllowed => "method not allowed",
             Self::InvalidRequest => "invalid request",
             Self::UnsupportedMediaType => "unsupported media type",
@@ -215,6 +227,9 @@ impl Problem {
         headers.remove(http::header::CONTENT_LENGTH);
         if self.code == Code::StorageUnavailable {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        }
+        if self.code == Code::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         *response.body_mut() = bytes.into();
     }

@@ -15,7 +15,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use super::caller::Caller;
 use super::params::Params;
@@ -38,6 +38,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub(super) async fn tail(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
+    uri: Uri,
     headers: HeaderMap,
     mut params: Params,
 ) -> Result<Response, Problem> {
@@ -50,6 +51,7 @@ pub(super) async fn tail(
         filter,
         rate,
         resume,
+        credentials: (headers, uri),
     };
     let watcher = Watcher::begin(&shared, wanted).await?;
     let body = Body::from_stream(watcher.into_stream().map(Ok::<_, std::convert::Infallible>));

@@ -1,5 +1,6 @@
 //! The API through its router, over a reader that answers the same few rows.
 
+mod access;
 mod answers;
 mod document;
 mod genai;
@@ -19,6 +20,7 @@ use tower::ServiceExt as _;
 
 use super::routes::OPENAPI;
 use super::*;
+use crate::auth::{self, Gates, Purpose, testing};
 use stub::{SPAN, Stub, TRACE};
 
 struct Answer {
@@ -40,8 +42,15 @@ impl Answer {
     }
 }
 
+/// As whoever reaches a loopback listener while there is no key.
 async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
+    let (_, gates) = testing::gates(&auth::Config::default());
+    send_through(&gates, reader, request).await
+}
+
+async fn send_through(gates: &Gates, reader: Arc<Stub>, request: Request<Body>) -> Answer {
     let state = State {
+        gate: gate(gates),
         settings: Arc::<Stub>::clone(&reader),
         reader,
         config: Config::default(),
@@ -49,7 +58,16 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
         metrics: Metrics::new().unwrap(),
         tasks: drained(),
     };
-    let response = router(state).oneshot(request).await.unwrap();
+    ask(router(state), request).await
+}
+
+/// The way in of a loopback listener.
+fn gate(gates: &Gates) -> Gate {
+    gates.at(Purpose::Read, ([127, 0, 0, 1], 3000).into())
+}
+
+async fn ask(router: Router, request: Request<Body>) -> Answer {
+    let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let is_text = parts.headers["content-type"] == "text/event-stream";

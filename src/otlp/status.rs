@@ -75,8 +75,11 @@ pub enum Failure {
     #[error("the request did not arrive in time")]
     RequestTimeout,
     /// No or wrong credentials.
-    #[error("missing or wrong credentials")]
-    Unauthenticated,
+    #[error("{message}")]
+    Unauthenticated {
+        /// What is missing or wrong.
+        message: String,
+    },
     /// Known, but not allowed.
     #[error("{message}")]
     PermissionDenied {
@@ -130,7 +133,7 @@ impl Failure {
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             ),
             Self::RequestTimeout => (Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT),
-            Self::Unauthenticated => (Code::Unauthenticated, StatusCode::UNAUTHORIZED),
+            Self::Unauthenticated { .. } => (Code::Unauthenticated, StatusCode::UNAUTHORIZED),
             Self::PermissionDenied { .. } => (Code::PermissionDenied, StatusCode::FORBIDDEN),
             Self::Overloaded { .. } | Self::ShuttingDown => {
                 (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)

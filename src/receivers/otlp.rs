@@ -10,6 +10,7 @@ pub mod http;
 
 mod body;
 mod buffers;
+mod caller;
 mod decode;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use sink::{Budget, RequestObserver, TraceSink};
 
+use crate::auth::{Gates, Purpose};
 use crate::config::{ByteSize, Duration};
 use crate::net::listener::{self, Bound, Limits, PingPolicy};
 use crate::net::{cors, tls};
@@ -326,7 +328,8 @@ impl Receiver {
         self.http.as_ref().map(|ready| ready.bound.address())
     }
 
-    /// Serves until the daemon drains. `readiness` drives the gRPC health service.
+    /// Serves until the daemon drains. `gates` says who may send, `readiness` drives the gRPC health
+    /// service.
     ///
     /// # Errors
     /// A socket can't be handed to the runtime, or the reflection service can't be built. Must be
@@ -335,6 +338,7 @@ impl Receiver {
         self,
         sink: &S,
         observer: &Arc<dyn RequestObserver>,
+        gates: &Gates,
         readiness: &Readiness,
         tasks: &Tasks,
     ) -> Result<(), StartError> {
@@ -342,13 +346,16 @@ impl Receiver {
         if let Some(Ready { bound, tls, config }) = self.grpc {
             let limits = config.limits();
             let observer = Arc::clone(observer);
-            let part = grpc::Grpc::new(sink.clone(), &config, observer, heavy.clone());
+            let gate = gates.at(Purpose::Ingest, bound.address());
+            let part = grpc::Grpc::new(sink.clone(), &config, observer, heavy.clone(), gate);
             let service = grpc::service(part, readiness, tasks)?;
             listener::serve(bound, limits, tls, service, grpc::refuse, tasks)?;
         }
         if let Some(Ready { bound, tls, config }) = self.http {
             let limits = config.limits();
-            let part = http::Http::new(sink.clone(), &config, Arc::clone(observer), heavy);
+            let observer = Arc::clone(observer);
+            let gate = gates.at(Purpose::Ingest, bound.address());
+            let part = http::Http::new(sink.clone(), &config, observer, heavy, gate);
             let service = http::service(part);
             listener::serve(bound, limits, tls, service, http::refuse, tasks)?;
         }

@@ -21,9 +21,16 @@ pub struct Banner {
     pub metrics: Option<SocketAddr>,
     /// The store, without secrets.
     pub store: String,
+    /// Whether a listener answers nobody until there is an API key.
+    pub lacks_a_key: bool,
     /// What an OK means, as configured.
     pub durability: &'static str,
 }
+
+/// What to do where requests need a key and there is none.
+pub const NO_KEY: &str = "There is no API key yet, so requests from other machines are refused. \
+    Make the first with the same configuration:\n  \
+    pulse-collector key create --name first --scope ingest,read,admin";
 
 fn url(address: SocketAddr, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };
@@ -54,6 +61,9 @@ impl fmt::Display for Banner {
         if self.mode != Mode::Listener {
             writeln!(formatter, "  durability {}", self.durability)?;
             writeln!(formatter, "  project    default")?;
+        }
+        if self.lacks_a_key {
+            writeln!(formatter, "\n{NO_KEY}")?;
         }
         let Some((address, tls)) = self.http.or(self.grpc) else {
             return Ok(());
@@ -87,6 +97,7 @@ mod tests {
             gateway: Some((address(3000), false)),
             metrics: None,
             store: "/data/pulse.db (sqlite)".to_owned(),
+            lacks_a_key: false,
             durability: "synced to disk before OK",
         };
         let text = banner.to_string();
@@ -99,10 +110,15 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("metrics"), "{text}");
+        assert!(!text.contains("key create"), "{text}");
         let banner = Banner {
             http: None,
+            lacks_a_key: true,
             ..banner
         };
+        let text = banner.to_string();
+        let told = "\n  pulse-collector key create --name first --scope ingest,read,admin\n";
+        assert!(text.contains(told), "{text}");
         assert!(banner.to_string().contains("OTLP_PROTOCOL=grpc\n"));
     }
 }

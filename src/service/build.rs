@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::access::Access;
 use super::banner::Banner;
 use super::late_reader::LateReader;
 use super::leases::Leases;
@@ -14,6 +15,7 @@ use super::store::{self, Store};
 use super::tasks::{Panics, Tasks};
 use super::writers::{Failures, Work, Writers};
 use super::{Error, Mode, log};
+use crate::auth::{Gates, Purpose};
 use crate::config::Config;
 use crate::exporters::storage::StoreHealth;
 use crate::gateway;
@@ -100,6 +102,16 @@ impl Listeners {
     }
 }
 
+impl Listeners {
+    /// Whether one of them answers nobody until there is a key.
+    fn lack_a_key(&self, gates: &Gates) -> bool {
+        let otlp = [self.otlp.grpc_address(), self.otlp.http_address()];
+        let mut ingest = otlp.into_iter().flatten();
+        let read = gates.at(Purpose::Read, self.gateway.address());
+        read.lacks_a_key() || ingest.any(|address| gates.at(Purpose::Ingest, address).lacks_a_key())
+    }
+}
+
 fn bind_operations(config: &Config) -> Result<Option<Bound>, Error> {
     let endpoint = &config.service.telemetry.metrics.endpoint;
     let bound = (!endpoint.is_empty())
@@ -116,6 +128,8 @@ struct Base {
     store: Arc<dyn Store>,
     store_health: StoreHealth,
     reader: Arc<LateReader>,
+    access: Access,
+    gates: Gates,
     readiness: Readiness,
     tasks: Tasks,
 }
@@ -151,7 +165,12 @@ pub(super) async fn start_with(
     let store_health = StoreHealth::new(readiness.register("store"), metrics.clone());
     let reader = LateReader::connect(&store, &store_health, &tasks).await?;
     let (writers, failures) = Writers::new(&config, &store, &clock, &metrics, &store_health);
-    let banner = banner(&config, listeners.as_ref(), operations.as_ref(), &*store);
+    let access = Access::open(&*store, &clock, &config.data_dir()).await?;
+    let gates = Gates::new(access.resolver.clone(), config.auth.clone());
+    let mut banner = banner(&config, listeners.as_ref(), operations.as_ref(), &*store);
+    banner.lacks_a_key = listeners
+        .as_ref()
+        .is_some_and(|them| them.lack_a_key(&gates));
     let base = Base {
         config,
         clock,
@@ -159,6 +178,8 @@ pub(super) async fn start_with(
         store,
         store_health,
         reader,
+        access,
+        gates,
         readiness,
         tasks,
     };
@@ -230,11 +251,17 @@ impl Base {
         };
         sample::spawn(sampled, &self.tasks);
         let observer: Arc<dyn RequestObserver> = Arc::new(self.metrics.clone());
-        listeners
-            .otlp
-            .start(&ingest, &observer, &self.readiness, &self.tasks)?;
+        listeners.otlp.start(
+            &ingest,
+            &observer,
+            &self.gates,
+            &self.readiness,
+            &self.tasks,
+        )?;
+        self.access.keep(&self.tasks);
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
+            gate: self.gates.at(Purpose::Read, listeners.gateway.address()),
             settings: self.store.settings().map_err(|source| Error::Store {
                 store: self.store.describe(),
                 source,
@@ -310,6 +337,7 @@ fn banner(
             .map(|listeners| (listeners.gateway.address(), config.gateway.tls.is_some())),
         metrics: operations.map(Bound::address),
         store: store.describe(),
+        lacks_a_key: false,
         durability: match config.queue.durability {
             Durability::SyncBeforeAck => "synced to disk before OK",
             Durability::OsBuffered => "synced within a second of OK (os_buffered)",

@@ -13,8 +13,9 @@ use super::Error;
 use crate::config::Config;
 use crate::pipeline::clock::Clock;
 use crate::queue::{LogId, Position, Start};
+use crate::storage::access::AccessStore;
 use crate::storage::settings::ProjectSettings;
-use crate::storage::sqlite::{SqliteReader, SqliteSettings, SqliteWriter};
+use crate::storage::sqlite::{SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter};
 use crate::storage::{self, Kind, SpanReader, SpanWriter};
 use postgres::Postgres;
 
@@ -46,6 +47,9 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
     /// What projects have settled. Connects when it is asked something.
     fn settings(&self) -> Result<Arc<dyn ProjectSettings>, storage::Error>;
 
+    /// Projects, keys and people. Connects when it is asked something.
+    fn access(&self) -> Result<Arc<dyn AccessStore>, storage::Error>;
+
     /// The reader.
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>>;
 }
@@ -70,6 +74,7 @@ struct Sqlite {
     writer: Mutex<Option<SqliteWriter>>,
     reader: Arc<SqliteReader>,
     settings: SqliteSettings,
+    access: SqliteAccess,
 }
 
 impl Sqlite {
@@ -90,6 +95,7 @@ impl Sqlite {
             writer: Mutex::new(Some(writer)),
             reader: Arc::new(reader),
             settings: SqliteSettings::open(&path).map_err(failed)?,
+            access: SqliteAccess::open(&path).map_err(failed)?,
             path,
         })
     }
@@ -130,6 +136,10 @@ impl Store for Sqlite {
 
     fn settings(&self) -> Result<Arc<dyn ProjectSettings>, storage::Error> {
         Ok(Arc::new(self.settings.clone()))
+    }
+
+    fn access(&self) -> Result<Arc<dyn AccessStore>, storage::Error> {
+        Ok(Arc::new(self.access.clone()))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {

@@ -2,6 +2,7 @@
 //!
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
+mod access;
 mod calls;
 mod columns;
 mod deleted;
@@ -50,7 +51,7 @@ pub(crate) const NOW: u64 = 1_800_000_000_000_000_000;
 const PROJECT: ProjectId = ProjectId::DEFAULT;
 
 /// One for all tests: connections to a server live on the runtime that made them.
-fn runtime() -> &'static tokio::runtime::Runtime {
+pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
     static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| {
         tokio::runtime::Builder::new_multi_thread()

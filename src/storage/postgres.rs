@@ -15,6 +15,7 @@
 //! `search_path`, and no state of a session outlives a transaction, so that a pooler in
 //! transaction mode may stand in between.
 
+mod access;
 mod config;
 mod connect;
 mod error;
@@ -44,6 +45,7 @@ pub(crate) mod pgbouncer;
 #[path = "../../tests/support/postgres.rs"]
 pub(crate) mod testing;
 
+pub use access::PostgresAccess;
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
 pub use migrate::Migrated;
 pub use reader::PostgresReader;
@@ -120,6 +122,14 @@ impl PostgresStore {
     /// [`Error::Unavailable`] when the settings can't be used.
     pub fn settings(&self) -> Result<PostgresSettings, Error> {
         PostgresSettings::new(&self.config)
+    }
+
+    /// Projects, keys and people. Connects when it is asked something.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the settings can't be used.
+    pub fn access(&self) -> Result<PostgresAccess, Error> {
+        PostgresAccess::new(&self.config)
     }
 
     /// A reader. Connects when it is asked something.

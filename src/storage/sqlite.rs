@@ -3,6 +3,7 @@
 //! A commit is on stable storage when it returns (`synchronous = FULL`), because the log is
 //! released on the strength of it.
 
+mod access;
 mod blocks;
 mod columns;
 mod dimensions;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::ByteSize;
 
+pub use access::SqliteAccess;
 pub use reader::SqliteReader;
 pub use remap::RemoteJob;
 pub use settings::SqliteSettings;

@@ -37,6 +37,7 @@ mod raw_grpc;
 #[path = "../support/sdk.rs"]
 mod sdk;
 
+mod access;
 mod analytics;
 mod attributes;
 mod bad_input;

@@ -100,7 +100,7 @@ fn a_client_hears_of_each_span_once_across_a_kill() {
         let mut daemon = Daemon::spawn_on(store, &[("processors.batch.timeout", "10ms")]);
         send(&daemon, "shop", 1);
         daemon.await_trace(&[1; 16], 1);
-        let mut tail = Tail::follow(daemon.addresses().api, "?service=shop", None);
+        let mut tail = Tail::follow(daemon.addresses().gateway, "?service=shop", None);
         send(&daemon, "shop", 2);
         assert_eq!(tail.span().0, "op 2");
         send(&daemon, "other", 3);
@@ -111,7 +111,7 @@ fn a_client_hears_of_each_span_once_across_a_kill() {
         daemon.restart();
         send(&daemon, "shop", 5);
         daemon.await_trace(&[5; 16], 1);
-        let api = daemon.addresses().api;
+        let api = daemon.addresses().gateway;
         let mut tail = Tail::follow(api, "?service=shop", Some(&id));
         assert_eq!(tail.span().0, "op 5");
         send(&daemon, "shop", 6);
@@ -125,7 +125,7 @@ fn a_client_hears_of_each_span_once_across_a_kill() {
 fn what_another_process_stores_is_told_of() {
     let cluster = Cluster::new(&[("processors.batch.timeout", "10ms")]);
     let (api, _listener) = (cluster.start("api"), cluster.start("listener"));
-    let mut tail = Tail::follow(api.addresses().api, "?name=op%207", None);
+    let mut tail = Tail::follow(api.addresses().gateway, "?name=op%207", None);
     send(&api, "shop", 6);
     send(&api, "shop", 7);
     assert_eq!(tail.span().0, "op 7");
@@ -136,7 +136,7 @@ fn what_another_process_stores_is_told_of() {
 #[test]
 fn what_is_over_the_rate_is_counted() {
     let daemon = Daemon::spawn(&[]);
-    let mut tail = Tail::follow(daemon.addresses().api, "?rate=3", None);
+    let mut tail = Tail::follow(daemon.addresses().gateway, "?rate=3", None);
     let spans = (1..=50).map(|number| span(&[9; 16], &[number; 8], "many"));
     post_accepted(daemon.addresses().http, &request("shop", spans.collect()));
     for _ in 0..3 {

@@ -43,6 +43,13 @@ pub(crate) fn get(address: SocketAddr, path: &str) -> io::Result<Response> {
     exchange(address, head.as_bytes())
 }
 
+/// Asks with one more header, a line without an end.
+pub(crate) fn get_with(address: SocketAddr, path: &str, header: &str) -> io::Result<Response> {
+    let head =
+        format!("GET {path} HTTP/1.1\r\nhost: {address}\r\n{header}\r\nconnection: close\r\n\r\n");
+    exchange(address, head.as_bytes())
+}
+
 /// Puts JSON.
 pub(crate) fn put(address: SocketAddr, path: &str, body: &[u8]) -> io::Result<Response> {
     let mut request = format!(

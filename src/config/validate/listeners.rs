@@ -1,4 +1,4 @@
-//! Endpoints: their form, who can reach them, whether they clash; and what TLS and CORS need.
+//! Endpoints: their form, whether they clash; and what TLS and CORS need.
 
 use std::fs::File;
 use std::net::IpAddr;
@@ -18,15 +18,6 @@ struct Listener<'config> {
     endpoint: &'config str,
     tls: Option<&'config tls::Config>,
     cors: Option<&'config cors::Config>,
-    /// Whether the listener may be reached without credentials; None when it shows no user data.
-    anonymous: Option<Anonymous>,
-}
-
-/// What somebody without credentials can do at a listener, and the key that allows it.
-struct Anonymous {
-    allowed: bool,
-    key: &'static str,
-    verb: &'static str,
 }
 
 /// Checks every listener, then all of them together.
@@ -37,7 +28,6 @@ pub(super) fn check(config: &Config, check_files: CheckFiles, issues: &mut Vec<I
         let path = format!("{}.endpoint", listener.section);
         match Endpoint::parse(listener.endpoint) {
             Ok(endpoint) => {
-                check_reachable(&path, listener, &endpoint, issues);
                 for (other_path, other) in &bound {
                     if endpoint.clashes_with(other) {
                         let message = format!("{} is taken by {other_path}", listener.endpoint);
@@ -59,13 +49,6 @@ pub(super) fn check(config: &Config, check_files: CheckFiles, issues: &mut Vec<I
 }
 
 fn listeners(config: &Config) -> Vec<Listener<'_>> {
-    let ingest = || {
-        Some(Anonymous {
-            allowed: config.auth.anonymous_ingest,
-            key: "auth.anonymous_ingest",
-            verb: "ingest has",
-        })
-    };
     let protocols = &config.receivers.otlp.protocols;
     let mut listeners = Vec::new();
     if let Some(grpc) = &protocols.grpc {
@@ -74,7 +57,6 @@ fn listeners(config: &Config) -> Vec<Listener<'_>> {
             endpoint: &grpc.endpoint,
             tls: grpc.tls.as_ref(),
             cors: None,
-            anonymous: ingest(),
         });
     }
     if let Some(http) = &protocols.http {
@@ -83,7 +65,6 @@ fn listeners(config: &Config) -> Vec<Listener<'_>> {
             endpoint: &http.endpoint,
             tls: http.tls.as_ref(),
             cors: http.cors.as_ref(),
-            anonymous: ingest(),
         });
     }
     listeners.push(Listener {
@@ -91,11 +72,6 @@ fn listeners(config: &Config) -> Vec<Listener<'_>> {
         endpoint: &config.gateway.endpoint,
         tls: config.gateway.tls.as_ref(),
         cors: config.gateway.cors.as_ref(),
-        anonymous: Some(Anonymous {
-            allowed: config.auth.anonymous_read,
-            key: "auth.anonymous_read",
-            verb: "queries have",
-        }),
     });
     let metrics = &config.service.telemetry.metrics;
     if !metrics.endpoint.is_empty() {
@@ -104,7 +80,6 @@ fn listeners(config: &Config) -> Vec<Listener<'_>> {
             endpoint: &metrics.endpoint,
             tls: None,
             cors: None,
-            anonymous: None,
         });
     }
     listeners
@@ -157,11 +132,6 @@ impl<'text> Endpoint<'text> {
             .map(|address: IpAddr| address.to_canonical())
     }
 
-    /// Whether only this machine can reach it. What a name resolves to is not asked.
-    fn is_loopback(&self) -> bool {
-        self.address().is_some_and(|address| address.is_loopback())
-    }
-
     fn clashes_with(&self, other: &Self) -> bool {
         let any = |endpoint: &Self| endpoint.address().is_some_and(|it| it.is_unspecified());
         let same_host = match (self.address(), other.address()) {
@@ -171,26 +141,6 @@ impl<'text> Endpoint<'text> {
         // Port 0 is a different free port each time.
         self.port == other.port && self.port != 0 && (same_host || any(self) || any(other))
     }
-}
-
-fn check_reachable(
-    path: &str,
-    listener: &Listener<'_>,
-    endpoint: &Endpoint<'_>,
-    issues: &mut Vec<Issue>,
-) {
-    let Some(anonymous) = &listener.anonymous else {
-        return;
-    };
-    if anonymous.allowed || endpoint.is_loopback() {
-        return;
-    }
-    let message = format!(
-        "{} is reachable from other machines and {} no credentials; set {}: true to allow it, or \
-         bind 127.0.0.1",
-        listener.endpoint, anonymous.verb, anonymous.key
-    );
-    issues.push(Issue::new(path, message).related_to(anonymous.key));
 }
 
 fn check_tls(section: &str, tls: &tls::Config, check_files: CheckFiles, issues: &mut Vec<Issue>) {

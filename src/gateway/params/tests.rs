@@ -1,17 +1,13 @@
 //! Parameters, each and together.
 
 use super::*;
-use crate::model::ProjectId;
 
 fn params(pairs: &[(&str, &str)], known: &[&str]) -> Params {
     let pairs = pairs
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
-    let caller = Caller {
-        project: ProjectId::DEFAULT,
-    };
-    Params::new(pairs, known, caller, "/")
+    Params::new(pairs, known, ProjectId::DEFAULT, "/")
 }
 
 fn wrong(params: Params) -> Vec<(String, String)> {

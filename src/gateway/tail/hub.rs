@@ -125,10 +125,6 @@ impl Hub {
         &self.tasks
     }
 
-    pub(super) fn reader(&self) -> &Arc<dyn SpanReader> {
-        &self.reader
-    }
-
     /// Takes a seat; `None` when all are taken.
     pub(super) async fn sit(
         self: &Arc<Self>,

@@ -4,22 +4,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
-use futures_util::stream;
+use futures_util::{Stream, stream};
+use http::{HeaderMap, Uri};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::frames::{self, Missed};
-use super::hub::{Batch, Found, Hub, Seat};
+use super::hub::{Batch, Found, Seat};
 use super::{Shared, busy};
+use crate::auth::Denied;
 use crate::gateway::problem::Problem;
 use crate::model::ProjectId;
+use crate::model::access::Scope;
 use crate::storage::SpanFilter;
 use crate::storage::feed::{FeedPosition, FeedRequest, FeedTest};
 
 /// A client hears something at least this often.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// How often it is looked up whether a client may still watch: a key that is revoked is of no use
+/// five seconds later, what the gate remembers included.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Over which the rate is kept.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// Spans that are looked at for a client which connects again, and events sent to it, whatever its
@@ -38,11 +43,14 @@ pub(super) struct Wanted {
     pub(super) rate: u32,
     /// Where to go on, instead of now.
     pub(super) resume: Option<FeedPosition>,
+    /// What the client was let in for.
+    pub(super) credentials: (HeaderMap, Uri),
 }
 
 /// A client.
 pub(super) struct Watcher {
-    hub: Arc<Hub>,
+    shared: Arc<Shared>,
+    check_at: Instant,
     wanted: Wanted,
     seat: Seat,
     shutdown: CancellationToken,
@@ -86,8 +94,8 @@ struct Window {
 
 impl Watcher {
     /// Takes a seat.
-    pub(super) async fn begin(shared: &Shared, wanted: Wanted) -> Result<Self, Problem> {
-        let hub = Arc::clone(&shared.tail);
+    pub(super) async fn begin(shared: &Arc<Shared>, wanted: Wanted) -> Result<Self, Problem> {
+        let hub = &shared.tail;
         let whole = !wanted.filter.attributes.is_empty();
         let seat = hub.sit(wanted.project, whole).await?.ok_or_else(busy)?;
         let now = Instant::now();
@@ -96,7 +104,8 @@ impl Watcher {
         let resume = wanted.resume.filter(|position| *position < until);
         Ok(Self {
             shutdown: hub.tasks().shutdown_token(),
-            hub,
+            shared: Arc::clone(shared),
+            check_at: now + CHECK_EVERY,
             position: resume.unwrap_or(until),
             expected: seat.reached.spans,
             catching_up: resume.map(|_| CatchUp::to(until)),
@@ -127,7 +136,7 @@ impl Watcher {
         }
         let mut frames = BytesMut::new();
         while frames.is_empty() {
-            if self.shutdown.is_cancelled() {
+            if self.shutdown.is_cancelled() || !self.may_watch().await {
                 return None;
             }
             if self.catching_up.is_some() {
@@ -149,6 +158,21 @@ impl Watcher {
         }
         self.alive_at = Instant::now() + ALIVE_EVERY;
         Some(frames.freeze())
+    }
+
+    /// Whether the client may still watch. While that can't be found out, it may.
+    async fn may_watch(&mut self) -> bool {
+        let now = Instant::now();
+        if now < self.check_at {
+            return true;
+        }
+        self.check_at = now + CHECK_EVERY;
+        let (headers, uri) = &self.wanted.credentials;
+        match self.shared.gate.admit(headers, uri, Scope::Read).await {
+            Ok(principal) => principal.project == self.wanted.project,
+            Err(Denied::Unavailable) => true,
+            Err(_) => false,
+        }
     }
 
     fn on_time(&mut self, frames: &mut BytesMut) {
@@ -233,7 +257,7 @@ impl Watcher {
             whole: self.needs_whole(),
             spans_min: CATCH_UP_PAGE,
         };
-        let page = self.hub.reader().feed(self.wanted.project, &request).await;
+        let page = self.shared.reader.feed(self.wanted.project, &request).await;
         let Ok(page) = page else {
             self.give_up(frames);
             return;

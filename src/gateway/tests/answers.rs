@@ -8,7 +8,8 @@ use tower::ServiceExt as _;
 
 use super::rows::chat;
 use super::stub::{Mood, Stub, TRACE};
-use super::{document, get, prices, schema, send, uri_of};
+use super::{document, gate, get, prices, schema, send, uri_of};
+use crate::auth::{self, testing};
 use crate::gateway::{Config, Metrics, State, render, router};
 
 // Scenario: an answer of some kilobytes and one of a few bytes are asked for with and without gzip,
@@ -23,6 +24,7 @@ async fn large_answers_are_compressed_for_who_asks() {
         request.body(Body::empty()).unwrap()
     };
     let state = || State {
+        gate: gate(&testing::gates(&auth::Config::default()).1),
         reader: Stub::new(Mood::Well),
         settings: Stub::new(Mood::Well),
         config: Config::default(),

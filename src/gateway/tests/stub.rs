@@ -99,6 +99,12 @@ impl Stub {
         asked.clone()
     }
 
+    /// The projects that questions were about.
+    pub(super) fn projects_asked(&self) -> Vec<ProjectId> {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().map(|(project, _)| *project).collect()
+    }
+
     pub(super) fn was_asked(&self) -> bool {
         !self.asked.lock().unwrap().is_empty()
     }

@@ -48,7 +48,7 @@ fn every_failure() -> Vec<(Failure, Code, u16, bool, Option<u64>)> {
             None,
         ),
         (
-            Failure::Unauthenticated,
+            Failure::Unauthenticated { message: text() },
             Code::Unauthenticated,
             401,
             false,

@@ -25,9 +25,10 @@ use tonic_health::ServingStatus;
 use tower::Service;
 
 use super::body::{PREFIX_LENGTH, malformed, read_message};
+use super::caller;
 use super::decode::{Encodings, HeavyWork};
 use super::{GrpcConfig, RequestObserver, StartError, TraceSink};
-use crate::model::ProjectId;
+use crate::auth::Gate;
 use crate::net::compress;
 use crate::otlp::compression::Encoding;
 use crate::otlp::{Failure, partial};
@@ -61,6 +62,7 @@ impl<S> Clone for Grpc<S> {
 
 struct Inner<S> {
     sink: S,
+    gate: Gate,
     observer: Arc<dyn RequestObserver>,
     heavy: HeavyWork,
     encodings: Encodings,
@@ -82,6 +84,7 @@ impl<S: TraceSink> Grpc<S> {
         config: &GrpcConfig,
         observer: Arc<dyn RequestObserver>,
         heavy: HeavyWork,
+        gate: Gate,
     ) -> Self {
         let encodings = Encodings::new(&config.compression_algorithms);
         let accept_encoding = HeaderValue::from_str(encodings.names());
@@ -89,6 +92,7 @@ impl<S: TraceSink> Grpc<S> {
         Self {
             inner: Arc::new(Inner {
                 sink,
+                gate,
                 observer,
                 heavy,
                 accept_encoding: accept_encoding
@@ -152,6 +156,7 @@ impl<S: TraceSink> Grpc<S> {
         received: &mut u64,
     ) -> Result<TracesAccepted, Failure> {
         let inner = &*self.inner;
+        let project = caller::project(&inner.gate, &request).await?;
         let named = request.headers().get("grpc-encoding");
         let encoding = inner.encodings.select(named)?;
         let announced = request.body().size_hint().lower();
@@ -170,7 +175,6 @@ impl<S: TraceSink> Grpc<S> {
         let heavy = &inner.heavy;
         let decoded = heavy.decode(admission, encoding, false, message, limit);
         let (mut admission, payload) = decoded.await?;
-        let project = ProjectId::DEFAULT;
         let sink = &inner.sink;
         sink.export_traces(&mut admission, project, payload).await
     }

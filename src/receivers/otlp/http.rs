@@ -22,9 +22,10 @@ pub(crate) use response::refuse;
 use response::{Format, failure, success};
 
 use super::body::{read_all, too_large};
+use super::caller;
 use super::decode::{Encodings, HeavyWork};
 use super::{HttpConfig, RequestObserver, TraceSink};
-use crate::model::ProjectId;
+use crate::auth::Gate;
 use crate::net::compress;
 use crate::net::cors::Cors;
 use crate::otlp::Failure;
@@ -49,6 +50,7 @@ impl<S> Clone for Http<S> {
 
 struct Inner<S> {
     sink: S,
+    gate: Gate,
     observer: Arc<dyn RequestObserver>,
     heavy: HeavyWork,
     encodings: Encodings,
@@ -88,10 +90,12 @@ impl<S: TraceSink> Http<S> {
         config: &HttpConfig,
         observer: Arc<dyn RequestObserver>,
         heavy: HeavyWork,
+        gate: Gate,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
                 sink,
+                gate,
                 observer,
                 heavy,
                 encodings: Encodings::new(&config.compression_algorithms),
@@ -178,6 +182,7 @@ impl<S: TraceSink> Http<S> {
         if request.method() != Method::POST {
             return Err(Failure::MethodNotAllowed { allow });
         }
+        let project = caller::project(&inner.gate, &request).await?;
         let format = format.ok_or_else(|| unsupported_type(request.headers()))?;
         let encoding = self.encoding(request.headers())?;
         let limit = inner.body_max;
@@ -199,7 +204,6 @@ impl<S: TraceSink> Http<S> {
                 .heavy
                 .decode(admission, encoding, is_json, body, limit);
             let (mut admission, payload) = decoded.await?;
-            let project = ProjectId::DEFAULT;
             let sink = &inner.sink;
             sink.export_traces(&mut admission, project, payload).await
         };

@@ -1,6 +1,7 @@
 //! The receiver on real sockets, with a double behind it.
 
 mod abuse;
+mod access;
 mod connections;
 mod framing;
 mod full_log;

@@ -9,6 +9,7 @@ use super::{Error, Store};
 use crate::config::Config;
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::queue::{LogId, Position, Start};
+use crate::storage::access::AccessStore;
 use crate::storage::postgres::PostgresStore;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{self, SpanReader, SpanWriter};
@@ -70,6 +71,10 @@ impl Store for Postgres {
 
     fn settings(&self) -> Result<Arc<dyn ProjectSettings>, storage::Error> {
         Ok(Arc::new(self.store.settings()?))
+    }
+
+    fn access(&self) -> Result<Arc<dyn AccessStore>, storage::Error> {
+        Ok(Arc::new(self.store.access()?))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {

@@ -9,11 +9,13 @@ use futures_util::future::{BoxFuture, ready};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
+use crate::storage::access::AccessStore;
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
 use crate::storage::search::{SearchPage, SearchQuery};
+use crate::storage::sqlite::SqliteAccess;
 use crate::storage::{
     Batch, Error, Page, PageRequest, RetentionReport, ServiceSummary, SessionFilter,
     SessionSummary, SpanFilter, SpanReader, SpanRow, SpanSummary, SpanWriter, StoreUsage,
@@ -124,6 +126,10 @@ impl Store for Client {
         Ok(Arc::new(
             crate::storage::settings::testing::Memory::default(),
         ))
+    }
+
+    fn access(&self) -> Result<Arc<dyn AccessStore>, Error> {
+        Ok(Arc::new(SqliteAccess::in_memory()))
     }
 
     fn first_unstored(

@@ -3,17 +3,21 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, calls, columns, deleted, facts, feed, lists, long, paging, people, remap,
+    Backend, NOW, access, calls, columns, deleted, facts, feed, lists, long, paging, people, remap,
     runtime, search, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
-use crate::storage::postgres::{self, PostgresReader, PostgresSettings, PostgresWriter};
+use crate::storage::postgres::{
+    self, PostgresAccess, PostgresReader, PostgresSettings, PostgresWriter,
+};
 use crate::storage::remap::Jobs;
 use crate::storage::settings::ProjectSettings;
-use crate::storage::sqlite::{self, RemoteJob, SqliteReader, SqliteSettings, SqliteWriter};
+use crate::storage::sqlite::{
+    self, RemoteJob, SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter,
+};
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
 struct Sqlite {
@@ -230,6 +234,66 @@ fn any_delivery_counts_the_same_on_sqlite() {
 #[test]
 fn any_delivery_counts_the_same_on_postgres() {
     calls::any_delivery_counts_the_same(&mut Postgres::open(), 24);
+}
+
+impl Sqlite {
+    fn access(&self) -> SqliteAccess {
+        SqliteAccess::open(&self.directory.path().join("pulse.db")).unwrap()
+    }
+}
+
+impl Postgres {
+    fn access(&self) -> PostgresAccess {
+        let config = postgres::Config {
+            url: self.database.url().into(),
+            ..postgres::Config::default()
+        };
+        PostgresAccess::new(&config).unwrap()
+    }
+}
+
+macro_rules! access_cases {
+    ($($case:ident),* $(,)?) => {
+        mod access_on_sqlite {
+            $(#[test]
+            fn $case() {
+                let store = super::Sqlite::open();
+                super::runtime().block_on(super::access::$case(&store.access()));
+            })*
+        }
+
+        mod access_on_postgres {
+            $(#[test]
+            fn $case() {
+                let store = super::Postgres::open();
+                super::runtime().block_on(super::access::$case(&store.access()));
+            })*
+        }
+    };
+}
+
+access_cases! {
+    projects_are_created_once_and_deleted_for_good,
+    keys_are_good_until_they_are_revoked,
+    uses_are_noted_once_a_minute,
+    keys_are_listed_by_project,
+    every_change_is_in_the_audit_log,
+    people_are_members_of_projects,
+    sessions_and_invitations_end,
+}
+
+#[test]
+fn what_a_deleted_project_stored_goes_on_sqlite() {
+    let mut store = Sqlite::open();
+    let access = store.access();
+    access::what_a_deleted_project_stored_goes(&mut store, &access);
+}
+
+#[test]
+fn what_a_deleted_project_stored_goes_on_postgres() {
+    let mut store = Postgres::open();
+    let access = store.access();
+    access::what_a_deleted_project_stored_goes(&mut store, &access);
 }
 
 /// Values of projects are kept apart, replaced and dropped.

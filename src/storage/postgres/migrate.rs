@@ -22,6 +22,7 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (3, include_str!("migrations/0003_block_sieve.sql")),
     (4, include_str!("migrations/0004_image_tokens.sql")),
     (5, include_str!("migrations/0005_feed.sql")),
+    (6, include_str!("migrations/0006_access.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

@@ -8,6 +8,8 @@
 //! Any number of collectors may run this at once: one does the work, and it skips rows that are
 //! being written.
 
+mod deleted;
+
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
 
@@ -48,6 +50,10 @@ pub(super) async fn enforce(
     retention: &RetentionConfig,
     now_unix_nano: u64,
 ) -> Result<RetentionReport, Error> {
+    let of_deleted = deleted::enforce(pool, config).await?;
+    if of_deleted.more {
+        return Ok(of_deleted);
+    }
     let settings = Settings::maintenance(config, config.statement_timeout.0);
     let now = clamp_time(now_unix_nano);
     let transaction = Transaction::begin(pool, &settings).await?;
@@ -107,7 +113,9 @@ pub(super) const BYTES_IN_USE: &str =
     WHERE c.oid IN (
         SELECT to_regclass(name) FROM unnest(ARRAY['project', 'log_checkpoint', 'setting',
             'schema_migration', 'span_partition', 'resource', 'scope', 'trace', 'trace_service',
-            'service', 'session', 'session_trace', 'rollup', 'dead_letter']) AS name
+            'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
+            'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
+            'invite', 'audit']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('content_block')))";

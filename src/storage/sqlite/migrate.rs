@@ -12,6 +12,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (1, include_str!("migrations/0001_initial.sql")),
     (2, include_str!("migrations/0002_project_setting.sql")),
     (3, include_str!("migrations/0003_block_sieve.sql")),
+    (5, include_str!("migrations/0005_access.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.
@@ -38,6 +39,28 @@ pub(super) fn check(connection: &Connection) -> Result<(), Error> {
         )
         .map_err(storage_error("open the embedded store"))?;
     if foreign { Err(Error::Foreign) } else { Ok(()) }
+}
+
+/// Whether a store has exactly the schema this program knows, for commands beside a daemon that may
+/// be of another version.
+///
+/// # Errors
+/// [`Error::OlderSchema`], [`Error::NewerSchema`], [`Error::Foreign`], [`Error::Unavailable`].
+pub(super) fn is_current(connection: &Connection) -> Result<(), Error> {
+    check(connection)?;
+    let known = MIGRATIONS.last().map_or(0, |(version, _)| *version);
+    let found: u32 = connection
+        .query_row(
+            "SELECT coalesce(max(version), 0) FROM schema_migration",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(storage_error("look at the schema of the store"))?;
+    match found.cmp(&known) {
+        std::cmp::Ordering::Less => Err(Error::OlderSchema { found, known }),
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(Error::NewerSchema { found, known }),
+    }
 }
 
 fn migrate_with(

@@ -4,9 +4,11 @@
 //! Age is counted from arrival, not from the times in a span: a client with a wrong
 //! clock, or a backfill of old data, is kept as long as any other.
 
+mod deleted;
+
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 
 use super::error::storage_error;
 use super::ids::IdIndex;
@@ -32,6 +34,19 @@ struct Oldest {
     services: String,
 }
 
+impl Oldest {
+    fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            key: row.get(0)?,
+            project: row.get(1)?,
+            received: row.get(2)?,
+            start: row.get(3)?,
+            span_count: row.get(4)?,
+            services: row.get(5)?,
+        })
+    }
+}
+
 /// Deletes one step's worth of what must go.
 pub(super) fn enforce(
     connection: &mut Connection,
@@ -45,6 +60,22 @@ pub(super) fn enforce(
         .map_err(&failed)?;
     let mut bound = cutoff(config, now_unix_nano);
     let (mut traces_deleted, mut spans_deleted, mut more) = (0, 0, false);
+    for trace in deleted::traces(&transaction)? {
+        if spans_deleted >= SPANS_PER_STEP {
+            break;
+        }
+        delete_trace(&transaction, session_ids, &trace)?;
+        spans_deleted += trace.span_count;
+        traces_deleted += 1;
+    }
+    if traces_deleted > 0 {
+        transaction.commit().map_err(&failed)?;
+        return Ok(RetentionReport {
+            traces_deleted: traces_deleted as u64,
+            more: true,
+        });
+    }
+    deleted::rest(&transaction)?;
     for trace in oldest_traces(&transaction)? {
         let is_old = bound.is_some_and(|bound| trace.received < bound);
         if !is_old && !is_too_large(&transaction, config)? {
@@ -104,18 +135,7 @@ fn oldest_traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error> {
         )
         .map_err(&failed)?;
     let limit = i64::try_from(TRACES_PER_STEP + 1).unwrap_or(i64::MAX);
-    let rows = select
-        .query_map([limit], |row| {
-            Ok(Oldest {
-                key: row.get(0)?,
-                project: row.get(1)?,
-                received: row.get(2)?,
-                start: row.get(3)?,
-                span_count: row.get(4)?,
-                services: row.get(5)?,
-            })
-        })
-        .map_err(&failed)?;
+    let rows = select.query_map([limit], Oldest::read).map_err(&failed)?;
     rows.collect::<Result<_, _>>().map_err(&failed)
 }
 

@@ -71,6 +71,9 @@ pub(super) fn failure(
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         headers.insert(header::RETRY_AFTER, seconds.into());
     }
+    if let Failure::Unauthenticated { .. } = failure {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Failure::MethodNotAllowed { allow } = failure {
         headers.insert(header::ALLOW, HeaderValue::from_static(allow));
     }

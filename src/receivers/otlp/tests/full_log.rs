@@ -46,8 +46,9 @@ fn start() -> WithLog {
     let (tasks, panics) = Tasks::new();
     let observer: Arc<dyn RequestObserver> = Arc::new(());
     let readiness = Readiness::new();
+    let (_, gates) = crate::auth::testing::gates(&crate::auth::Config::default());
     receiver
-        .start(&ingest, &observer, &readiness, &tasks)
+        .start(&ingest, &observer, &gates, &readiness, &tasks)
         .unwrap();
     WithLog {
         log,

@@ -160,7 +160,13 @@ async fn failures_have_the_codes_of_the_table() {
         (Behaviour::Refuse(overloaded.clone()), 14, true),
         (Behaviour::Fail(overloaded), 14, true),
         (Behaviour::Refuse(Failure::ShuttingDown), 14, true),
-        (Behaviour::Fail(Failure::Unauthenticated), 16, false),
+        (
+            Behaviour::Fail(Failure::Unauthenticated {
+                message: "no key".to_owned(),
+            }),
+            16,
+            false,
+        ),
         (Behaviour::Fail(Failure::Internal), 13, false),
         (Behaviour::Panic, 13, false),
         (Behaviour::Accept, 0, false),

@@ -169,7 +169,14 @@ async fn failures_are_answered_with_their_code_in_the_type_of_the_request() {
         (Behaviour::Fail(overloaded()), 503, true, ""),
         (Behaviour::Refuse(Failure::ShuttingDown), 503, true, "close"),
         (Behaviour::Fail(malformed), 400, false, ""),
-        (Behaviour::Fail(Failure::Unauthenticated), 401, false, ""),
+        (
+            Behaviour::Fail(Failure::Unauthenticated {
+                message: "no key".to_owned(),
+            }),
+            401,
+            false,
+            "",
+        ),
         (Behaviour::Fail(Failure::Internal), 500, false, ""),
         (Behaviour::Panic, 500, false, ""),
     ] {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::auth::{self, Gates};
 use crate::config::Duration as ConfigDuration;
 use crate::model::ProjectId;
 use crate::otlp::Failure;
@@ -47,6 +48,7 @@ pub(super) struct Double(Arc<DoubleState>);
 pub(super) struct DoubleState {
     behaviour: Mutex<Behaviour>,
     payloads: Mutex<Vec<Bytes>>,
+    projects: Mutex<Vec<ProjectId>>,
     announced: Mutex<Vec<u64>>,
     admissions: AtomicUsize,
     reserved: AtomicI64,
@@ -67,6 +69,11 @@ impl Double {
 
     pub(super) fn payloads(&self) -> Vec<Bytes> {
         self.0.payloads.lock().unwrap().clone()
+    }
+
+    /// The project of each payload.
+    pub(super) fn projects(&self) -> Vec<ProjectId> {
+        self.0.projects.lock().unwrap().clone()
     }
 
     /// What was announced of each request that was admitted.
@@ -119,7 +126,6 @@ impl TraceSink for Double {
         project: ProjectId,
         payload: Bytes,
     ) -> Result<TracesAccepted, Failure> {
-        assert_eq!(project, ProjectId::DEFAULT);
         let released = self.0.release.notified();
         let accepted = match self.behaviour() {
             Behaviour::Accept | Behaviour::Refuse(_) => TracesAccepted::default(),
@@ -134,6 +140,7 @@ impl TraceSink for Double {
             }
             Behaviour::Panic => panic!("as the test asked"),
         };
+        self.0.projects.lock().unwrap().push(project);
         self.0.payloads.lock().unwrap().push(payload);
         Ok(accepted)
     }
@@ -165,6 +172,8 @@ pub(super) struct Server {
     pub(super) http: SocketAddr,
     pub(super) tasks: Tasks,
     pub(super) check: Check,
+    pub(super) keys: Arc<auth::testing::Keys>,
+    pub(super) gates: Gates,
     _panics: Panics,
 }
 
@@ -189,6 +198,10 @@ impl Server {
     }
 
     pub(super) fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::guarded(change, &auth::Config::default())
+    }
+
+    pub(super) fn guarded(change: impl FnOnce(&mut Config), auth: &auth::Config) -> Self {
         let mut config = config();
         change(&mut config);
         let receiver = Receiver::bind(&config).unwrap();
@@ -198,9 +211,10 @@ impl Server {
         let (tasks, panics) = Tasks::new();
         let readiness = Readiness::new();
         let check = readiness.register("test");
+        let (keys, gates) = auth::testing::gates(auth);
         let observer: Arc<dyn crate::receivers::otlp::RequestObserver> = Arc::new(());
         receiver
-            .start(&double, &observer, &readiness, &tasks)
+            .start(&double, &observer, &gates, &readiness, &tasks)
             .unwrap();
         Self {
             double,
@@ -208,8 +222,19 @@ impl Server {
             http,
             tasks,
             check,
+            keys,
+            gates,
             _panics: panics,
         }
+    }
+}
+
+impl Server {
+    /// Makes what was changed about keys count.
+    pub(super) async fn refresh(&self) {
+        let address = self.http;
+        let gate = self.gates.at(auth::Purpose::Ingest, address);
+        gate.refresh().await;
     }
 }
 

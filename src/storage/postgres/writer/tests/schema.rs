@@ -103,7 +103,13 @@ fn without_the_right_to_migrate_an_old_schema_is_refused() {
 }
 
 /// Tables that belong to nobody in particular.
-const CONTROL_TABLES: [&str; 5] = [
+const CONTROL_TABLES: [&str; 11] = [
+    "access_state",
+    "account",
+    "api_key",
+    "audit",
+    "invite",
+    "login",
     "project",
     "log_checkpoint",
     "setting",

@@ -1,0 +1,42 @@
+//! New keys, as their holder gets them and as they are stored.
+
+use super::key::ApiKey;
+use super::random;
+use crate::model::ProjectId;
+use crate::model::access::Scopes;
+use crate::storage::access::NewKey;
+
+/// Characters of a key's id.
+const ID_CHARS: usize = 16;
+/// Characters of a user's id, as older Pulse servers have them.
+const USER_ID_CHARS: usize = 32;
+
+/// What is stored of a key, under an id of its own.
+///
+/// # Errors
+/// [`random::Error`].
+pub fn stored(
+    key: &ApiKey,
+    project: ProjectId,
+    name: String,
+    scopes: Scopes,
+    expires_unix_nano: Option<u64>,
+) -> Result<NewKey, random::Error> {
+    Ok(NewKey {
+        id: random::text(ID_CHARS)?,
+        project,
+        name,
+        hash: key.hash().0,
+        prefix: key.shown_prefix(),
+        scopes,
+        expires_unix_nano,
+    })
+}
+
+/// The id of a new person.
+///
+/// # Errors
+/// [`random::Error`].
+pub fn user_id() -> Result<String, random::Error> {
+    random::text(USER_ID_CHARS)
+}

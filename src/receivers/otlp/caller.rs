@@ -1,0 +1,35 @@
+//! Who sends, and into which project: decided from the head of a request, before its body is read.
+
+use http::Request;
+
+use crate::auth::{Denied, Gate};
+use crate::model::ProjectId;
+use crate::model::access::Scope;
+use crate::otlp::Failure;
+
+/// The project that a request may send telemetry to.
+///
+/// # Errors
+/// [`Failure::Unauthenticated`], [`Failure::PermissionDenied`], and [`Failure::Overloaded`] while
+/// that can't be told.
+pub(super) async fn project<B>(gate: &Gate, request: &Request<B>) -> Result<ProjectId, Failure> {
+    let admitted = gate.admit(request.headers(), request.uri(), Scope::Ingest);
+    match admitted.await {
+        Ok(principal) => Ok(principal.project),
+        Err(denied) => Err(failure(denied)),
+    }
+}
+
+fn failure(denied: Denied) -> Failure {
+    let message = denied.to_string();
+    match denied {
+        Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
+            Failure::Unauthenticated { message }
+        }
+        Denied::NotAllowed(_) | Denied::ForeignHost => Failure::PermissionDenied { message },
+        Denied::Unavailable => Failure::Overloaded {
+            message,
+            retry_after: denied.retry_after().unwrap_or_default(),
+        },
+    }
+}

@@ -1,0 +1,107 @@
+//! Keeps what is known of keys up to date, and remembers over restarts whether there are any: a
+//! daemon that starts while its database is away must know who needs one.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::Error;
+use super::store::Store;
+use super::tasks::Tasks;
+use crate::auth::Resolver;
+use crate::auth::resolver::{Openness, REFRESH_INTERVAL};
+use crate::pipeline::clock::Clock;
+use crate::storage::access::CredentialStore;
+
+/// File in the data directory that tells whether there were keys and people.
+const NOTE: &str = "access";
+const NO_KEYS: &str = "no-keys";
+const NO_USERS: &str = "no-users";
+
+/// Between two writes of which keys were used.
+const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
+
+/// Keys, as this process knows them.
+#[derive(Debug, Clone)]
+pub(super) struct Access {
+    pub(super) resolver: Resolver,
+    note: PathBuf,
+}
+
+impl Access {
+    /// Asks the store once; a store that is away is asked again by [`Access::keep`].
+    ///
+    /// # Errors
+    /// [`Error::Store`], when the settings of the store can't be used.
+    pub(super) async fn open(
+        store: &dyn Store,
+        clock: &Arc<dyn Clock>,
+        data_dir: &Path,
+    ) -> Result<Self, Error> {
+        let access = store.access().map_err(|source| Error::Store {
+            store: store.describe(),
+            source,
+        })?;
+        let note = data_dir.join(NOTE);
+        let clock = Arc::clone(clock);
+        let credentials: Arc<dyn CredentialStore> = access;
+        let before = read(&note).await;
+        let resolver = Resolver::new(credentials, Arc::new(move || clock.unix_nano()), before);
+        let known = resolver.refresh().await;
+        let access = Self { resolver, note };
+        access.remember(before, known).await;
+        Ok(access)
+    }
+
+    /// Looks up changes, and writes which keys were used, until the daemon drains.
+    pub(super) fn keep(&self, tasks: &Tasks) {
+        let (access, shutdown) = (self.clone(), tasks.shutdown_token());
+        tasks.spawn("access", async move {
+            let mut refresh = interval(REFRESH_INTERVAL);
+            let mut write = interval(WRITE_USES_EVERY);
+            refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            write.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut known = access.resolver.openness();
+            loop {
+                tokio::select! {
+                    _ = refresh.tick() => {
+                        let before = known;
+                        known = access.resolver.refresh().await;
+                        access.remember(before, known).await;
+                    }
+                    _ = write.tick() => access.resolver.write_uses().await,
+                    () = shutdown.cancelled() => break,
+                }
+            }
+            access.resolver.write_uses().await;
+        });
+    }
+
+    /// Notes what has changed. A note that can't be written is missed only by a start without the
+    /// store, which then waits for it.
+    async fn remember(&self, before: Option<Openness>, known: Option<Openness>) {
+        let Some(known) = known.filter(|_| known != before) else {
+            return;
+        };
+        let words = [(known.no_keys, NO_KEYS), (known.no_users, NO_USERS)];
+        let words = words.into_iter().filter(|(holds, _)| *holds);
+        let words: Vec<_> = words.map(|(_, word)| word).collect();
+        let text = format!("known {}\n", words.join(" "));
+        if let Err(error) = tokio::fs::write(&self.note, text).await {
+            tracing::warn!(%error, path = %self.note.display(), "can't note whether there are keys");
+        }
+    }
+}
+
+/// What was noted. Anything else than a whole note is none.
+async fn read(note: &Path) -> Option<Openness> {
+    let text = tokio::fs::read_to_string(note).await.ok()?;
+    let words = text.strip_suffix('\n')?.strip_prefix("known")?;
+    let has = |wanted| words.split(' ').any(|word| word == wanted);
+    Some(Openness {
+        no_keys: has(NO_KEYS),
+        no_users: has(NO_USERS),
+    })
+}

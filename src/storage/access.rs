@@ -1,0 +1,409 @@
+//! Projects, and who may use them: keys, people, their sessions, and what was changed by whom.
+//!
+//! - **Only hashes.** Keys, session tokens and invitations are stored as SHA-256, passwords as
+//!   argon2id. No answer for a list holds one.
+//! - **One change, one entry.** Every change is one transaction with its entry in the audit log,
+//!   whose number is the new [`State::generation`]: whoever remembers an answer knows by that
+//!   number whether anything was changed since.
+//! - **Deleted projects stay deleted.** Their number is never given out again; keys stop with the
+//!   transaction, and retention deletes the data in the background.
+
+use futures_util::future::BoxFuture;
+
+use super::{Error, Page, PageRequest};
+use crate::model::ProjectId;
+use crate::model::access::{Role, Scopes};
+
+/// SHA-256 of a secret.
+pub type Hash = [u8; 32];
+
+/// Projects at most.
+pub const PROJECTS_MAX: u32 = 10_000;
+/// Keys of a project at most that are neither revoked nor expired.
+pub const KEYS_MAX: u32 = 1000;
+/// Entries of the audit log; the oldest go.
+pub const AUDIT_ENTRIES_MAX: u32 = 100_000;
+
+/// What tells whether remembered answers are still good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// Number of the latest change.
+    pub generation: u64,
+    /// Whether there has ever been a key.
+    pub has_keys: bool,
+    /// Whether there is a person with a password.
+    pub has_users: bool,
+}
+
+/// Who changes something, and when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Who, as the audit log says it: `key ID`, `user ID`, `command line`, ….
+    pub by: String,
+    /// Now, ns since the Unix epoch.
+    pub at_unix_nano: u64,
+}
+
+/// Why the store did not do as it was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The name or address is taken.
+    #[error("is taken")]
+    Taken,
+    /// There is no such thing, or it is gone.
+    #[error("is not known")]
+    Unknown,
+    /// There are as many as there may be.
+    #[error("there are as many as there may be")]
+    TooMany,
+}
+
+/// What comes of a change: done, refused, or failed.
+pub type Done<T> = Result<Result<T, Refusal>, Error>;
+
+/// A tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Project {
+    /// Its number, which the log and every row carry.
+    pub id: ProjectId,
+    /// Its name, unique.
+    pub name: String,
+    /// When it was created; zero for the one that was always there.
+    pub created_unix_nano: u64,
+}
+
+/// A key to store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// Names the key in lists.
+    pub id: String,
+    /// Whose it is.
+    pub project: ProjectId,
+    /// What people call it.
+    pub name: String,
+    /// What is stored of it.
+    pub hash: Hash,
+    /// Its first characters.
+    pub prefix: String,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it stops, if it does.
+    pub expires_unix_nano: Option<u64>,
+}
+
+/// A key as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Names the key.
+    pub id: String,
+    /// Whose it is.
+    pub project: ProjectId,
+    /// What people call it.
+    pub name: String,
+    /// Its first characters.
+    pub prefix: String,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it was created.
+    pub created_unix_nano: u64,
+    /// When it stops, if it does.
+    pub expires_unix_nano: Option<u64>,
+    /// When it was revoked, if it was.
+    pub revoked_unix_nano: Option<u64>,
+    /// When it was last used, to the minute.
+    pub last_used_unix_nano: Option<u64>,
+}
+
+/// What a key is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyGrant {
+    /// Names the key.
+    pub id: String,
+    /// Whose it is.
+    pub project: ProjectId,
+    /// What it allows.
+    pub scopes: Scopes,
+    /// When it stops, if it does.
+    pub expires_unix_nano: Option<u64>,
+    /// Whether it was revoked, or its project deleted.
+    pub revoked: bool,
+    /// The stored hash.
+    pub hash: Hash,
+}
+
+/// An answer, and the generation it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found<T> {
+    /// Number of the latest change when it was read.
+    pub generation: u64,
+    /// What was found.
+    pub item: Option<T>,
+}
+
+/// A person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// Names the person: 32 letters and digits.
+    pub id: String,
+    /// Lower case, unique.
+    pub email: String,
+    /// What people call them.
+    pub name: String,
+    /// When they were added.
+    pub created_unix_nano: u64,
+}
+
+/// A person of a project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Who.
+    pub user: User,
+    /// The project.
+    pub project: ProjectId,
+    /// What they may do there.
+    pub role: Role,
+}
+
+/// A session of a browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Login {
+    /// SHA-256 of its token.
+    pub token_hash: Hash,
+    /// Whose it is.
+    pub user_id: String,
+    /// When it began.
+    pub created_unix_nano: u64,
+    /// When it ends.
+    pub expires_unix_nano: u64,
+}
+
+/// An invitation to a project, good once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Invite {
+    /// SHA-256 of its token.
+    pub token_hash: Hash,
+    /// The project.
+    pub project: ProjectId,
+    /// Who is invited, in lower case.
+    pub email: String,
+    /// What they may do there.
+    pub role: Role,
+    /// When it ends.
+    pub expires_unix_nano: u64,
+}
+
+/// One change, as the audit log tells it. Holds no secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// Number of the change.
+    pub number: u64,
+    /// When it was made.
+    pub at_unix_nano: u64,
+    /// Who made it.
+    pub by: String,
+    /// What was done, as in `key.create`.
+    pub action: String,
+    /// The project it is about, if it is about one.
+    pub project: Option<ProjectId>,
+    /// What it was done to, by id or name.
+    pub target: String,
+}
+
+/// Answers credentials. Asked for what is not remembered, and to tell whether that is still good.
+pub trait CredentialStore: Send + Sync + std::fmt::Debug {
+    /// The number of the latest change.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn state(&self) -> BoxFuture<'_, Result<State, Error>>;
+
+    /// The key with this hash, revoked and expired ones too.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn key(&self, hash: Hash) -> BoxFuture<'_, Result<Found<KeyGrant>, Error>>;
+
+    /// Notes when keys were used, by id. Is no change; a time less than a minute after the one that
+    /// is there is not written.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn note_used(&self, used: Vec<(String, u64)>) -> BoxFuture<'_, Result<(), Error>>;
+}
+
+/// Keeps projects, keys, people and what was changed.
+pub trait AccessStore: CredentialStore {
+    /// Projects by number.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn projects(&self, page: PageRequest) -> BoxFuture<'_, Result<Page<Project>, Error>>;
+
+    /// The project of a name.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn project(&self, name: String) -> BoxFuture<'_, Result<Option<Project>, Error>>;
+
+    /// Creates a project.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Taken`], [`Refusal::TooMany`].
+    fn create_project(&self, name: String, change: Change) -> BoxFuture<'_, Done<Project>>;
+
+    /// Deletes a project: its keys, memberships and settings stop with this call; what it stored
+    /// is deleted by retention.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn delete_project(&self, project: ProjectId, change: Change) -> BoxFuture<'_, Done<()>>;
+
+    /// Keys of a project, newest first, revoked and expired ones too.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn keys(
+        &self,
+        project: ProjectId,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<ApiKey>, Error>>;
+
+    /// Stores a key.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`] when the project is not known,
+    /// [`Refusal::Taken`] when the key is stored already, [`Refusal::TooMany`].
+    fn create_key(&self, key: NewKey, change: Change) -> BoxFuture<'_, Done<ApiKey>>;
+
+    /// Revokes a key of a project. A key that is revoked already stays so.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn revoke_key(
+        &self,
+        project: ProjectId,
+        id: String,
+        change: Change,
+    ) -> BoxFuture<'_, Done<ApiKey>>;
+
+    /// Renames a key of a project.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn rename_key(
+        &self,
+        project: ProjectId,
+        id: String,
+        name: String,
+        change: Change,
+    ) -> BoxFuture<'_, Done<ApiKey>>;
+
+    /// Adds a person, with the hash of their password.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Taken`].
+    fn create_user(&self, user: User, password: String, change: Change) -> BoxFuture<'_, Done<()>>;
+
+    /// The person of an address, with the hash of their password.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn user(&self, email: String) -> BoxFuture<'_, Result<Option<(User, String)>, Error>>;
+
+    /// Replaces a password, and ends the person's sessions.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn set_password(
+        &self,
+        user_id: String,
+        password: String,
+        change: Change,
+    ) -> BoxFuture<'_, Done<()>>;
+
+    /// People by address.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn users(&self, page: PageRequest) -> BoxFuture<'_, Result<Page<User>, Error>>;
+
+    /// Makes a person a member of a project, or gives a member another role.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`] when either is not known.
+    fn set_member(
+        &self,
+        project: ProjectId,
+        user_id: String,
+        role: Role,
+        change: Change,
+    ) -> BoxFuture<'_, Done<()>>;
+
+    /// Takes a person out of a project.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn remove_member(
+        &self,
+        project: ProjectId,
+        user_id: String,
+        change: Change,
+    ) -> BoxFuture<'_, Done<()>>;
+
+    /// Members of a project by address, the first thousand.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn members(&self, project: ProjectId) -> BoxFuture<'_, Result<Vec<Member>, Error>>;
+
+    /// Projects of a person with the roles there, the first thousand by number.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>>;
+
+    /// Begins a session. Is no change.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn begin_login(&self, login: Login) -> BoxFuture<'_, Result<(), Error>>;
+
+    /// The session of a token and its person, unless it has ended.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn login(
+        &self,
+        token_hash: Hash,
+        now_unix_nano: u64,
+    ) -> BoxFuture<'_, Result<Found<(Login, User)>, Error>>;
+
+    /// Ends a session. Counts as a change, so that nobody goes on remembering it, and is not in the
+    /// audit log.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn end_login(&self, token_hash: Hash) -> BoxFuture<'_, Done<()>>;
+
+    /// Stores an invitation.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`] when the project is not known.
+    fn create_invite(&self, invite: Invite, change: Change) -> BoxFuture<'_, Done<()>>;
+
+    /// Takes an invitation that has not ended, so that nobody can take it again.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
+    fn take_invite(&self, token_hash: Hash, change: Change) -> BoxFuture<'_, Done<Invite>>;
+
+    /// What was changed, newest first: about one project, or about everything.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn audit(
+        &self,
+        project: Option<ProjectId>,
+        page: PageRequest,
+    ) -> BoxFuture<'_, Result<Page<AuditEntry>, Error>>;
+}

@@ -1,0 +1,53 @@
+//! What deleted projects stored goes in the background: traces a step at a time, what does not
+//! belong to a single trace after them.
+//!
+//! A project that was deleted is looked at for ever: what it sent before may still be in the log.
+//! That costs a few index probes.
+
+use rusqlite::Transaction;
+
+use super::{Oldest, TRACES_PER_STEP, storage_error};
+use crate::storage::Error;
+
+/// Traces of deleted projects, as many as a step deletes.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(super) fn traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error> {
+    let failed = storage_error("find traces of deleted projects");
+    let limit = i64::try_from(TRACES_PER_STEP).unwrap_or(i64::MAX);
+    let mut select = transaction
+        .prepare_cached(
+            "SELECT t.trace_key, t.project_id, t.received_unix_nano, t.start_unix_nano,
+                t.span_count, t.services
+             FROM project_deleted d CROSS JOIN trace t INDEXED BY trace_start
+                ON t.project_id = d.project_id LIMIT ?1",
+        )
+        .map_err(&failed)?;
+    let rows = select.query_map([limit], Oldest::read).map_err(&failed)?;
+    rows.collect::<Result<_, _>>().map_err(&failed)
+}
+
+/// Deletes everything else of deleted projects.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(super) fn rest(transaction: &Transaction<'_>) -> Result<(), Error> {
+    let failed = storage_error("delete what deleted projects stored");
+    for sql in [
+        "DELETE FROM session_trace WHERE session_key IN (SELECT s.session_key FROM session s
+            WHERE s.project_id IN (SELECT project_id FROM project_deleted))",
+        "DELETE FROM session WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM rollup WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM service WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM resource WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM scope WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM dead_letter WHERE project_id IN (SELECT project_id FROM project_deleted)",
+    ] {
+        transaction
+            .prepare_cached(sql)
+            .and_then(|mut delete| delete.execute([]))
+            .map_err(&failed)?;
+    }
+    Ok(())
+}
