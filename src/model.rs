@@ -2,6 +2,7 @@
 //!
 //! Pure data. Nothing here knows sockets, SQL or the clock.
 
+pub mod event;
 pub mod failure;
 pub mod genai;
 pub mod histogram;

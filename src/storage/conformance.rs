@@ -5,6 +5,7 @@
 mod calls;
 mod columns;
 mod deleted;
+mod events;
 mod facts;
 mod fixture;
 mod lists;
@@ -202,7 +203,8 @@ pub(crate) fn a_resend_changes_nothing(backend: &mut impl Backend) {
         report,
         WriteReport {
             spans_stored: 5,
-            spans_duplicate: 5
+            spans_duplicate: 5,
+            ..WriteReport::default()
         }
     );
     let before = everything(backend, PROJECT);
@@ -211,7 +213,8 @@ pub(crate) fn a_resend_changes_nothing(backend: &mut impl Backend) {
         report,
         WriteReport {
             spans_stored: 0,
-            spans_duplicate: 5
+            spans_duplicate: 5,
+            ..WriteReport::default()
         }
     );
     assert_eq!(everything(backend, PROJECT), before);
@@ -221,7 +224,8 @@ pub(crate) fn a_resend_changes_nothing(backend: &mut impl Backend) {
         report,
         WriteReport {
             spans_stored: 1,
-            spans_duplicate: 1
+            spans_duplicate: 1,
+            ..WriteReport::default()
         }
     );
 }

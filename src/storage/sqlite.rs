@@ -7,6 +7,7 @@ mod blocks;
 mod columns;
 mod dimensions;
 mod error;
+mod events;
 mod ids;
 mod insert;
 mod migrate;

@@ -20,6 +20,7 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (1, include_str!("migrations/0001_initial.sql")),
     (2, include_str!("migrations/0002_project_setting.sql")),
     (3, include_str!("migrations/0003_block_sieve.sql")),
+    (4, include_str!("migrations/0004_event.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

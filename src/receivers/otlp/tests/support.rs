@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 
 use crate::config::Duration as ConfigDuration;
 use crate::model::ProjectId;
-use crate::otlp::Failure;
-use crate::pipeline::{TracesAccepted, Transport};
-use crate::receivers::otlp::{Budget, Config, Receiver, TraceSink};
+use crate::otlp::{Failure, Signal};
+use crate::pipeline::{Accepted, Transport};
+use crate::receivers::otlp::{Budget, Config, Receiver, Sink};
 use crate::service::tasks::{Panics, Tasks};
 use crate::telemetry::health::{Check, Readiness};
 
@@ -47,6 +47,7 @@ pub(super) struct Double(Arc<DoubleState>);
 pub(super) struct DoubleState {
     behaviour: Mutex<Behaviour>,
     payloads: Mutex<Vec<Bytes>>,
+    signals: Mutex<Vec<Signal>>,
     announced: Mutex<Vec<u64>>,
     admissions: AtomicUsize,
     reserved: AtomicI64,
@@ -67,6 +68,11 @@ impl Double {
 
     pub(super) fn payloads(&self) -> Vec<Bytes> {
         self.0.payloads.lock().unwrap().clone()
+    }
+
+    /// What the payloads are.
+    pub(super) fn signals(&self) -> Vec<Signal> {
+        self.0.signals.lock().unwrap().clone()
     }
 
     /// What was announced of each request that was admitted.
@@ -98,7 +104,7 @@ impl Double {
     }
 }
 
-impl TraceSink for Double {
+impl Sink for Double {
     type Admission = DoubleAdmission;
 
     fn admit(&self, _: Transport, announced_bytes: u64) -> Result<DoubleAdmission, Failure> {
@@ -113,28 +119,30 @@ impl TraceSink for Double {
         })
     }
 
-    async fn export_traces(
+    async fn export(
         &self,
         _: &mut DoubleAdmission,
+        signal: Signal,
         project: ProjectId,
         payload: Bytes,
-    ) -> Result<TracesAccepted, Failure> {
+    ) -> Result<Accepted, Failure> {
         assert_eq!(project, ProjectId::DEFAULT);
         let released = self.0.release.notified();
         let accepted = match self.behaviour() {
-            Behaviour::Accept | Behaviour::Refuse(_) => TracesAccepted::default(),
-            Behaviour::Reject(rejected_spans, message) => TracesAccepted {
-                rejected_spans,
+            Behaviour::Accept | Behaviour::Refuse(_) => Accepted::default(),
+            Behaviour::Reject(rejected, message) => Accepted {
+                rejected,
                 error_message: message.to_owned(),
             },
             Behaviour::Fail(failure) => return Err(failure),
             Behaviour::Stall => {
                 released.await;
-                TracesAccepted::default()
+                Accepted::default()
             }
             Behaviour::Panic => panic!("as the test asked"),
         };
         self.0.payloads.lock().unwrap().push(payload);
+        self.0.signals.lock().unwrap().push(signal);
         Ok(accepted)
     }
 }

@@ -36,10 +36,10 @@ fn any_number_of_collectors_may_migrate_at_once() {
     });
     let versions = database
         .value("SELECT string_agg(version::text, ',' ORDER BY version) FROM schema_migration");
-    assert_eq!(versions, "1,2,3");
+    assert_eq!(versions, "1,2,3,4");
     assert_eq!(database.value("SELECT count(*) FROM project"), "1");
-    // Today and three days ahead.
-    assert_eq!(database.value("SELECT count(*) FROM span_partition"), "4");
+    // Today and three days ahead, of spans and of events.
+    assert_eq!(database.value("SELECT count(*) FROM span_partition"), "8");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn without_the_right_to_migrate_an_old_schema_is_refused() {
         })
     };
     let older = prepare().unwrap_err();
-    assert!(matches!(older, Error::OlderSchema { found: 0, known: 3 }));
+    assert!(matches!(older, Error::OlderSchema { found: 0, known: 4 }));
     let pool = connect::pool(&config, Purpose::Write, 1).unwrap();
     wait(migrate::migrate(&pool, &config, 5)).unwrap();
     prepare().unwrap();
