@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, analytics, lists, models, prices, search, sessions, spans, traces};
+use super::{Shared, analytics, events, lists, models, prices, search, sessions, spans, traces};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 17] = [
+pub(super) static ROUTES: [Route; 19] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -129,6 +129,29 @@ pub(super) static ROUTES: [Route; 17] = [
         path: "/api/v1/spans/{trace_id}/{span_id}",
         parameters: &[],
         serve: || get(spans::detail),
+    },
+    Route {
+        path: "/api/v1/events",
+        parameters: &[
+            "start",
+            "end",
+            "service",
+            "environment",
+            "min_severity",
+            "name",
+            "trace_id",
+            "span_id",
+            "session_id",
+            ATTRIBUTE,
+            "limit",
+            "cursor",
+        ],
+        serve: || get(events::list),
+    },
+    Route {
+        path: "/api/v1/events/{event_id}",
+        parameters: &[],
+        serve: || get(events::detail),
     },
     Route {
         path: "/api/v1/services",

@@ -2,6 +2,7 @@
 
 mod answers;
 mod document;
+mod events;
 mod genai;
 mod problems;
 mod questions;
@@ -18,7 +19,7 @@ use tower::ServiceExt as _;
 
 use super::routes::OPENAPI;
 use super::*;
-use stub::{SPAN, Stub, TRACE};
+use stub::{EVENT, SPAN, Stub, TRACE};
 
 struct Answer {
     status: StatusCode,
@@ -71,6 +72,7 @@ fn uri_of(path: &str) -> String {
     let uri = path
         .replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
+        .replace("{event_id}", &EVENT.to_string())
         .replace("{session_id}", "a%2Fb%20c");
     if path == "/api/v1/search" {
         return uri + "?q=word";
