@@ -18,7 +18,7 @@ const { BatchLogRecordProcessor, InMemoryLogRecordExporter, LoggerProvider, Simp
   load('@opentelemetry/sdk-logs');
 const { CompressionAlgorithm, OTLPExporterBase } = load('@opentelemetry/otlp-exporter-base');
 const { convertLegacyHttpOptions, createOtlpHttpExportDelegate } = load('@opentelemetry/otlp-exporter-base/node-http');
-const { JsonLogsSerializer, ProtobufLogsSerializer } = load('@opentelemetry/otlp-transformer');
+const { JsonLogsSerializer, LogsExporterMetricsHelper, ProtobufLogsSerializer } = load('@opentelemetry/otlp-transformer');
 
 function exporter(protocol, endpoint, gzip) {
   const compression = gzip ? CompressionAlgorithm.GZIP : CompressionAlgorithm.NONE;
@@ -28,7 +28,8 @@ function exporter(protocol, endpoint, gzip) {
   }[protocol];
   const options = { url: `${endpoint}/v1/logs`, compression };
   const http = convertLegacyHttpOptions(options, 'LOGS', 'v1/logs', { 'Content-Type': type });
-  return new OTLPExporterBase(createOtlpHttpExportDelegate(http, serializer));
+  const delegate = createOtlpHttpExportDelegate(http, serializer, 'otlp_http_log_exporter', LogsExporterMetricsHelper);
+  return new OTLPExporterBase(delegate);
 }
 
 const nanos = ([seconds, rest]) => (BigInt(seconds) * 1_000_000_000n + BigInt(rest)).toString();

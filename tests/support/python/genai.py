@@ -292,13 +292,16 @@ def otel_openai(provider):
 
 def otel_openai_events(provider):
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-    from opentelemetry.instrumentation.openai_v2 import OpenAIInstrumentor
+    from opentelemetry.instrumentation import openai_v2
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
     logs = LoggerProvider()
     logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(), schedule_delay_millis=60_000))
-    OpenAIInstrumentor().instrument(tracer_provider=provider, logger_provider=logs)
+    if sys.argv[1] == "otel-openai-messages":
+        # It still has the code for the convention of its earlier versions, but nothing to choose it by.
+        openai_v2.is_experimental_mode = lambda: False
+    openai_v2.OpenAIInstrumentor().instrument(tracer_provider=provider, logger_provider=logs)
     return logs
 
 
