@@ -110,7 +110,12 @@ fn redactor(rules: Vec<Rule>) -> Option<Redactor> {
 fn take(request: &[u8], redactor: Option<&Redactor>) -> usize {
     let checked = protobuf::check_spans(black_box(request), |_| {});
     let redacted = redactor.map(|redactor| {
-        let redacted = redactor.redact(ProjectId(1), request, &mut |_| Ok(()));
+        let redacted = redactor.redact(
+            ProjectId(1),
+            pulse_collector::otlp::Signal::Traces,
+            request,
+            &mut |_| Ok(()),
+        );
         redacted.ok().and_then(|redacted| redacted.request)
     });
     let length = redacted.flatten().map_or(request.len(), |it| it.len());

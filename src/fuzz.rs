@@ -9,6 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 
@@ -16,7 +17,7 @@ use crate::config::ByteSize;
 use crate::exporters::storage::assemble::Assembler;
 use crate::model::ProjectId;
 use crate::otlp::compression::{self, Encoding};
-use crate::otlp::{Failure, json, protobuf};
+use crate::otlp::{Failure, Signal, json, protobuf};
 use crate::processors::limits;
 use crate::processors::redaction::{self, Redactor};
 use crate::queue::{self, Next, PayloadKind, Position, Record, Start, inspect};
@@ -28,9 +29,10 @@ mod tests;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name of its binary and of its directory of seeds.
-pub const TARGETS: [(&str, Target); 7] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("protobuf", protobuf),
     ("json", json),
+    ("logs", logs),
     ("grpc_message", crate::receivers::otlp::fuzz::grpc_message),
     ("http1", crate::net::fuzz::http1),
     ("compression", compression),
@@ -51,7 +53,7 @@ pub fn protobuf(data: &[u8]) {
     let checked = protobuf::check_spans(data, |_| {});
     let decoded = ExportTraceServiceRequest::decode(data);
     assert_eq!(checked.is_ok(), decoded.is_ok(), "{checked:?} {decoded:?}");
-    let rewritten = protobuf::without_empty_keys(data);
+    let rewritten = protobuf::without_empty_keys(Signal::Traces, data);
     let Ok(checked) = checked else {
         return;
     };
@@ -61,7 +63,7 @@ pub fn protobuf(data: &[u8]) {
         Ok(Some(bytes)) => {
             assert!(is_rewritten);
             let again = protobuf::check_spans(&bytes, |_| {});
-            assert!(again.is_ok_and(|it| it.empty_keys == 0 && it.spans == checked.spans));
+            assert!(again.is_ok_and(|it| it.empty_keys == 0 && it.items == checked.items));
         }
         Err(error) => panic!("accepted and not rewritten: {error}"),
     }
@@ -84,8 +86,49 @@ pub fn protobuf(data: &[u8]) {
     };
     let records = [record];
     let (batch, _) = Assembler::new(0, &limits).assemble(&records);
-    let accepted = checked.spans - checked.rejected;
+    let accepted = checked.items - checked.rejected;
     assert_eq!(batch.spans.len() as u64, accepted);
+}
+
+/// As [`protobuf`], of logs; as [`json`] and [`redaction`], too, in place of targets of their own.
+pub fn logs(data: &[u8]) {
+    if let Ok(request) = json::decode_logs(data) {
+        let bytes = request.encode_to_vec();
+        assert!(protobuf::check(Signal::Logs, &bytes).is_ok());
+        let again = json::decode_logs(&json::encode_logs(&request.resource_logs));
+        assert!(again.is_ok_and(|again| again.encode_to_vec() == bytes));
+    }
+    let checked = protobuf::check(Signal::Logs, data);
+    let decoded = ExportLogsServiceRequest::decode(data);
+    assert_eq!(checked.is_ok(), decoded.is_ok(), "{checked:?} {decoded:?}");
+    let redacted = rules().redact(ProjectId::DEFAULT, Signal::Logs, data, &mut |_| Ok(()));
+    let Ok(checked) = checked else {
+        return;
+    };
+    match redacted {
+        Ok(redacted) => {
+            let bytes = redacted.request.as_deref().unwrap_or(data);
+            let after = protobuf::check(Signal::Logs, bytes);
+            assert!(after.is_ok_and(|after| after.items == checked.items));
+        }
+        Err(Failure::TooLarge { .. }) => {}
+        Err(error) => panic!("accepted and not redacted: {error:?}"),
+    }
+    let records = [Record {
+        position: Position(1),
+        project: ProjectId::DEFAULT,
+        received_unix_nano: 1,
+        kind: PayloadKind::OtlpLogs,
+        payload: Bytes::copy_from_slice(data),
+    }];
+    let limits = limits::Config {
+        attributes_per_span: 1,
+        attribute_value_length: ByteSize(3),
+        name_length: ByteSize(3),
+        ..limits::Config::default()
+    };
+    let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+    assert_eq!(batch.events.len() as u64, checked.items);
 }
 
 /// Whatever is accepted can be stored and read back, and is written as the same again.
@@ -219,7 +262,8 @@ fn rules() -> &'static Redactor {
 /// What is redacted is a request still if it was one, with the same spans; texts of any bytes can be
 /// searched.
 pub fn redaction(data: &[u8]) {
-    let redact = |bytes: &[u8]| rules().redact(ProjectId::DEFAULT, bytes, &mut |_| Ok(()));
+    let redact =
+        |bytes: &[u8]| rules().redact(ProjectId::DEFAULT, Signal::Traces, bytes, &mut |_| Ok(()));
     let checked = protobuf::check_spans(data, |_| {});
     let redacted = redact(data);
     if let Ok(before) = checked {
@@ -228,7 +272,7 @@ pub fn redaction(data: &[u8]) {
                 let bytes = redacted.request.as_deref().unwrap_or(data);
                 let after = protobuf::check_spans(bytes, |_| {});
                 let same = |it: &protobuf::Checked| {
-                    (it.spans, it.rejected) == (before.spans, before.rejected)
+                    (it.items, it.rejected) == (before.items, before.rejected)
                 };
                 assert!(after.as_ref().is_ok_and(same), "{before:?} {after:?}");
             }

@@ -11,6 +11,7 @@ mod body;
 mod caller;
 mod cursor;
 mod envelope;
+mod events;
 mod facts;
 mod listen;
 mod lists;

@@ -3,6 +3,7 @@
 //! Pure data. Nothing here knows sockets, SQL or the clock.
 
 pub mod access;
+pub mod event;
 pub mod failure;
 pub mod genai;
 pub mod histogram;

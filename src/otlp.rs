@@ -10,9 +10,11 @@ pub mod compression;
 pub mod json;
 pub mod partial;
 pub mod protobuf;
+mod signal;
 pub mod status;
 
 #[cfg(test)]
 pub(crate) mod generate;
 
+pub use signal::Signal;
 pub use status::Failure;

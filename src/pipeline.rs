@@ -1,9 +1,9 @@
-//! From an admitted request to the log: per-span validation, exactly one counted outcome for
-//! every span, and the answer for the client.
+//! From an admitted request to the log: validation item by item, exactly one counted outcome for
+//! every span and log record, and the answer for the client.
 //!
-//! A request that [`Ingest::export_traces`] answers with `Ok` is durable. Dropping the future
+//! A request that [`Ingest::export`] answers with `Ok` is durable. Dropping the future
 //! before it answers (the client gave up, the deadline passed) may leave the request stored; the
-//! client's retry is then recognised span by span.
+//! client's retry is then recognised item by item.
 
 pub mod clock;
 mod redaction;
@@ -17,12 +17,12 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::ProjectId;
-use crate::otlp::Failure;
 use crate::otlp::protobuf::{self, Checked};
+use crate::otlp::{Failure, Signal};
 use crate::processors::memory_limiter::{MemoryLimiter, Reservation};
 use crate::processors::redaction::Redactor;
 use crate::queue::{self, Entry, Partitions, PayloadKind};
-use crate::telemetry::metrics::{Metrics, SpanOutcomes};
+use crate::telemetry::metrics::{Metrics, Outcomes};
 
 use clock::Clock;
 use redaction::Redaction;
@@ -38,12 +38,13 @@ pub enum Transport {
     HttpJson,
 }
 
-/// What was accepted of a trace export.
+/// What was accepted of an export.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TracesAccepted {
-    /// Spans rejected for good.
-    pub rejected_spans: u64,
-    /// Why, with the first offending id; empty when nothing was rejected.
+pub struct Accepted {
+    /// Items rejected for good.
+    pub rejected: u64,
+    /// Why, with the first offending id, or what is odd about what was accepted; empty when there is
+    /// nothing to say.
     pub error_message: String,
 }
 
@@ -149,43 +150,47 @@ impl Ingest {
         })
     }
 
-    /// Validates an `ExportTraceServiceRequest` span by span, redacts it if that is configured, appends it to the log and returns
-    /// once it is durable.
+    /// Validates an export request item by item, redacts it if that is configured, appends it to
+    /// the log and returns once it is durable.
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the bytes are not such a message; [`Failure::Overloaded`] when
     /// the log can't take it now; [`Failure::ShuttingDown`].
-    pub async fn export_traces(
+    pub async fn export(
         &self,
         admission: &mut Admission,
+        signal: Signal,
         project: ProjectId,
         payload: Bytes,
-    ) -> Result<TracesAccepted, Failure> {
-        let checked =
-            protobuf::check_spans(&payload, |_| {}).map_err(|error| Failure::Malformed {
-                field: Some(error.path()),
-                message: error.to_string(),
-            })?;
+    ) -> Result<Accepted, Failure> {
+        let checked = protobuf::check(signal, &payload).map_err(|error| Failure::Malformed {
+            field: Some(error.path()),
+            message: error.to_string(),
+        })?;
         if checked.uses_string_table {
             STRING_TABLE_WARNING.call_once(|| {
                 tracing::warn!("a client refers to a string table, which only profiles have");
             });
         }
-        let mut outcome =
-            Outcome::refused(&self.shared.metrics, admission.transport, checked.spans);
-        if checked.rejected < checked.spans {
-            let payload = self.redacted(admission, project, payload).await?;
-            let payload = named_only(admission, &checked, payload)?;
-            self.append(project, payload).await?;
+        let mut outcome = Outcome::refused(
+            &self.shared.metrics,
+            admission.transport,
+            signal,
+            checked.items,
+        );
+        if checked.rejected < checked.items {
+            let payload = self.redacted(admission, project, signal, payload).await?;
+            let payload = named_only(admission, signal, &checked, payload)?;
+            self.append(project, signal, payload).await?;
             let metrics = &self.shared.metrics;
             metrics.receiver_unnamed_attributes(admission.transport, checked.empty_keys);
         }
-        outcome.spans = SpanOutcomes {
-            accepted: checked.spans - checked.rejected,
+        outcome.items = Outcomes {
+            accepted: checked.items - checked.rejected,
             rejected: checked.rejected,
             refused: 0,
         };
-        Ok(accepted(&checked))
+        Ok(accepted(signal, &checked))
     }
 
     /// Reports the requests in flight to the metrics.
@@ -198,20 +203,29 @@ impl Ingest {
         &self,
         admission: &mut Admission,
         project: ProjectId,
+        signal: Signal,
         payload: Bytes,
     ) -> Result<Bytes, Failure> {
         match &self.shared.redaction {
-            Some(redaction) => redaction.apply(admission, project, payload).await,
+            Some(redaction) => redaction.apply(admission, project, signal, payload).await,
             None => Ok(payload),
         }
     }
 
-    async fn append(&self, project: ProjectId, payload: Bytes) -> Result<(), Failure> {
+    async fn append(
+        &self,
+        project: ProjectId,
+        signal: Signal,
+        payload: Bytes,
+    ) -> Result<(), Failure> {
         let received_unix_nano = self.shared.clock.unix_nano();
         let entry = Entry {
             project,
             received_unix_nano,
-            kind: PayloadKind::OtlpTraces,
+            kind: match signal {
+                Signal::Traces => PayloadKind::OtlpTraces,
+                Signal::Logs => PayloadKind::OtlpLogs,
+            },
             payload,
         };
         self.shared
@@ -223,31 +237,34 @@ impl Ingest {
     }
 }
 
-/// Counts the spans of a request when it is dropped: as refused, unless they were given another
+/// Counts the items of a request when it is dropped: as refused, unless they were given another
 /// outcome before. That holds for a request whose client left before it was answered, too.
 struct Outcome<'m> {
     metrics: &'m Metrics,
     transport: Transport,
-    spans: SpanOutcomes,
+    signal: Signal,
+    items: Outcomes,
 }
 
 impl<'m> Outcome<'m> {
-    fn refused(metrics: &'m Metrics, transport: Transport, spans: u64) -> Self {
-        let spans = SpanOutcomes {
-            refused: spans,
-            ..SpanOutcomes::default()
+    fn refused(metrics: &'m Metrics, transport: Transport, signal: Signal, items: u64) -> Self {
+        let items = Outcomes {
+            refused: items,
+            ..Outcomes::default()
         };
         Self {
             metrics,
             transport,
-            spans,
+            signal,
+            items,
         }
     }
 }
 
 impl Drop for Outcome<'_> {
     fn drop(&mut self) {
-        self.metrics.receiver_spans(self.transport, self.spans);
+        self.metrics
+            .receiver_items(self.signal, self.transport, self.items);
     }
 }
 
@@ -255,6 +272,7 @@ impl Drop for Outcome<'_> {
 /// are non-empty). Nearly every request stays as it came.
 fn named_only(
     admission: &mut Admission,
+    signal: Signal,
     checked: &Checked,
     payload: Bytes,
 ) -> Result<Bytes, Failure> {
@@ -262,20 +280,25 @@ fn named_only(
         return Ok(payload);
     }
     admission.reserve(payload.len().saturating_mul(2))?;
-    let rewritten = protobuf::without_empty_keys(&payload)?;
+    let rewritten = protobuf::without_empty_keys(signal, &payload)?;
     Ok(rewritten.map_or(payload, Bytes::from))
 }
 
-fn accepted(checked: &Checked) -> TracesAccepted {
+fn accepted(signal: Signal, checked: &Checked) -> Accepted {
+    let items = signal.items();
     let error_message = match &checked.first_rejection {
-        Some(rejection) => format!(
-            "rejected {} of {} spans; first: {rejection}",
-            checked.rejected, checked.spans
+        Some(first) if checked.rejected > 0 => format!(
+            "rejected {} of {} {items}; first: {first}",
+            checked.rejected, checked.items
+        ),
+        Some(first) => format!(
+            "kept {} of {} {items} without their trace or span; first: {first}",
+            checked.unlinked, checked.items
         ),
         None => String::new(),
     };
-    TracesAccepted {
-        rejected_spans: checked.rejected,
+    Accepted {
+        rejected: checked.rejected,
         error_message,
     }
 }

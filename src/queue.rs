@@ -150,11 +150,15 @@ pub struct Position(pub u64);
 pub enum PayloadKind {
     /// An OTLP `ExportTraceServiceRequest` in protobuf.
     OtlpTraces = 1,
+    /// An OTLP `ExportLogsServiceRequest` in protobuf.
+    OtlpLogs = 2,
 }
 
 impl PayloadKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        (byte == Self::OtlpTraces as u8).then_some(Self::OtlpTraces)
+        [Self::OtlpTraces, Self::OtlpLogs]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 

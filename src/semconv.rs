@@ -67,6 +67,7 @@ mod columns;
 mod dialect;
 mod dialects;
 mod draft;
+pub mod event;
 mod json;
 pub mod messages;
 mod names;

@@ -1,9 +1,10 @@
-//! Where spans live. Two traits, [`SpanWriter`] and [`SpanReader`], and what a backend must
+//! Where spans and events live. Two traits, [`SpanWriter`] and [`SpanReader`], and what a backend must
 //! promise for them:
 //!
 //! - **Exactly once.** A span is identified by (project, trace id, span id). Writing it again, in
 //!   the same batch, a later batch or after a replay of the log, changes nothing: rows, counts and
-//!   rollups are as if it had been written once. The first one written wins.
+//!   rollups are as if it had been written once. The first one written wins. An event is identified
+//!   by (project, [`crate::model::event::EventId`]).
 //! - **Atomic.** Rows, summaries, rollups and the log checkpoint of a batch are one transaction
 //!   that is on stable storage when [`SpanWriter::write`] returns.
 //! - **Order-independent.** Summaries and sums do not depend on the order in which spans arrive.
@@ -19,6 +20,7 @@ pub mod calls;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
+pub mod events;
 pub mod feed;
 pub mod postgres;
 pub mod query;
@@ -43,11 +45,12 @@ use crate::config::{ByteSize, Duration};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::Position;
 
+pub use events::{EventFilter, EventReader, SpanEvents, StoredEvent};
 pub use query::{
     Cursor, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanSummary, StatusFilter, StoredSpan, StoredTrace, TimeRange, TraceFilter, TraceSummary,
 };
-pub use write::{Batch, ResourceRow, ScopeRow, SpanRow, WriteReport};
+pub use write::{Batch, EventRow, ResourceRow, ScopeRow, SpanRow, WriteReport};
 
 /// `storage`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -201,6 +204,16 @@ pub trait SpanWriter: Send {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Stores an event that the store refused, with the reason, so that it is not lost.
+    ///
+    /// # Errors
+    /// As [`SpanWriter::write`].
+    fn quarantine_event<'a>(
+        &'a mut self,
+        event: &'a EventRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
     /// Takes the columns of some stored spans anew, in one transaction, if a job to do so is under
     /// way; answers how far it is then.
     ///
@@ -232,7 +245,7 @@ pub struct RetentionReport {
 }
 
 /// Answers queries. Every call names the project; no answer holds another's bytes.
-pub trait SpanReader: Send + Sync {
+pub trait SpanReader: EventReader + Send + Sync {
     /// Trace summaries, newest start first.
     fn list_traces<'a>(
         &'a self,

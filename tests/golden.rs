@@ -316,7 +316,12 @@ fn no_content_is_left_of_any_dialect_when_it_is_dropped() {
         let request = json::decode(&fs::read(&file).unwrap()).unwrap();
         let bytes = request.encode_to_vec();
         let redacted = redactor
-            .redact(ProjectId(1), &bytes, &mut |_| Ok(()))
+            .redact(
+                ProjectId(1),
+                pulse_collector::otlp::Signal::Traces,
+                &bytes,
+                &mut |_| Ok(()),
+            )
             .unwrap();
         let kept = redacted.request.unwrap_or(bytes);
         let shown = String::from_utf8_lossy(&kept);

@@ -183,7 +183,7 @@ impl StorageExporter {
             };
             match next {
                 Next::Record(record) => {
-                    rows += assemble::count_spans(&record.payload);
+                    rows += assemble::count_items(&record.payload);
                     bytes += record.payload.len() as u64;
                     pending.records.push(record);
                     deadline.get_or_insert_with(|| Instant::now() + self.batch.timeout.0);
@@ -244,18 +244,23 @@ impl StorageExporter {
     }
 
     fn committed(&mut self, outcome: &bisect::Outcome, slice: &Slice<'_>, took: Duration) {
+        self.release.upto(slice.batch.next);
+        self.health.works(self.partition);
         let WriteReport {
             spans_stored,
             spans_duplicate,
+            events_stored,
+            events_duplicate,
         } = outcome.report;
-        self.release.upto(slice.batch.next);
-        self.health.works(self.partition);
-        self.metrics
-            .writer_batch(spans_stored, spans_duplicate, took);
+        self.metrics.writer_batch(
+            (spans_stored, spans_duplicate),
+            (events_stored, events_duplicate),
+            took,
+        );
         if outcome.quarantined > 0 {
             tracing::error!(
-                spans = outcome.quarantined,
-                "the store refused spans; see dead letters"
+                rows = outcome.quarantined,
+                "the store refused spans or events; see dead letters"
             );
             self.metrics.writer_dead_letters(outcome.quarantined);
         }

@@ -111,6 +111,7 @@ fn write_seeds() {
         {"key":"d","value":{"doubleValue":"NaN"}},{"key":"b","value":{"bytesValue":"-_8"}}],
         "future":{"a":[1]},"events":null}]}]}]}"#;
     write("json", "strange.json", strange);
+    write_log_seeds(&write);
     for (name, flag, cut) in [("whole", 0, 0), ("compressed", 1, 0), ("cut", 0, 3)] {
         let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
         let message = [&[7, flag], &length[..], &bytes[..bytes.len() - cut]].concat();
@@ -154,6 +155,19 @@ fn write_seeds() {
         "segment",
         &[&epoch.to_le_bytes()[..], &content].concat(),
     );
+}
+
+fn write_log_seeds(write: &dyn Fn(&str, &str, &[u8])) {
+    let logs = br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"traceId":"W47/95gDgQPSabYzgT/GDA==",
+        "severityNumber":"SEVERITY_NUMBER_WARN","timeUnixNano":1e18,"eventName":"gen_ai.user.message",
+        "body":{"kvlistValue":{"values":[{"key":"content","value":{"stringValue":"bob@example.com"}},
+        {"key":"","value":{"intValue":"7"}}]}},"attributes":[{"key":"","value":null},
+        {"key":"prompt","value":{"arrayValue":{"values":[{"boolValue":true}]}}}]},
+        {"spanId":"EEE19B7EC3C1B174","body":{"stringValue":"Chat Model Completion:\n4111111111111111"}}
+        ]}]}]}"#;
+    write("logs", "request.json", logs);
+    let logs = json::decode_logs(logs).unwrap().encode_to_vec();
+    write("logs", "request", &logs);
 }
 
 fn write_redaction_seeds(request: &ExportTraceServiceRequest, write: &dyn Fn(&str, &str, &[u8])) {
@@ -244,6 +258,11 @@ fn json_holds() {
 #[test]
 fn grpc_message_holds() {
     run("grpc_message", MUTATIONS);
+}
+
+#[test]
+fn logs_holds() {
+    run("logs", MUTATIONS);
 }
 
 #[test]

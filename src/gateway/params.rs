@@ -20,7 +20,7 @@ use super::cursor::Binding;
 use super::problem::{Code, FieldError, Problem};
 use super::routes::Route;
 use crate::model::ids::ParseIdError;
-use crate::model::{ProjectId, TraceId};
+use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::AttributeEquals;
 use crate::storage::{PageRequest, StatusFilter, TimeRange};
 
@@ -213,6 +213,18 @@ impl Params {
         self.parsed("trace_id", |text| {
             text.parse().map_err(|error| format!("{error}"))
         })
+    }
+
+    /// `span_id`.
+    pub(super) fn span_id(&mut self) -> Option<SpanId> {
+        self.parsed("span_id", |text| {
+            text.parse().map_err(|error| format!("{error}"))
+        })
+    }
+
+    /// `min_severity`: a number from 1 to 24, or the name of a range of them.
+    pub(super) fn severity_min(&mut self) -> Option<u8> {
+        self.parsed("min_severity", value::severity)
     }
 
     /// An id that is a segment of the path.

@@ -8,6 +8,7 @@
 mod analytics;
 mod conversation;
 mod detail;
+mod event;
 mod genai;
 mod models;
 mod otlp;
@@ -25,6 +26,7 @@ use crate::storage::{Error, ServiceSummary, SessionSummary};
 pub(super) use analytics::{Extent, Measure, Sums, dimension_name, unix_nano};
 pub(super) use conversation::{CallOf, Conversation, TraceOf};
 pub(super) use detail::{SpanDetail, write_trace};
+pub(super) use event::EventDetail;
 pub(super) use models::{Model, Models, UnpricedModel, UnpricedModels, User, Users};
 pub(super) use otlp::write_otlp;
 pub(super) use prices::{PriceOverrides, Prices};

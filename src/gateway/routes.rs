@@ -13,7 +13,9 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, analytics, lists, models, prices, search, sessions, spans, tail, traces};
+use super::{
+    Shared, analytics, events, lists, models, prices, search, sessions, spans, tail, traces,
+};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +35,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 18] = [
+pub(super) static ROUTES: [Route; 20] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -157,6 +159,29 @@ pub(super) static ROUTES: [Route; 18] = [
         path: "/api/v1/spans/{trace_id}/{span_id}",
         parameters: &[],
         serve: || get(spans::detail),
+    },
+    Route {
+        path: "/api/v1/events",
+        parameters: &[
+            "start",
+            "end",
+            "service",
+            "environment",
+            "min_severity",
+            "name",
+            "trace_id",
+            "span_id",
+            "session_id",
+            ATTRIBUTE,
+            "limit",
+            "cursor",
+        ],
+        serve: || get(events::list),
+    },
+    Route {
+        path: "/api/v1/events/{event_id}",
+        parameters: &[],
+        serve: || get(events::detail),
     },
     Route {
         path: "/api/v1/services",

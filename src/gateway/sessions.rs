@@ -137,8 +137,8 @@ async fn read(
             let named = call.summary.session_id.as_deref();
             named.is_none_or(|named| named == session_id)
         };
-        let ours = calls.items.into_iter().filter(is_ours);
-        let ours = ours.map(render::CallOf::from).collect();
+        let ours: Vec<_> = calls.items.into_iter().filter(is_ours).collect();
+        let ours = with_events(shared, project, trace.trace_id, ours).await?;
         traces.push(render::TraceOf {
             trace: trace.into(),
             calls: ours,
@@ -161,6 +161,31 @@ async fn read(
         next_cursor: None,
     };
     Ok((conversation, next))
+}
+
+/// The calls of a trace with their messages, those that came as events among them.
+async fn with_events(
+    shared: &Shared,
+    project: ProjectId,
+    trace_id: TraceId,
+    calls: Vec<StoredSpan>,
+) -> Result<Vec<render::CallOf>, Problem> {
+    if calls.is_empty() {
+        return Ok(Vec::new());
+    }
+    let of_trace = shared.reader.events_of(project, trace_id, None).await?;
+    let mut answered = Vec::with_capacity(calls.len());
+    for call in calls {
+        if of_trace.is_cut {
+            // More than are answered at once: those of the call may not be among them.
+            let span_id = Some(call.summary.span_id);
+            let own = shared.reader.events_of(project, trace_id, span_id).await?;
+            answered.push(render::CallOf::new(call, &own.events));
+        } else {
+            answered.push(render::CallOf::new(call, &of_trace.events));
+        }
+    }
+    Ok(answered)
 }
 
 fn bytes_of(span: &StoredSpan) -> usize {

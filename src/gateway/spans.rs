@@ -68,5 +68,10 @@ pub(super) async fn detail(
         .span(caller.project, trace_id, span_id)
         .await?;
     let span = found.ok_or_else(|| Problem::new(Code::NotFound, "no such span"))?;
-    Ok(Json(render::SpanDetail::with_messages(span)?).into_response())
+    let events = shared
+        .reader
+        .events_of(caller.project, trace_id, Some(span_id))
+        .await?;
+    let detail = render::SpanDetail::with_messages(span, &events.events)?;
+    Ok(Json(detail).into_response())
 }

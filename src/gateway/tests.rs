@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod document;
+mod events;
 mod genai;
 mod problems;
 mod questions;
@@ -21,7 +22,7 @@ use tower::ServiceExt as _;
 use super::routes::OPENAPI;
 use super::*;
 use crate::auth::{self, Gates, Purpose, testing};
-use stub::{SPAN, Stub, TRACE};
+use stub::{EVENT, SPAN, Stub, TRACE};
 
 struct Answer {
     status: StatusCode,
@@ -101,6 +102,7 @@ fn uri_of(path: &str) -> String {
     let uri = path
         .replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
+        .replace("{event_id}", &EVENT.to_string())
         .replace("{session_id}", "a%2Fb%20c");
     if path == "/api/v1/search" {
         return uri + "?q=word";

@@ -11,7 +11,7 @@ use super::caller::Caller;
 use super::params::{PAGE_SIZE_DEFAULT, Params};
 use super::problem::{Code, Problem};
 use super::{Shared, facts, list_answer, render};
-use crate::storage::TraceFilter;
+use crate::storage::{SpanEvents, TraceFilter};
 
 /// Where the spans go on when the body, being OTLP, has no place for it.
 const NEXT_CURSOR: HeaderName = HeaderName::from_static("x-next-cursor");
@@ -75,6 +75,14 @@ pub(super) async fn detail(
     };
     let found = shared.reader.trace(caller.project, trace_id, &page).await?;
     let trace = found.ok_or_else(|| Problem::new(Code::NotFound, "no such trace"))?;
+    let events = match format {
+        // They come with the first page.
+        Format::Json if page.after.is_none() => {
+            let events = shared.reader.events_of(caller.project, trace_id, None);
+            events.await?
+        }
+        Format::Json | Format::Otlp => SpanEvents::default(),
+    };
     let next = trace.next.as_ref();
     let next_cursor = next.map(|cursor| shared.cursors().seal(&binding, cursor));
     let next_header = match (&next_cursor, format) {
@@ -82,7 +90,7 @@ pub(super) async fn detail(
         _ => None,
     };
     let json = render_apart(move || match format {
-        Format::Json => render::write_trace(trace, next_cursor.as_deref()),
+        Format::Json => render::write_trace(trace, events, next_cursor.as_deref()),
         Format::Otlp => render::write_otlp(&trace.spans),
     });
     let mut response = json.await?.into_response();

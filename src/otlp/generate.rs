@@ -1,9 +1,11 @@
 //! Arbitrary requests for property tests.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
 };
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -214,5 +216,47 @@ pub(crate) fn request() -> BoxedStrategy<ExportTraceServiceRequest> {
     );
     vec(resource_spans, 0..3)
         .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
+        .boxed()
+}
+
+fn log_record() -> BoxedStrategy<LogRecord> {
+    let ids = (id(16), id(8), any::<u32>());
+    let basics = (number(), number(), small_enum(), text(), text());
+    let parts = (of(any_value()), attributes(), count());
+    (ids, basics, parts)
+        .prop_map(|(ids, basics, parts)| LogRecord {
+            time_unix_nano: basics.0,
+            observed_time_unix_nano: basics.1,
+            severity_number: basics.2,
+            severity_text: basics.3,
+            body: parts.0,
+            attributes: parts.1,
+            dropped_attributes_count: parts.2,
+            flags: ids.2,
+            trace_id: ids.0,
+            span_id: ids.1,
+            event_name: basics.4,
+        })
+        .boxed()
+}
+
+/// A request of logs of any content.
+pub(crate) fn log_request() -> BoxedStrategy<ExportLogsServiceRequest> {
+    let scope_logs = (of(scope()), vec(log_record(), 0..4), text()).prop_map(
+        |(scope, log_records, schema_url)| ScopeLogs {
+            scope,
+            log_records,
+            schema_url,
+        },
+    );
+    let resource_logs = (of(resource()), vec(scope_logs, 0..3), text()).prop_map(
+        |(resource, scope_logs, schema_url)| ResourceLogs {
+            resource,
+            scope_logs,
+            schema_url,
+        },
+    );
+    vec(resource_logs, 0..3)
+        .prop_map(|resource_logs| ExportLogsServiceRequest { resource_logs })
         .boxed()
 }

@@ -17,6 +17,7 @@
 mod encode;
 mod locate;
 mod message;
+mod record;
 mod scalar;
 
 #[cfg(test)]
@@ -25,12 +26,13 @@ mod tests;
 use std::cell::Cell;
 use std::fmt;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::Failure;
-use message::{Codec as _, Object};
+use message::{Codec as _, Message, Object};
 
-pub use encode::{Json, encode};
+pub use encode::{Json, encode, encode_logs};
 
 /// RFC 8259 §8.1: a reader may ignore it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -85,6 +87,18 @@ impl From<DecodeError> for Failure {
 /// # Errors
 /// The body is not such a request. Invalid identifiers are no error here.
 pub fn decode(body: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
+    decode_message(body)
+}
+
+/// Decodes the body of a log export.
+///
+/// # Errors
+/// The body is not such a request. Invalid identifiers are no error here.
+pub fn decode_logs(body: &[u8]) -> Result<ExportLogsServiceRequest, DecodeError> {
+    decode_message(body)
+}
+
+fn decode_message<M: Message>(body: &[u8]) -> Result<M, DecodeError> {
     let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     // Checked up front, so that what is not UTF-8 in a decoded string must be a lone surrogate.
     let text = std::str::from_utf8(body).map_err(|error| DecodeError {
@@ -93,7 +107,7 @@ pub fn decode(body: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
     })?;
     let memory = Memory::for_body(text.len());
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Object::<ExportTraceServiceRequest>::decode(&mut deserializer, &memory)
+    Object::<M>::decode(&mut deserializer, &memory)
         .and_then(|request| deserializer.end().map(|()| request))
         .map_err(|error| DecodeError {
             path: locate::path(body, locate::offset(body, error.line(), error.column())),

@@ -1,8 +1,8 @@
-//! `ExportTraceServiceRequest` in protobuf, read where it lies.
+//! `ExportTraceServiceRequest` and `ExportLogsServiceRequest` in protobuf, read where they lie.
 //!
-//! [`check_spans`] walks a whole request once and accepts exactly the bytes that the generated
+//! [`check`] walks a whole request once and accepts exactly the bytes that the generated
 //! `prost` decoder accepts, its depth limit included; it allocates nothing unless it has something
-//! to complain about. The views ([`Request`], [`Span`], [`AnyValue`] and the others) then read the
+//! to complain about. The views ([`Request`], [`Span`], [`LogRecord`], [`AnyValue`] and the others) then read the
 //! same bytes lazily, and give what that decoder would give: the last of several scalars wins,
 //! parts of one message are merged.
 //!
@@ -17,6 +17,7 @@ mod edit;
 mod error;
 mod ids;
 mod kind;
+mod record;
 mod revise;
 mod rewrite;
 mod span;
@@ -27,12 +28,13 @@ mod wire;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Checked, check_spans, validate};
+pub use check::{Checked, check, check_spans, validate};
 pub use edit::TextEdits;
 pub use error::{DecodeError, Fault};
 pub use ids::{InvalidId, Rejection, SpanIds};
+pub use record::LogRecord;
 pub use revise::{Place, Reviser, Verdict, revise};
-pub use rewrite::{Bounds, bounded_span, without_empty_keys};
+pub use rewrite::{Bounds, bounded_record, bounded_span, without_empty_keys};
 pub use span::{Event, Link, Span, Status};
 pub(super) use value::non_finite_text;
 pub use value::{AnyValue, Array, KeyValue, KvList};

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::Admission;
 use crate::model::ProjectId;
-use crate::otlp::Failure;
+use crate::otlp::{Failure, Signal};
 use crate::processors::memory_limiter::Reservation;
 use crate::processors::redaction::Redactor;
 use crate::telemetry::metrics::{Metrics, RedactionCounters};
@@ -35,16 +35,17 @@ impl Redaction {
         self: &Arc<Self>,
         admission: &mut Admission,
         project: ProjectId,
+        signal: Signal,
         payload: Bytes,
     ) -> Result<Bytes, Failure> {
         if payload.len() <= INLINE_MAX {
-            return self.redact(&mut admission.reservation, project, payload);
+            return self.redact(&mut admission.reservation, project, signal, payload);
         }
         let this = Arc::clone(self);
         // Of its own, since the work goes on when the client leaves.
         let mut reservation = admission.reservation.another();
         let work = move || {
-            let redacted = this.redact(&mut reservation, project, payload);
+            let redacted = this.redact(&mut reservation, project, signal, payload);
             (redacted, reservation)
         };
         let worked = tokio::task::spawn_blocking(work).await;
@@ -60,10 +61,13 @@ impl Redaction {
         &self,
         reservation: &mut Reservation,
         project: ProjectId,
+        signal: Signal,
         payload: Bytes,
     ) -> Result<Bytes, Failure> {
         let mut reserve = |bytes| reservation.reserve(bytes);
-        let redacted = self.redactor.redact(project, &payload, &mut reserve)?;
+        let redacted = self
+            .redactor
+            .redact(project, signal, &payload, &mut reserve)?;
         let tally = redacted.tally;
         self.counters.redacted(tally.values(), tally.scanned_bytes);
         Ok(redacted.request.map_or(payload, Bytes::from))

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
@@ -81,11 +83,15 @@ impl Pipeline {
         self.ingest.admit(Transport::HttpProtobuf, announced_bytes)
     }
 
-    async fn send(&self, payload: Bytes) -> Result<TracesAccepted, Failure> {
+    async fn send(&self, payload: Bytes) -> Result<Accepted, Failure> {
+        self.export(Signal::Traces, payload).await
+    }
+
+    async fn export(&self, signal: Signal, payload: Bytes) -> Result<Accepted, Failure> {
         let mut admission = self.admit(payload.len() as u64)?;
         let project = ProjectId::DEFAULT;
         self.ingest
-            .export_traces(&mut admission, project, payload)
+            .export(&mut admission, signal, project, payload)
             .await
     }
 
@@ -114,7 +120,7 @@ fn assert_full(outcome: Result<Admission, Failure>) {
 async fn a_full_log_refuses_before_the_body_and_recovers_with_the_store() {
     let mut pipeline = pipeline();
     let mut accepted = 0;
-    while let Ok(TracesAccepted { .. }) = pipeline.send(request(Vec::new(), 14_000)).await {
+    while let Ok(Accepted { .. }) = pipeline.send(request(Vec::new(), 14_000)).await {
         accepted += 1;
     }
     assert!(accepted >= 6, "{accepted}");
@@ -208,4 +214,49 @@ async fn what_must_not_be_kept_is_not_logged() {
         assert!(is_refused, "{refused:?}");
         assert_eq!(pipeline.read(), None);
     }
+}
+
+// Scenario: log records, one of which names a trace that can't be one; then bytes that are no logs.
+// Guarantees: all are logged as logs; the client hears of the odd one, but nothing is rejected; the
+// counters are those of log records.
+#[tokio::test]
+async fn log_records_are_logged_whole() {
+    let mut pipeline = pipeline();
+    let record = |trace_id: Vec<u8>| LogRecord {
+        trace_id,
+        ..LogRecord::default()
+    };
+    let request = ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs {
+                log_records: vec![record(vec![1; 16]), record(vec![0; 16]), record(vec![1; 3])],
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
+    };
+    let payload = Bytes::from(request.encode_to_vec());
+    let accepted = pipeline
+        .export(Signal::Logs, payload.clone())
+        .await
+        .unwrap();
+    assert_eq!(accepted.rejected, 0);
+    assert_eq!(
+        accepted.error_message,
+        "kept 1 of 3 log records without their trace or span; first: span (empty) of trace 010101: \
+         trace_id has 3 bytes instead of 16"
+    );
+    let logged = pipeline.read().unwrap();
+    assert_eq!(
+        (logged.kind, logged.payload),
+        (PayloadKind::OtlpLogs, payload)
+    );
+    let damaged = pipeline
+        .export(Signal::Logs, Bytes::from_static(b"\x0a\x7f"))
+        .await;
+    assert!(matches!(damaged, Err(Failure::Malformed { .. })));
+    let text = pipeline.metrics.render();
+    let counted = "pulse_receiver_accepted_log_records_total{transport=\"http_protobuf\"} 3\n";
+    assert!(text.contains(counted), "{text}");
+    assert!(text.contains("pulse_receiver_accepted_spans_total{transport=\"http_protobuf\"} 0\n"));
 }

@@ -13,7 +13,7 @@ use crate::otlp::protobuf::{self, Bounds, DecodeError};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
-    /// Attributes of a span.
+    /// Attributes of a span, and of a log record.
     pub attributes_per_span: u32,
     /// Events of a span.
     pub events_per_span: u32,
@@ -50,6 +50,16 @@ impl Default for Config {
 /// When the bytes are not such a message.
 pub fn truncate(message: &[u8], limits: &Config) -> Result<Vec<u8>, DecodeError> {
     let shorter = protobuf::bounded_span(message, &limits.bounds())?;
+    Ok(shorter.unwrap_or_else(|| message.to_vec()))
+}
+
+/// Rewrites an encoded OTLP `LogRecord` so that it is within the limits, as [`truncate`] does a span.
+/// It has as many attributes as a span may have; its body is a value.
+///
+/// # Errors
+/// When the bytes are not such a message.
+pub fn truncate_record(message: &[u8], limits: &Config) -> Result<Vec<u8>, DecodeError> {
+    let shorter = protobuf::bounded_record(message, &limits.bounds())?;
     Ok(shorter.unwrap_or_else(|| message.to_vec()))
 }
 

@@ -72,7 +72,7 @@ pub struct Rule {
     /// What stands in for what is masked; by default what it was, as in `[email]`.
     #[serde(default)]
     pub mask: Option<String>,
-    /// Where it is looked for; in all attributes when empty.
+    /// Where it is looked for; in all attributes and bodies when empty.
     #[serde(default)]
     pub scope: Vec<Scope>,
     /// The projects it is for; all when empty.
@@ -108,8 +108,12 @@ pub enum Scope {
     Instrumentation,
     /// Names of spans.
     SpanName,
-    /// Names of events.
+    /// Names of events, those of log records included.
     EventName,
     /// Messages of a span's status.
     StatusMessage,
+    /// Attributes of log records.
+    Log,
+    /// Bodies of log records.
+    LogBody,
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Receiver::bind`] reserves the addresses and loads the certificates, [`Receiver::start`] serves
 //! them. A request is admitted before its body is read, its bytes are accounted for before they
-//! are held, and it is answered with OK only after [`TraceSink::export_traces`] has said that it
+//! are held, and it is answered with OK only after [`Sink::export`] has said that it
 //! is durable. Whatever goes wrong becomes one [`crate::otlp::Failure`] and thereby one code.
 
 pub mod grpc;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-pub use sink::{Budget, RequestObserver, TraceSink};
+pub use sink::{Budget, RequestObserver, Sink};
 
 use crate::auth::{Gates, Purpose};
 use crate::config::{ByteSize, Duration};
@@ -197,6 +197,8 @@ pub struct HttpConfig {
     pub cors: Option<cors::Config>,
     /// Path of the trace endpoint.
     pub traces_url_path: String,
+    /// Path of the log endpoint.
+    pub logs_url_path: String,
     /// Largest body accepted, before and after decompression (OTLP: 64 MiB recommended).
     pub max_request_body_size: ByteSize,
     /// Largest header section, in bytes.
@@ -222,6 +224,7 @@ impl Default for HttpConfig {
             tls: None,
             cors: None,
             traces_url_path: "/v1/traces".to_owned(),
+            logs_url_path: "/v1/logs".to_owned(),
             max_request_body_size: ByteSize::mib(64),
             max_header_list_size: ByteSize::kib(16),
             max_connections: 4096,
@@ -334,7 +337,7 @@ impl Receiver {
     /// # Errors
     /// A socket can't be handed to the runtime, or the reflection service can't be built. Must be
     /// called within a Tokio runtime.
-    pub fn start<S: TraceSink>(
+    pub fn start<S: Sink>(
         self,
         sink: &S,
         observer: &Arc<dyn RequestObserver>,

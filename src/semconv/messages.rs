@@ -13,6 +13,7 @@ mod documents;
 mod events;
 mod indexed;
 mod keys;
+mod logs;
 mod media;
 mod part;
 mod places;
@@ -32,7 +33,7 @@ use super::json::Json;
 use super::{Collector, SpanFacts};
 use crate::model::genai::GenAi;
 use crate::model::span::Operation;
-use crate::otlp::protobuf::Span;
+use crate::otlp::protobuf::{LogRecord, Span};
 use crate::pricing::Table;
 
 /// Messages of a span.
@@ -116,6 +117,43 @@ impl Messages {
         }
         messages.unparsed = source.unparsed();
         (messages != Self::default()).then_some(messages)
+    }
+
+    /// As [`Messages::of`], with what log records of the span say where the span itself does not:
+    /// attributes go before events, and those before log records, however late they arrived.
+    #[must_use]
+    pub fn joined(span: &Span<'_>, scope: &str, records: &[LogRecord<'_>]) -> Option<Self> {
+        let own = Self::of(span, scope);
+        if records.is_empty() {
+            return own;
+        }
+        match aspect_of(span, scope) {
+            Some((Aspect::Model | Aspect::Step, _)) => {}
+            _ => return own,
+        }
+        let mut messages = own.unwrap_or_default();
+        messages.fill(logs::read(records));
+        (messages != Self::default()).then_some(messages)
+    }
+
+    /// Takes over what is missing.
+    fn fill(&mut self, said: logs::Said) {
+        if self.input_messages.is_empty() && self.input_value.is_none() {
+            self.input_messages = said.input;
+        }
+        if self.output_messages.is_empty() && self.output_value.is_none() {
+            self.output_messages = said.output;
+        } else if self.output_messages.len() == said.output.len() {
+            for (known, told) in self.output_messages.iter_mut().zip(said.output) {
+                known.finish_reason = known.finish_reason.take().or(told.finish_reason);
+            }
+        }
+        if self.system_instructions.is_empty() {
+            self.system_instructions = said.system;
+        }
+        if self.tool_definitions.is_empty() {
+            self.tool_definitions = said.tools;
+        }
     }
 
     fn read(&mut self, source: &mut Source<'_>, aspect: Aspect) {

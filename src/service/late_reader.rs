@@ -12,6 +12,7 @@ use super::Error;
 use super::store::Store;
 use super::tasks::Tasks;
 use crate::exporters::storage::StoreHealth;
+use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
@@ -19,8 +20,9 @@ use crate::storage::query::{
 };
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::{
-    self, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter, SpanReader,
-    SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
+    self, EventFilter, EventReader, Page, PageRequest, ServiceSummary, SessionFilter,
+    SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanSummary, StoreUsage, StoredEvent,
+    StoredSpan, StoredTrace, TraceFilter, TraceSummary,
 };
 use crate::telemetry::logs::chain;
 
@@ -127,6 +129,34 @@ fn not_connected() -> storage::Error {
     storage::Error::Unavailable {
         context: "connect",
         source: "not reached since the start".into(),
+    }
+}
+
+impl EventReader for LateReader {
+    fn list_events<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a EventFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredEvent>, storage::Error>> {
+        self.ask(|reader| reader.list_events(project, filter, page))
+    }
+
+    fn event(
+        &self,
+        project: ProjectId,
+        id: EventId,
+    ) -> BoxFuture<'_, Result<Option<StoredEvent>, storage::Error>> {
+        self.ask(|reader| reader.event(project, id))
+    }
+
+    fn events_of(
+        &self,
+        project: ProjectId,
+        trace_id: TraceId,
+        span_id: Option<SpanId>,
+    ) -> BoxFuture<'_, Result<SpanEvents, storage::Error>> {
+        self.ask(|reader| reader.events_of(project, trace_id, span_id))
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use memchr::memmem;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
@@ -13,7 +14,7 @@ use super::Error;
 use super::content::BlockSpan;
 use super::query::AttributeEquals;
 
-/// Tests spans against attribute filters.
+/// Tests spans and events against attribute filters.
 #[derive(Debug)]
 pub struct AttributeTest<'f> {
     wanted: &'f [AttributeEquals],
@@ -58,6 +59,28 @@ impl<'f> AttributeTest<'f> {
     /// # Errors
     /// [`Error::Corrupt`] when the message is not a span.
     pub fn matches(&self, span: BlockSpan<'_>) -> Result<bool, Error> {
+        self.test(span, |message| {
+            let span = Span::decode(message).map_err(|_| corrupt("span message"))?;
+            Ok(span.attributes)
+        })
+    }
+
+    /// As [`AttributeTest::matches`], of an event.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the message is not a log record.
+    pub fn matches_event(&self, event: BlockSpan<'_>) -> Result<bool, Error> {
+        self.test(event, |message| {
+            let record = LogRecord::decode(message).map_err(|_| corrupt("log record"))?;
+            Ok(record.attributes)
+        })
+    }
+
+    fn test(
+        &self,
+        span: BlockSpan<'_>,
+        attributes_of: impl FnOnce(&[u8]) -> Result<Vec<KeyValue>, Error>,
+    ) -> Result<bool, Error> {
         let from_resource = self.by_resource.get(&span.resource_id);
         let answered = |place| from_resource.and_then(|answers| answers.get(place)) == Some(&true);
         let open: Vec<_> = self
@@ -73,8 +96,8 @@ impl<'f> AttributeTest<'f> {
         if open.is_empty() || !possible {
             return Ok(possible);
         }
-        let message = Span::decode(span.message).map_err(|_| corrupt("span message"))?;
-        Ok(open.iter().all(|filter| has(&message.attributes, filter)))
+        let attributes = attributes_of(span.message)?;
+        Ok(open.iter().all(|filter| has(&attributes, filter)))
     }
 }
 

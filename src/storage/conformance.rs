@@ -6,6 +6,7 @@ mod access;
 mod calls;
 mod columns;
 mod deleted;
+mod events;
 mod facts;
 mod feed;
 mod fixture;
@@ -204,7 +205,8 @@ pub(crate) fn a_resend_changes_nothing(backend: &mut impl Backend) {
         report,
         WriteReport {
             spans_stored: 5,
-            spans_duplicate: 5
+            spans_duplicate: 5,
+            ..WriteReport::default()
         }
     );
     let before = everything(backend, PROJECT);
@@ -213,7 +215,8 @@ pub(crate) fn a_resend_changes_nothing(backend: &mut impl Backend) {
         report,
         WriteReport {
             spans_stored: 0,
-            spans_duplicate: 5
+            spans_duplicate: 5,
+            ..WriteReport::default()
         }
     );
     assert_eq!(everything(backend, PROJECT), before);
@@ -223,7 +226,8 @@ pub(crate) fn a_resend_changes_nothing(backend: &mut impl Backend) {
         report,
         WriteReport {
             spans_stored: 1,
-            spans_duplicate: 1
+            spans_duplicate: 1,
+            ..WriteReport::default()
         }
     );
 }

@@ -8,6 +8,7 @@ mod blocks;
 mod columns;
 mod dimensions;
 mod error;
+mod events;
 mod ids;
 mod insert;
 mod migrate;

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
+use crate::model::event::{EventFacts, EventId, EventSource};
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position};
 
-/// One transaction's worth of spans, borrowed from the log records they came in.
+/// One transaction's worth of spans and events, borrowed from the log records they came in.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     /// Which life of the log the position is of; a checkpoint says nothing about another one.
@@ -23,6 +24,24 @@ pub struct Batch<'a> {
     pub scopes: Vec<ScopeRow<'a>>,
     /// The spans.
     pub spans: Vec<SpanRow<'a>>,
+    /// The events.
+    pub events: Vec<EventRow<'a>>,
+}
+
+impl Batch<'_> {
+    /// Arrival of its newest span or event, ns since the Unix epoch; zero when it is empty.
+    #[must_use]
+    pub fn received_unix_nano(&self) -> u64 {
+        let spans = self.spans.iter().map(|span| span.received_unix_nano);
+        let events = self.events.iter().map(|event| event.received_unix_nano);
+        spans.chain(events).max().unwrap_or(0)
+    }
+
+    /// Rows in it.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.spans.len() + self.events.len()
+    }
 }
 
 /// A resource as it came.
@@ -104,6 +123,37 @@ impl SpanRow<'_> {
     }
 }
 
+/// One event: the columns, and the message they were taken from.
+#[derive(Debug, Clone)]
+pub struct EventRow<'a> {
+    /// Owner.
+    pub project: ProjectId,
+    /// Identity, with the time.
+    pub id: EventId,
+    /// When it was collected, ns since the Unix epoch; zero when unknown.
+    pub observed_unix_nano: u64,
+    /// When the request was received, ns since the Unix epoch.
+    pub received_unix_nano: u64,
+    /// Severity, 1 (trace) to 24 (fatal); zero when unknown.
+    pub severity: u8,
+    /// What the source calls the severity.
+    pub severity_text: Cow<'a, str>,
+    /// Trace that it belongs to.
+    pub trace_id: Option<TraceId>,
+    /// Span of that trace.
+    pub span_id: Option<SpanId>,
+    /// Where it comes from.
+    pub source: EventSource,
+    /// Columns taken from attributes.
+    pub facts: EventFacts<'a>,
+    /// Index into [`Batch::resources`].
+    pub resource: usize,
+    /// Index into [`Batch::scopes`].
+    pub scope: usize,
+    /// Encoded OTLP `LogRecord` message, after limits.
+    pub message: Cow<'a, [u8]>,
+}
+
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteReport {
@@ -111,4 +161,8 @@ pub struct WriteReport {
     pub spans_stored: u64,
     /// Spans that were stored already.
     pub spans_duplicate: u64,
+    /// Events stored.
+    pub events_stored: u64,
+    /// Events that were stored already.
+    pub events_duplicate: u64,
 }

@@ -6,6 +6,7 @@
 //! that a rate over it is right from the first event. There is no global registry: parts get a
 //! clone, tests make their own.
 
+mod items;
 mod labels;
 mod names;
 mod redaction;
@@ -27,9 +28,11 @@ use tokio_util::sync::CancellationToken;
 use super::{faults, process};
 use crate::pipeline::Transport;
 
+use items::ItemHandles;
 use labels::code_label;
 use register::{build_recorder, counter, gauge, histogram};
 
+pub use items::Outcomes;
 pub use labels::{ModelCalls, transport_label};
 pub use names::{ALL, MetricInfo, MetricKind};
 pub use redaction::RedactionCounters;
@@ -56,18 +59,6 @@ const BYTES_BUCKETS: &[f64] = &[
 const COUNT_BUCKETS: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0, 16384.0, 65536.0,
 ];
-
-/// What became of the spans of one request. Their sum is what was received, so that
-/// received = accepted + rejected + refused holds by construction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct SpanOutcomes {
-    /// Durable and acknowledged.
-    pub accepted: u64,
-    /// Never stored; the client was told.
-    pub rejected: u64,
-    /// Not taken now; the client may come back.
-    pub refused: u64,
-}
 
 /// State of the log, sampled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,10 +106,8 @@ impl std::fmt::Debug for Shared {
 type RouteHandles = (Counter, Histogram);
 
 struct ReceiverHandles {
-    received: Counter,
-    accepted: Counter,
-    rejected: Counter,
-    refused: Counter,
+    spans: ItemHandles,
+    log_records: ItemHandles,
     unnamed: Counter,
     seconds: Histogram,
     bytes: Histogram,
@@ -140,6 +129,8 @@ struct Handles {
     commit_seconds: Histogram,
     stored: Counter,
     duplicate: Counter,
+    events_stored: Counter,
+    events_duplicate: Counter,
     retries: Counter,
     dead_letters: Counter,
     storage_up: Gauge,
@@ -212,20 +203,6 @@ impl Metrics {
         text
     }
 
-    /// A request's spans and what became of them.
-    pub fn receiver_spans(&self, transport: Transport, outcomes: SpanOutcomes) {
-        let SpanOutcomes {
-            accepted,
-            rejected,
-            refused,
-        } = outcomes;
-        let handles = self.receiver(transport);
-        handles.received.increment(accepted + rejected + refused);
-        handles.accepted.increment(accepted);
-        handles.rejected.increment(rejected);
-        handles.refused.increment(refused);
-    }
-
     /// Attributes and list entries without a key were left out of an accepted request.
     pub fn receiver_unnamed_attributes(&self, transport: Transport, count: u64) {
         self.receiver(transport).unnamed.increment(count);
@@ -277,13 +254,17 @@ impl Metrics {
         handles.group_bytes.record(bytes as f64);
     }
 
-    /// A batch was committed: spans newly stored, spans that were there already, time taken.
-    pub fn writer_batch(&self, stored: u64, duplicate: u64, commit: Duration) {
+    /// A batch was committed: spans and events, of each those newly stored and those that were there
+    /// already; time taken.
+    pub fn writer_batch(&self, spans: (u64, u64), events: (u64, u64), commit: Duration) {
         let handles = &self.shared.handles;
-        handles.batch_rows.record((stored + duplicate) as f64);
+        let rows = spans.0 + spans.1 + events.0 + events.1;
+        handles.batch_rows.record(rows as f64);
         handles.commit_seconds.record(commit);
-        handles.stored.increment(stored);
-        handles.duplicate.increment(duplicate);
+        handles.stored.increment(spans.0);
+        handles.duplicate.increment(spans.1);
+        handles.events_stored.increment(events.0);
+        handles.events_duplicate.increment(events.1);
     }
 
     /// A store transaction is tried again.

@@ -80,23 +80,55 @@ fn openllmetry_anthropic_is_understood() {
 fn otel_openai_is_understood() {
     let library = Library {
         name: "otel-openai",
-        dialect: "otel",
-        // It tells of no tokens from the cache, which cost half.
-        cache_read: None,
-        reasoning: None,
-        cost: 450_000,
-        counted_cost: 450_000,
-        stream: Stream {
-            cost: 450_000,
-            counted_cost: 450_000,
-            reasoning: None,
-            ..UNTOLD_STREAM
-        },
-        finish_reason_of_stream: None,
-        has_tool_definitions: false,
-        ..OPENAI
+        ..OTEL_OPENAI
     };
     Told::by(library, &mut python(library.name)).assert_understood();
+}
+
+/// The instrumentation of OpenTelemetry's contributors, as far as it tells the same in all its modes.
+const OTEL_OPENAI: Library = Library {
+    dialect: "otel",
+    // It tells of no tokens from the cache, which cost half.
+    cache_read: None,
+    reasoning: None,
+    cost: 450_000,
+    counted_cost: 450_000,
+    stream: Stream {
+        cost: 450_000,
+        counted_cost: 450_000,
+        reasoning: None,
+        ..UNTOLD_STREAM
+    },
+    finish_reason_of_stream: None,
+    has_tool_definitions: false,
+    ..OPENAI
+};
+
+// Scenario: the same, with messages as log records, one event a message; they arrive before the spans,
+// then after them.
+// Guarantees: as above: they are joined to their spans in either order.
+#[test]
+fn messages_in_events_are_joined_to_their_spans() {
+    for order in [&[][..], &["logs-last"]] {
+        let library = Library {
+            name: "otel-openai-messages",
+            ..OTEL_OPENAI
+        };
+        Told::by(library, python(library.name).args(order)).assert_understood();
+    }
+}
+
+// Scenario: the same, with one event that has all messages of a call.
+// Guarantees: as above.
+#[test]
+fn details_in_events_are_joined_to_their_spans() {
+    for order in [&[][..], &["logs-last"]] {
+        let library = Library {
+            name: "otel-openai-details",
+            ..OTEL_OPENAI
+        };
+        Told::by(library, python(library.name).args(order)).assert_understood();
+    }
 }
 
 // Scenario: the same through LangChain, whose chains repeat what their steps say.

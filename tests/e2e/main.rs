@@ -49,6 +49,7 @@ mod full_log;
 mod genai_api;
 mod genai_libraries;
 mod leniency;
+mod logs;
 mod metrics;
 mod migrate;
 mod modes;

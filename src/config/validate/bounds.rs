@@ -108,10 +108,18 @@ fn check_http(http: &HttpConfig, issues: &mut Vec<Issue>) {
     not_zero.check("read_header_timeout", &http.read_header_timeout);
     not_zero.check("request_timeout", &http.request_timeout);
     not_zero.check("idle_timeout", &http.idle_timeout);
-    let path = &http.traces_url_path;
-    if !path.starts_with('/') || path.contains(['{', '}', '?', '#', ' ']) {
-        let message = format!("expected a path such as /v1/traces, got \"{path}\"");
-        issues.push(Issue::new(format!("{prefix}.traces_url_path"), message));
+    for (key, path, usual) in [
+        ("traces_url_path", &http.traces_url_path, "/v1/traces"),
+        ("logs_url_path", &http.logs_url_path, "/v1/logs"),
+    ] {
+        if !path.starts_with('/') || path.contains(['{', '}', '?', '#', ' ']) {
+            let message = format!("expected a path such as {usual}, got \"{path}\"");
+            issues.push(Issue::new(format!("{prefix}.{key}"), message));
+        }
+    }
+    if http.traces_url_path == http.logs_url_path {
+        let message = "must not be the same as traces_url_path";
+        issues.push(Issue::new(format!("{prefix}.logs_url_path"), message));
     }
 }
 

@@ -116,6 +116,10 @@ const BROKEN: &[(&str, &str)] = &[
         "receivers.otlp.protocols.http.traces_url_path: expected a path",
     ),
     (
+        "receivers: {otlp: {protocols: {http: {logs_url_path: /v1/traces}}}}",
+        "receivers.otlp.protocols.http.logs_url_path: must not be the same as traces_url_path",
+    ),
+    (
         "receivers: {otlp: {protocols: {grpc: {compression_algorithms: [gzip, br]}}}}",
         "receivers.otlp.protocols.grpc.compression_algorithms: unknown algorithm \"br\"",
     ),

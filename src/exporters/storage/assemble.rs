@@ -6,6 +6,7 @@
 
 mod anew;
 mod collectors;
+mod events;
 mod origin;
 
 use std::borrow::Cow;
@@ -23,9 +24,9 @@ pub use anew::Remapper;
 use collectors::Collectors;
 use origin::{resource_row, scope_row};
 
-/// Spans in the records, by a look at the outermost fields only.
+/// Spans or log records in a request, by a look at the outermost fields only.
 #[must_use]
-pub fn count_spans(request: &[u8]) -> u64 {
+pub fn count_items(request: &[u8]) -> u64 {
     let scopes = Request::new(request)
         .resource_spans()
         .flat_map(|resource| resource.scope_spans());
@@ -51,7 +52,7 @@ pub struct Assembler<'l> {
 pub struct Slice<'a> {
     /// What is written in one transaction.
     pub batch: Batch<'a>,
-    /// Spans in it that had to be cut to the limits.
+    /// Spans and log records in it that had to be cut to the limits.
     pub truncated: u64,
     /// The records that end in this slice.
     pub completed: &'a [Record],
@@ -160,6 +161,7 @@ impl<'l> Assembler<'l> {
         for record in records {
             match record.kind {
                 PayloadKind::OtlpTraces => building.add_record(record)?,
+                PayloadKind::OtlpLogs => building.add_logs(record)?,
             }
             building.finished += 1;
         }
@@ -194,32 +196,42 @@ impl<'a, E> Building<'a, '_, E> {
         envelope: &Envelope<'_, 'a>,
         place: &mut Place,
     ) -> Result<(), E> {
+        let Some(mut row) = self.span_row(envelope.record, message) else {
+            return Ok(());
+        };
+        (row.resource, row.scope) = self.make_room(envelope, place)?;
+        self.truncated += u64::from(matches!(row.message, Cow::Owned(_)));
+        self.batch.spans.push(row);
+        Ok(())
+    }
+
+    /// Sees to it that the batch has room for a row; answers where its resource and scope are.
+    fn make_room(
+        &mut self,
+        envelope: &Envelope<'_, 'a>,
+        place: &mut Place,
+    ) -> Result<(usize, usize), E> {
         let Envelope {
             record,
             resource,
             scope,
         } = envelope;
-        let Some(mut row) = self.span_row(record, message) else {
-            return Ok(());
-        };
-        if self.batch.spans.len() >= self.rows_max {
+        if self.batch.rows() >= self.rows_max {
             self.hand_on()?;
             *place = Place::default();
         }
         let Batch {
             resources, scopes, ..
         } = &mut self.batch;
-        row.resource = *place.resource.get_or_insert_with(|| {
+        let resource = *place.resource.get_or_insert_with(|| {
             resources.push(resource_row(record, resource));
             resources.len() - 1
         });
-        row.scope = *place.scope.get_or_insert_with(|| {
+        let scope = *place.scope.get_or_insert_with(|| {
             scopes.push(scope_row(record, scope));
             scopes.len() - 1
         });
-        self.truncated += u64::from(matches!(row.message, Cow::Owned(_)));
-        self.batch.spans.push(row);
-        Ok(())
+        Ok((resource, scope))
     }
 
     /// Gives what has been built to the sink and begins anew.

@@ -1,4 +1,4 @@
-//! Writes a batch; when the store refuses its data, finds the spans that are to blame.
+//! Writes a batch; when the store refuses its data, finds the rows that are to blame.
 //!
 //! A batch of n spans with one poison row takes about 2·log2(n) transactions. Every part that is
 //! written keeps the checkpoint where it was, so that a crash in between replays the batch, whose
@@ -7,13 +7,13 @@
 use std::collections::HashMap;
 
 use crate::queue::Position;
-use crate::storage::{Batch, Error, SpanRow, SpanWriter, WriteReport};
+use crate::storage::{Batch, Error, EventRow, SpanRow, SpanWriter, WriteReport};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Outcome {
     pub(super) report: WriteReport,
-    /// Spans set aside.
+    /// Rows set aside.
     pub(super) quarantined: u64,
 }
 
@@ -35,53 +35,109 @@ pub(super) async fn write(
     }
 }
 
+/// Some rows of a batch.
+#[derive(Clone, Copy)]
+struct Rows<'b, 'a> {
+    spans: &'b [SpanRow<'a>],
+    events: &'b [EventRow<'a>],
+}
+
+impl<'b> Rows<'b, '_> {
+    fn len(self) -> usize {
+        self.spans.len() + self.events.len()
+    }
+
+    /// Both halves, the second first; events follow spans.
+    fn halves(self) -> [Self; 2] {
+        let half = self.len().div_ceil(2);
+        let of_spans = half.min(self.spans.len());
+        let (spans, more_spans) = self.spans.split_at(of_spans);
+        let (events, more_events) = self.events.split_at(half - of_spans);
+        let second = Self {
+            spans: more_spans,
+            events: more_events,
+        };
+        [second, Self { spans, events }]
+    }
+}
+
 async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
-    let half = batch.spans.len().div_ceil(2);
-    let mut parts: Vec<&[_]> = batch.spans.chunks(half.max(1)).rev().collect();
-    while let Some(spans) = parts.pop() {
-        let part = part_of(batch, spans);
-        match (writer.write(&part).await, spans) {
-            (Ok(report), _) => {
+    let all = Rows {
+        spans: &batch.spans,
+        events: &batch.events,
+    };
+    let mut parts = Vec::from(all.halves());
+    while let Some(rows) = parts.pop() {
+        if rows.len() == 0 {
+            continue;
+        }
+        match writer.write(&part_of(batch, rows)).await {
+            Ok(report) => {
                 outcome.report.spans_stored += report.spans_stored;
                 outcome.report.spans_duplicate += report.spans_duplicate;
+                outcome.report.events_stored += report.events_stored;
+                outcome.report.events_duplicate += report.events_duplicate;
             }
-            (Err(Error::Poison { context, source }), [span]) => {
+            Err(Error::Poison { context, source }) if rows.len() == 1 => {
                 let reason = format!("{context}: {source}");
-                match writer.quarantine(span, &reason).await {
+                match set_aside(writer, rows, &reason).await {
                     // Not even as bytes: nothing is left to try.
                     Ok(()) | Err(Error::Poison { .. }) => outcome.quarantined += 1,
                     Err(error) => return Err(error),
                 }
             }
-            (Err(Error::Poison { .. }), spans) => {
-                parts.extend(spans.chunks(spans.len().div_ceil(2).max(1)).rev());
-            }
-            (Err(error), _) => return Err(error),
+            Err(Error::Poison { .. }) => parts.extend(rows.halves()),
+            Err(error) => return Err(error),
         }
     }
+    let nothing = Rows {
+        spans: &[],
+        events: &[],
+    };
     let end = Batch {
         next: batch.next,
-        ..part_of(batch, &[])
+        ..part_of(batch, nothing)
     };
     writer.write(&end).await?;
     Ok(outcome)
 }
 
-/// Some spans of a batch and what they refer to, as a batch that leaves the checkpoint where it is.
-fn part_of<'a>(batch: &Batch<'a>, spans: &[SpanRow<'a>]) -> Batch<'a> {
+async fn set_aside(
+    writer: &mut dyn SpanWriter,
+    rows: Rows<'_, '_>,
+    reason: &str,
+) -> Result<(), Error> {
+    for span in rows.spans {
+        writer.quarantine(span, reason).await?;
+    }
+    for event in rows.events {
+        writer.quarantine_event(event, reason).await?;
+    }
+    Ok(())
+}
+
+/// Some rows of a batch and what they refer to, as a batch that leaves the checkpoint where it is.
+fn part_of<'a>(batch: &Batch<'a>, rows: Rows<'_, 'a>) -> Batch<'a> {
     let mut resources = Kept::of(&batch.resources);
     let mut scopes = Kept::of(&batch.scopes);
-    let spans = spans.iter().map(|span| SpanRow {
+    let spans = rows.spans.iter().map(|span| SpanRow {
         resource: resources.keep(span.resource),
         scope: scopes.keep(span.scope),
         ..span.clone()
+    });
+    let spans = spans.collect();
+    let events = rows.events.iter().map(|event| EventRow {
+        resource: resources.keep(event.resource),
+        scope: scopes.keep(event.scope),
+        ..event.clone()
     });
     Batch {
         log_id: batch.log_id,
         partition: batch.partition,
         next: Position(0),
-        spans: spans.collect(),
+        spans,
+        events: events.collect(),
         resources: resources.kept,
         scopes: scopes.kept,
     }
@@ -122,6 +178,7 @@ mod tests {
     use futures_util::future::{BoxFuture, ready};
 
     use super::*;
+    use crate::model::event::{EventFacts, EventId, EventSource};
     use crate::model::span::{Basics, Kind, Status, TimeMarks};
     use crate::model::{ProjectId, SpanId, TraceId};
     use crate::storage::{ResourceRow, RetentionReport, ScopeRow};
@@ -132,6 +189,8 @@ mod tests {
         /// Each span with the service and the scope it was written with.
         stored: BTreeMap<SpanId, (String, String)>,
         quarantined: Vec<SpanId>,
+        events: Vec<EventId>,
+        events_quarantined: Vec<EventId>,
         writes: usize,
         /// Resources and scopes in all writes.
         origins: usize,
@@ -145,7 +204,10 @@ mod tests {
         ) -> BoxFuture<'a, Result<WriteReport, Error>> {
             self.writes += 1;
             self.origins += batch.resources.len() + batch.scopes.len();
-            if batch.spans.iter().any(|span| span.name == "poison") {
+            let is_poison = |event: &EventRow<'_>| event.severity_text == "poison";
+            if batch.spans.iter().any(|span| span.name == "poison")
+                || batch.events.iter().any(is_poison)
+            {
                 let source = "constraint".into();
                 return ready(Err(Error::Poison {
                     context: "store",
@@ -160,9 +222,12 @@ mod tests {
             }));
             self.checkpoint = self.checkpoint.max(batch.next);
             let spans_stored = batch.spans.len() as u64;
+            self.events
+                .extend(batch.events.iter().map(|event| event.id));
             ready(Ok(WriteReport {
                 spans_stored,
-                spans_duplicate: 0,
+                events_stored: batch.events.len() as u64,
+                ..WriteReport::default()
             }))
             .boxed()
         }
@@ -173,6 +238,15 @@ mod tests {
             _reason: &'a str,
         ) -> BoxFuture<'a, Result<(), Error>> {
             self.quarantined.push(span.span_id);
+            ready(Ok(())).boxed()
+        }
+
+        fn quarantine_event<'a>(
+            &'a mut self,
+            event: &'a EventRow<'a>,
+            _reason: &'a str,
+        ) -> BoxFuture<'a, Result<(), Error>> {
+            self.events_quarantined.push(event.id);
             ready(Ok(())).boxed()
         }
 
@@ -232,6 +306,51 @@ mod tests {
             basics: Basics::default(),
             message: Cow::Borrowed(b""),
         }
+    }
+
+    fn event(number: u64, severity_text: &'static str) -> EventRow<'static> {
+        EventRow {
+            project: ProjectId::DEFAULT,
+            id: EventId {
+                unix_nano: number,
+                digest: [0; 16],
+            },
+            observed_unix_nano: 0,
+            received_unix_nano: 3,
+            severity: 0,
+            severity_text: Cow::Borrowed(severity_text),
+            trace_id: None,
+            span_id: None,
+            source: EventSource::Otlp,
+            facts: EventFacts::default(),
+            resource: 0,
+            scope: 0,
+            message: Cow::Borrowed(b""),
+        }
+    }
+
+    // Scenario: a batch of spans and events, of which one span and one event can never be stored.
+    // Guarantees: each costs only itself.
+    #[tokio::test]
+    async fn a_poison_event_costs_only_itself() {
+        let spans = (1..=10).map(|n| span(n, if n == 3 { "poison" } else { "fine" }));
+        let events = (1..=21).map(|n| event(n, if n == 20 { "poison" } else { "fine" }));
+        let batch = Batch {
+            next: Position(4),
+            spans: spans.collect(),
+            events: events.collect(),
+            resources: vec![resource(0)],
+            scopes: vec![scope(0)],
+            ..Batch::default()
+        };
+        let mut writer = Picky::default();
+        let outcome = write(&mut writer, &batch).await.unwrap();
+        assert_eq!((outcome.quarantined, writer.checkpoint), (2, Position(4)));
+        assert_eq!((writer.stored.len(), writer.quarantined.len()), (9, 1));
+        let times: Vec<_> = writer.events.iter().map(|id| id.unix_nano).collect();
+        assert_eq!(times, (1..=21).filter(|n| *n != 20).collect::<Vec<_>>());
+        assert_eq!(writer.events_quarantined[0].unix_nano, 20);
+        assert_eq!(outcome.report.events_stored, 20);
     }
 
     // Scenario: two spans of a thousand can never be stored; the spans come from a hundred

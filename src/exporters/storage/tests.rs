@@ -92,6 +92,14 @@ impl SpanWriter for Memory {
         ready(Ok(())).boxed()
     }
 
+    fn quarantine_event<'a>(
+        &'a mut self,
+        _event: &'a storage::EventRow<'a>,
+        _reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), storage::Error>> {
+        ready(Ok(())).boxed()
+    }
+
     fn remap_step<'a>(
         &'a mut self,
         _mapper: &'a dyn storage::remap::Mapper,

@@ -110,6 +110,16 @@ pub(super) fn count(text: &str) -> Result<i64, String> {
     count.ok_or_else(|| "expected a whole number of at most 63 bits".to_owned())
 }
 
+/// A severity: 1 to 24, or the name of the range that begins there (logs.proto).
+pub(super) fn severity(text: &str) -> Result<u8, String> {
+    let names = ["trace", "debug", "info", "warn", "error", "fatal"];
+    if let Some((start, _)) = (1..).step_by(4).zip(names).find(|(_, name)| *name == text) {
+        return Ok(start);
+    }
+    let number = text.parse().ok().filter(|number| (1..=24).contains(number));
+    number.ok_or_else(|| "expected 1 to 24, trace, debug, info, warn, error or fatal".to_owned())
+}
+
 /// A page size.
 pub(super) fn limit(text: &str, max: u32) -> Result<u32, String> {
     let limit = text.parse().ok().filter(|limit| (1..=max).contains(limit));

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
+use super::detail::messages;
 use super::{Session, SpanSummary, TraceSummary};
-use crate::otlp::protobuf;
 use crate::semconv::messages::Messages;
-use crate::storage::StoredSpan;
+use crate::storage::{StoredEvent, StoredSpan};
 
 /// A session and a page of its traces.
 #[derive(Debug, Serialize)]
@@ -30,12 +30,11 @@ pub(in crate::gateway) struct CallOf {
     messages: Option<Messages>,
 }
 
-impl From<StoredSpan> for CallOf {
-    fn from(stored: StoredSpan) -> Self {
-        let scope = protobuf::Scope::parse(&stored.scope.message).unwrap_or_default();
-        let span = protobuf::Span::parse(&stored.message).unwrap_or_default();
+impl CallOf {
+    /// A call, with what those events say that are its own.
+    pub(in crate::gateway) fn new(stored: StoredSpan, events: &[StoredEvent]) -> Self {
         Self {
-            messages: Messages::of(&span, scope.name),
+            messages: messages(&stored, events),
             span: stored.summary.into(),
         }
     }

@@ -7,10 +7,10 @@ use prost::Message as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{SpanSummary, TraceSummary, damaged, time, value};
+use super::{EventDetail, SpanSummary, TraceSummary, damaged, time, value};
 use crate::otlp::protobuf;
 use crate::semconv::messages::Messages;
-use crate::storage::{Error, StoredSpan, StoredTrace};
+use crate::storage::{Error, SpanEvents, StoredEvent, StoredSpan, StoredTrace};
 
 /// A span as it came, beside its columns.
 #[derive(Debug, Serialize)]
@@ -54,14 +54,14 @@ struct Link {
 }
 
 #[derive(Debug, Serialize)]
-struct Resource {
+pub(super) struct Resource {
     attributes: Map<String, Value>,
     dropped_attributes_count: u32,
     schema_url: String,
 }
 
 #[derive(Debug, Serialize)]
-struct Scope {
+pub(super) struct Scope {
     name: String,
     version: String,
     attributes: Map<String, Value>,
@@ -70,14 +70,15 @@ struct Scope {
 }
 
 impl SpanDetail {
-    /// Decodes what is stored, and reads the messages.
+    /// Decodes what is stored, and reads the messages, those in events of the span among them.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when a stored message is not what it should be.
-    pub(in crate::gateway) fn with_messages(stored: StoredSpan) -> Result<Self, Error> {
-        let scope = protobuf::Scope::parse(&stored.scope.message).unwrap_or_default();
-        let span = protobuf::Span::parse(&stored.message).unwrap_or_default();
-        let messages = Messages::of(&span, scope.name);
+    pub(in crate::gateway) fn with_messages(
+        stored: StoredSpan,
+        events: &[StoredEvent],
+    ) -> Result<Self, Error> {
+        let messages = messages(&stored, events);
         let mut detail = Self::new(stored)?;
         detail.messages = Some(messages);
         Ok(detail)
@@ -111,20 +112,32 @@ impl SpanDetail {
             dropped_events_count: span.dropped_events_count,
             links: span.links.into_iter().map(Link::from).collect(),
             dropped_links_count: span.dropped_links_count,
-            resource: Resource {
-                attributes: value::attributes(resource.attributes),
-                dropped_attributes_count: resource.dropped_attributes_count,
-                schema_url: stored.resource.schema_url.clone(),
-            },
-            scope: Scope {
-                name: scope.name,
-                version: scope.version,
-                attributes: value::attributes(scope.attributes),
-                dropped_attributes_count: scope.dropped_attributes_count,
-                schema_url: stored.scope.schema_url.clone(),
-            },
+            resource: Resource::new(resource, &stored.resource.schema_url),
+            scope: Scope::new(scope, &stored.scope.schema_url),
             messages: None,
         })
+    }
+}
+
+impl Resource {
+    pub(super) fn new(message: ResourceMessage, schema_url: &str) -> Self {
+        Self {
+            attributes: value::attributes(message.attributes),
+            dropped_attributes_count: message.dropped_attributes_count,
+            schema_url: schema_url.to_owned(),
+        }
+    }
+}
+
+impl Scope {
+    pub(super) fn new(message: InstrumentationScope, schema_url: &str) -> Self {
+        Self {
+            name: message.name,
+            version: message.version,
+            attributes: value::attributes(message.attributes),
+            dropped_attributes_count: message.dropped_attributes_count,
+            schema_url: schema_url.to_owned(),
+        }
     }
 }
 
@@ -153,17 +166,31 @@ impl From<span::Link> for Link {
     }
 }
 
+/// The messages of a span, with what those events say that are its own.
+pub(super) fn messages(stored: &StoredSpan, events: &[StoredEvent]) -> Option<Messages> {
+    let scope = protobuf::Scope::parse(&stored.scope.message).unwrap_or_default();
+    let span = protobuf::Span::parse(&stored.message).unwrap_or_default();
+    let of_span = Some(stored.summary.span_id);
+    let own = events
+        .iter()
+        .filter(|event| event.columns.span_id == of_span);
+    let records = own.filter_map(|event| protobuf::LogRecord::parse(&event.message).ok());
+    let records: Vec<_> = records.collect();
+    Messages::joined(&span, scope.name, &records)
+}
+
 /// The id of a link, which nobody has checked, so that it may have any length.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Writes a trace answer span by span, so that only one span at a time is held decoded.
+/// Writes a trace answer span by span and event by event, so that only one at a time is held decoded.
 ///
 /// # Errors
 /// [`Error::Corrupt`] when a stored message is not what it should be.
 pub(in crate::gateway) fn write_trace(
     stored: StoredTrace,
+    events: SpanEvents,
     next_cursor: Option<&str>,
 ) -> Result<Vec<u8>, Error> {
     let mut json = b"{\"trace\":".to_vec();
@@ -175,7 +202,16 @@ pub(in crate::gateway) fn write_trace(
         }
         write_json(&mut json, &SpanDetail::new(span)?)?;
     }
-    json.extend(b"],\"next_cursor\":");
+    json.extend(b"],\"events\":[");
+    for (index, event) in events.events.into_iter().enumerate() {
+        if index > 0 {
+            json.push(b',');
+        }
+        write_json(&mut json, &EventDetail::new(event)?)?;
+    }
+    json.extend(b"],\"events_cut\":");
+    write_json(&mut json, &events.is_cut)?;
+    json.extend(b",\"next_cursor\":");
     write_json(&mut json, &next_cursor)?;
     json.push(b'}');
     Ok(json)

@@ -48,7 +48,7 @@ pub(super) struct GenAi {
 
 /// Tokens of a call.
 #[derive(Debug, Serialize)]
-struct Usage {
+pub(super) struct Usage {
     input_tokens: Option<i64>,
     output_tokens: Option<i64>,
     cache_read_tokens: Option<i64>,
@@ -70,9 +70,24 @@ struct Cost {
     price_version: Option<Cow<'static, str>>,
 }
 
+impl From<genai::Usage> for Usage {
+    fn from(usage: genai::Usage) -> Self {
+        Self {
+            input_tokens: usage.input,
+            output_tokens: usage.output,
+            cache_read_tokens: usage.cache_read,
+            cache_write_tokens: usage.cache_write,
+            reasoning_tokens: usage.reasoning,
+            audio_input_tokens: usage.audio_in,
+            audio_output_tokens: usage.audio_out,
+            image_input_tokens: usage.image_in,
+            image_output_tokens: usage.image_out,
+        }
+    }
+}
+
 impl From<genai::GenAi<'static>> for GenAi {
     fn from(genai: genai::GenAi<'static>) -> Self {
-        let usage = genai.usage;
         Self {
             dialect: genai.dialect,
             is_model_call: genai.is_model_call,
@@ -85,17 +100,7 @@ impl From<genai::GenAi<'static>> for GenAi {
             tool_name: genai.tool_name,
             tool_call_id: genai.tool_call_id,
             tags: genai.tags,
-            usage: Usage {
-                input_tokens: usage.input,
-                output_tokens: usage.output,
-                cache_read_tokens: usage.cache_read,
-                cache_write_tokens: usage.cache_write,
-                reasoning_tokens: usage.reasoning,
-                audio_input_tokens: usage.audio_in,
-                audio_output_tokens: usage.audio_out,
-                image_input_tokens: usage.image_in,
-                image_output_tokens: usage.image_out,
-            },
+            usage: genai.usage.into(),
             cost: Cost {
                 input_nano_usd: genai.cost.input,
                 output_nano_usd: genai.cost.output,

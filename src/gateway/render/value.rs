@@ -33,7 +33,8 @@ pub(super) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-fn value(any: Option<AnyValue>) -> Value {
+/// A value.
+pub(super) fn value(any: Option<AnyValue>) -> Value {
     match any.and_then(|any| any.value) {
         Some(Any::StringValue(text)) => Value::String(text),
         Some(Any::BoolValue(truth)) => Value::Bool(truth),

@@ -106,7 +106,7 @@ async fn a_trace_is_rendered_with_everything_it_came_with() {
 // Guarantees: by itself it has its messages in one shape; the trace does not repeat them.
 #[tokio::test]
 async fn one_span_has_its_messages() {
-    let detail = render::SpanDetail::with_messages(chat()).unwrap();
+    let detail = render::SpanDetail::with_messages(chat(), &[]).unwrap();
     let json = serde_json::to_value(detail).unwrap();
     let messages = &json["messages"];
     assert_eq!(

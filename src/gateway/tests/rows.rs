@@ -4,19 +4,22 @@ use std::sync::Arc;
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::trace::v1::{Span, span};
 use prost::Message as _;
 
-use super::stub::{SPAN, TRACE};
+use super::stub::{EVENT, SPAN, TRACE};
+use crate::model::event::{EventFacts, EventSource};
 use crate::model::failure::ErrorKind;
 use crate::model::genai::{Cost, CostSource, GenAi, Totals, Usage};
 use crate::model::histogram::Histogram;
 use crate::model::span::{Kind, Status, TimeMarks};
+use crate::storage::events::EventColumns;
 use crate::storage::query::{
     Details, FirstError, Measures, SpanSummary, StoredResource, StoredScope, StoredSpan,
     UserSummary,
 };
-use crate::storage::{Cursor, Page, SessionSummary, TraceSummary};
+use crate::storage::{Cursor, Page, SessionSummary, StoredEvent, TraceSummary};
 
 pub(super) fn one<T>(item: T) -> Page<T> {
     Page {
@@ -184,6 +187,49 @@ pub(super) fn stored_span() -> StoredSpan {
         message: message().encode_to_vec(),
         received_unix_nano: 1_700_000_001_000_000_000,
     }
+}
+
+pub(super) fn stored_event() -> StoredEvent {
+    let record = LogRecord {
+        time_unix_nano: EVENT.unix_nano,
+        severity_number: 17,
+        body: Some(value(Value::StringValue("it broke".to_owned()))),
+        attributes: vec![KeyValue {
+            key: "k".to_owned(),
+            value: Some(value(Value::IntValue(7))),
+            ..KeyValue::default()
+        }],
+        ..LogRecord::default()
+    };
+    let span = stored_span();
+    StoredEvent {
+        columns: EventColumns {
+            id: EVENT,
+            observed_unix_nano: 0,
+            received_unix_nano: 1_800_000_001_000_000_000,
+            severity: 17,
+            severity_text: Some("ERROR".to_owned()),
+            trace_id: Some(TRACE),
+            span_id: Some(SPAN),
+            source: EventSource::Otlp,
+            service_name: "api".to_owned(),
+            environment: None,
+            release: Some("1.2".to_owned()),
+            facts: EventFacts {
+                name: Some("failure".into()),
+                cost_nano_usd: Some(1_500),
+                fingerprint: Some(255),
+                ..EventFacts::default()
+            },
+        },
+        resource: span.resource,
+        scope: span.scope,
+        message: record.encode_to_vec(),
+    }
+}
+
+fn value(value: Value) -> AnyValue {
+    AnyValue { value: Some(value) }
 }
 
 pub(super) fn session_summary() -> SessionSummary {

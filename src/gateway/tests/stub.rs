@@ -6,8 +6,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
 use super::rows::{
-    chat, measures, one, session_summary, span_summary, stored_span, trace_summary, user_summary,
+    chat, measures, one, session_summary, span_summary, stored_event, stored_span, trace_summary,
+    user_summary,
 };
+use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan};
 use crate::storage::query::{
@@ -18,12 +20,17 @@ use crate::storage::search::{Found, Match, SearchPage, SearchQuery};
 use crate::storage::settings::testing::Memory;
 use crate::storage::settings::{ProjectSettings, Values};
 use crate::storage::{
-    Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
-    SpanReader, StoreUsage, TraceFilter, TraceSummary,
+    Error, EventFilter, EventReader, Page, PageRequest, ServiceSummary, SessionFilter,
+    SessionSummary, SpanEvents, SpanFilter, SpanReader, StoreUsage, StoredEvent, TraceFilter,
+    TraceSummary,
 };
 
 pub(super) const TRACE: TraceId = TraceId([0xab; 16]);
 pub(super) const SPAN: SpanId = SpanId([0xcd; 8]);
+pub(super) const EVENT: EventId = EventId {
+    unix_nano: 1_800_000_000_000_000_000,
+    digest: [0xef; 16],
+};
 pub(super) const SESSION: &str = "a/b c";
 
 /// How the stub answers.
@@ -54,6 +61,8 @@ pub(super) enum Asked {
     Session(String, PageRequest),
     Calls(TraceId, PageRequest),
     Users(UsersQuery),
+    Events(EventFilter, PageRequest),
+    Event(EventId),
 }
 
 #[derive(Debug)]
@@ -162,6 +171,40 @@ impl ProjectSettings for Stub {
             Mood::Well => self.settings.put(project, name, value),
             _ => self.in_mood(()),
         }
+    }
+}
+
+impl EventReader for Stub {
+    fn list_events<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a EventFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredEvent>, Error>> {
+        let asked = Asked::Events(filter.clone(), page.clone());
+        self.answer(project, asked, one(stored_event()))
+    }
+
+    fn event(
+        &self,
+        project: ProjectId,
+        id: EventId,
+    ) -> BoxFuture<'_, Result<Option<StoredEvent>, Error>> {
+        let found = (id == EVENT).then(stored_event);
+        self.answer(project, Asked::Event(id), found)
+    }
+
+    /// Not noted: asked beside what a request is about.
+    fn events_of(
+        &self,
+        _: ProjectId,
+        _: TraceId,
+        _: Option<SpanId>,
+    ) -> BoxFuture<'_, Result<SpanEvents, Error>> {
+        self.in_mood(SpanEvents {
+            events: vec![stored_event()],
+            is_cut: true,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
 };
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -21,8 +22,14 @@ pub fn encode(resource_spans: &[ResourceSpans]) -> Vec<u8> {
     serde_json::to_vec(&Json(resource_spans)).unwrap_or_default()
 }
 
+/// Encodes a `LogsData` or `ExportLogsServiceRequest` of these log records.
+#[must_use]
+pub fn encode_logs(resource_logs: &[ResourceLogs]) -> Vec<u8> {
+    serde_json::to_vec(&Json(resource_logs)).unwrap_or_default()
+}
+
 /// Shows an OTLP message to serde in its JSON form. For a slice of `ResourceSpans` that is the
-/// whole `TracesData`.
+/// whole `TracesData`, of `ResourceLogs` the whole `LogsData`.
 #[derive(Debug)]
 pub struct Json<'a, T: ?Sized>(pub &'a T);
 
@@ -142,6 +149,36 @@ object!(it: ResourceSpans {
     message "resource" it.resource.as_ref();
     list "scopeSpans" &it.scope_spans;
     text "schemaUrl" &it.schema_url;
+});
+
+object!(it: [ResourceLogs] {
+    list "resourceLogs" it;
+});
+
+object!(it: ResourceLogs {
+    message "resource" it.resource.as_ref();
+    list "scopeLogs" &it.scope_logs;
+    text "schemaUrl" &it.schema_url;
+});
+
+object!(it: ScopeLogs {
+    message "scope" it.scope.as_ref();
+    list "logRecords" &it.log_records;
+    text "schemaUrl" &it.schema_url;
+});
+
+object!(it: LogRecord {
+    long "timeUnixNano" it.time_unix_nano;
+    long "observedTimeUnixNano" it.observed_time_unix_nano;
+    number "severityNumber" &it.severity_number;
+    text "severityText" &it.severity_text;
+    message "body" it.body.as_ref();
+    list "attributes" &it.attributes;
+    number "droppedAttributesCount" &it.dropped_attributes_count;
+    number "flags" &it.flags;
+    hex "traceId" &it.trace_id;
+    hex "spanId" &it.span_id;
+    text "eventName" &it.event_name;
 });
 
 object!(it: Resource {

@@ -1,4 +1,4 @@
-//! The messages of a trace export and the names of their fields in JSON.
+//! The messages of a trace export, which those of others share, and the names of their fields in JSON.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -85,7 +85,7 @@ fn read<'de, C: Codec, A: MapAccess<'de>>(
 }
 
 /// Replaces a field that has a default.
-fn set<'de, C: Codec, A: MapAccess<'de>>(
+pub(super) fn set<'de, C: Codec, A: MapAccess<'de>>(
     field: &mut C::Value,
     map: &mut A,
     memory: &Memory,
@@ -97,7 +97,7 @@ fn set<'de, C: Codec, A: MapAccess<'de>>(
 }
 
 /// Replaces a field that may be absent.
-fn set_some<'de, C: Codec, A: MapAccess<'de>>(
+pub(super) fn set_some<'de, C: Codec, A: MapAccess<'de>>(
     field: &mut Option<C::Value>,
     map: &mut A,
     memory: &Memory,
@@ -181,7 +181,7 @@ impl<'de, M: Message, A: MapAccess<'de>> Visitor<'de> for Name<M, A> {
 }
 
 /// The codec of repeated fields. A null in the list is an element with nothing in it.
-struct List<C>(PhantomData<C>);
+pub(super) struct List<C>(PhantomData<C>);
 
 impl<C: Codec> Codec for List<C> {
     type Value = Vec<C::Value>;
@@ -219,7 +219,11 @@ impl<'de, C: Codec> Visitor<'de> for ListVisitor<'_, C> {
     }
 }
 
-fn ignore<'de, M, A: MapAccess<'de>>(_: &mut M, map: &mut A, _: &Memory) -> Result<(), A::Error> {
+pub(super) fn ignore<'de, M, A: MapAccess<'de>>(
+    _: &mut M,
+    map: &mut A,
+    _: &Memory,
+) -> Result<(), A::Error> {
     map.next_value::<IgnoredAny>().map(drop)
 }
 
@@ -236,6 +240,8 @@ macro_rules! message {
         }
     };
 }
+
+pub(super) use message;
 
 message!(ExportTraceServiceRequest {
     b"resourceSpans" => resource_spans: set List<Object<ResourceSpans>>,

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+use crate::otlp::Signal;
 use crate::otlp::{generate, protobuf};
 
 fn request(span: &str) -> String {
@@ -53,6 +54,32 @@ proptest! {
         let decoded = decode(&json).unwrap();
         // As bytes, because NaN does not equal itself.
         prop_assert_eq!(decoded.encode_to_vec(), request.encode_to_vec());
+    }
+
+    // The same of logs.
+    #[test]
+    fn encoded_logs_decode_to_the_same(request in generate::log_request()) {
+        let decoded = decode_logs(&encode_logs(&request.resource_logs)).unwrap();
+        prop_assert_eq!(decoded.encode_to_vec(), request.encode_to_vec());
+    }
+
+    #[test]
+    fn damaged_logs_are_an_error_or_a_storable_request(
+        request in generate::log_request(),
+        damages in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut json = encode_logs(&request.resource_logs);
+        for (index, byte) in damages {
+            let at = index.index(json.len());
+            json[at] = byte;
+        }
+        match decode_logs(&json) {
+            Ok(request) => {
+                let checked = protobuf::check(Signal::Logs, &request.encode_to_vec());
+                prop_assert!(checked.is_ok());
+            }
+            Err(error) => prop_assert!(error.to_string().len() < 1000, "{}", error),
+        }
     }
 
     // JSON damaged at any place.
@@ -298,7 +325,7 @@ fn ids_that_are_not_hex_keep_a_wrong_length_and_the_other_spans_stay() {
         assert_eq!(spans(&body)[0].trace_id.len(), length, "{bad}");
         let bytes = decode(body.as_bytes()).unwrap().encode_to_vec();
         let checked = protobuf::check_spans(&bytes, |_| {}).unwrap();
-        assert_eq!((checked.spans, checked.rejected), (2, 1), "{bad}");
+        assert_eq!((checked.items, checked.rejected), (2, 1), "{bad}");
     }
     let long = span(&format!(r#""spanId":"{}""#, "z".repeat(1000)));
     assert_eq!(long.span_id.len(), 64);
@@ -568,4 +595,49 @@ fn a_body_cannot_make_the_decoder_take_many_times_its_size() {
         panic!("not an array");
     };
     assert_eq!(array.values.len(), 100_001);
+}
+
+#[test]
+fn log_records_are_read_as_clients_write_them() {
+    let body = br#"{"resourceLogs":[{"resource":null,"scopeLogs":[{"future":1,"logRecords":[
+        {"timeUnixNano":"5","observedTimeUnixNano":6,"severityNumber":"SEVERITY_NUMBER_WARN2",
+         "severityText":"warn","eventName":"e","flags":1,"droppedAttributesCount":2,
+         "traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174",
+         "body":{"kvlistValue":{"values":[{"key":"k","value":{"intValue":"7"}}]}},
+         "attributes":[{"key":"a","value":{"stringValue":"b"}}]},
+        {"traceId":"not hex","body":null,"severityNumber":9}]}]}]}"#;
+    let request = decode_logs(body).unwrap();
+    let records = &request.resource_logs[0].scope_logs[0].log_records;
+    let first = &records[0];
+    assert_eq!(
+        (first.time_unix_nano, first.observed_time_unix_nano),
+        (5, 6)
+    );
+    assert_eq!(
+        (first.severity_number, first.severity_text.as_str()),
+        (14, "warn")
+    );
+    assert_eq!(
+        (first.trace_id.len(), first.span_id.len(), first.flags),
+        (16, 8, 1)
+    );
+    assert_eq!(
+        (first.event_name.as_str(), first.dropped_attributes_count),
+        ("e", 2)
+    );
+    assert!(matches!(
+        first.body.as_ref().and_then(|body| body.value.as_ref()),
+        Some(Value::KvlistValue(_))
+    ));
+    assert_eq!((records[1].severity_number, &records[1].body), (9, &None));
+    let checked = protobuf::check(Signal::Logs, &request.encode_to_vec()).unwrap();
+    assert_eq!(
+        (checked.items, checked.rejected, checked.unlinked),
+        (2, 0, 1)
+    );
+    assert!(decode_logs(b"").is_err());
+    assert_eq!(decode_logs(b"{}").unwrap().resource_logs, []);
+    let error = decode_logs(br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":5}]}]}]}"#);
+    let path = "resourceLogs[0].scopeLogs[0].logRecords[0].body";
+    assert_eq!(error.unwrap_err().path(), Some(path));
 }

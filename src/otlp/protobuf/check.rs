@@ -1,17 +1,28 @@
 //! One pass over a request that finds everything the generated decoder would refuse.
 
+mod names;
+mod record;
+
 use super::error::DecodeError;
 use super::ids::{InvalidId, RawIds, Rejection, SpanIds};
 use super::wire::{Reader, fields};
+use crate::otlp::Signal;
+use names::{
+    ANY_VALUE_FIELDS, ARRAY_FIELDS, ENTITY_REF_FIELDS, EVENT_FIELDS, KEY_VALUE_FIELDS, LINK_FIELDS,
+    LIST_FIELDS, Layout, RESOURCE_FIELDS, SCOPE_FIELDS, SPAN_FIELDS, STATUS_FIELDS,
+};
 
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checked {
-    /// Spans in the request.
-    pub spans: u64,
-    /// Spans among them whose identifiers are invalid.
+    /// Spans or log records in the request.
+    pub items: u64,
+    /// Spans among them whose identifiers are invalid. A log record is never rejected.
     pub rejected: u64,
-    /// The first of those.
+    /// Log records that name a trace or a span that can't be one; they belong to none then
+    /// (logs.proto). An id of zeros is what some senders write for none.
+    pub unlinked: u64,
+    /// The first span or log record whose identifiers are invalid.
     pub first_rejection: Option<Rejection>,
     /// Attributes, at any level, and pairs of key-value lists without a key; see
     /// [`super::without_empty_keys`].
@@ -38,8 +49,26 @@ pub fn check_spans(
     bytes: &[u8],
     each_span: impl FnMut(Result<SpanIds, InvalidId>),
 ) -> Result<Checked, DecodeError> {
+    walk(Signal::Traces, bytes, each_span)
+}
+
+/// Checks the whole structure of an export request of a signal, and the identifiers in it.
+///
+/// # Errors
+/// The bytes are not such a message; exactly when the generated decoder fails.
+pub fn check(signal: Signal, bytes: &[u8]) -> Result<Checked, DecodeError> {
+    walk(signal, bytes, |_| {})
+}
+
+fn walk(
+    signal: Signal,
+    bytes: &[u8],
+    each_span: impl FnMut(Result<SpanIds, InvalidId>),
+) -> Result<Checked, DecodeError> {
     let mut walk = Walk {
         each_span,
+        signal,
+        layout: Layout::of(signal),
         checked: Checked::default(),
     };
     walk.request(fields(bytes))?;
@@ -74,72 +103,10 @@ const LEN_15: u32 = 15 << 3 | 2;
 const FIXED32_6: u32 = 6 << 3 | 5;
 const FIXED32_16: u32 = 16 << 3 | 5;
 
-// Names of each message's fields, by number.
-const REQUEST_FIELDS: [&str; 2] = ["", "resource_spans"];
-const RESOURCE_SPANS_FIELDS: [&str; 4] = ["", "resource", "scope_spans", "schema_url"];
-const RESOURCE_FIELDS: [&str; 4] = ["", "attributes", "dropped_attributes_count", "entity_refs"];
-const SCOPE_SPANS_FIELDS: [&str; 4] = ["", "scope", "spans", "schema_url"];
-const SCOPE_FIELDS: [&str; 5] = [
-    "",
-    "name",
-    "version",
-    "attributes",
-    "dropped_attributes_count",
-];
-const SPAN_FIELDS: [&str; 17] = [
-    "",
-    "trace_id",
-    "span_id",
-    "trace_state",
-    "parent_span_id",
-    "name",
-    "kind",
-    "start_time_unix_nano",
-    "end_time_unix_nano",
-    "attributes",
-    "dropped_attributes_count",
-    "events",
-    "dropped_events_count",
-    "links",
-    "dropped_links_count",
-    "status",
-    "flags",
-];
-const EVENT_FIELDS: [&str; 5] = [
-    "",
-    "time_unix_nano",
-    "name",
-    "attributes",
-    "dropped_attributes_count",
-];
-const LINK_FIELDS: [&str; 7] = [
-    "",
-    "trace_id",
-    "span_id",
-    "trace_state",
-    "attributes",
-    "dropped_attributes_count",
-    "flags",
-];
-const KEY_VALUE_FIELDS: [&str; 4] = ["", "key", "value", "key_strindex"];
-const ANY_VALUE_FIELDS: [&str; 9] = [
-    "",
-    "string_value",
-    "bool_value",
-    "int_value",
-    "double_value",
-    "array_value",
-    "kvlist_value",
-    "bytes_value",
-    "string_value_strindex",
-];
-const ARRAY_FIELDS: [&str; 2] = ["", "values"];
-const LIST_FIELDS: [&str; 2] = ["", "values"];
-const STATUS_FIELDS: [&str; 4] = ["", "", "message", "code"];
-const ENTITY_REF_FIELDS: [&str; 5] = ["", "schema_url", "type", "id_keys", "description_keys"];
-
 struct Walk<F> {
     each_span: F,
+    signal: Signal,
+    layout: &'static Layout,
     checked: Checked,
 }
 
@@ -147,20 +114,20 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
     fn request(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
         while let Some(key) = reader.next_key()? {
             match key {
-                LEN_1 => reader.message("resource_spans", |it| self.resource_spans(it))?,
-                _ => reader.other(key, &REQUEST_FIELDS)?,
+                LEN_1 => reader.message(self.layout.resources, |it| self.of_resource(it))?,
+                _ => reader.other(key, &self.layout.request)?,
             }
         }
         Ok(())
     }
 
-    fn resource_spans(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+    fn of_resource(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
         while let Some(key) = reader.next_key()? {
             match key {
                 LEN_1 => reader.message("resource", |it| self.resource(it))?,
-                LEN_2 => reader.message("scope_spans", |it| self.scope_spans(it))?,
+                LEN_2 => reader.message(self.layout.scopes, |it| self.of_scope(it))?,
                 LEN_3 => reader.skip_text("schema_url")?,
-                _ => reader.other(key, &RESOURCE_SPANS_FIELDS)?,
+                _ => reader.other(key, &self.layout.of_resource)?,
             }
         }
         Ok(())
@@ -178,16 +145,20 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
         Ok(())
     }
 
-    fn scope_spans(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
+    fn of_scope(&mut self, mut reader: Reader<'_>) -> Result<(), DecodeError> {
         while let Some(key) = reader.next_key()? {
             match key {
                 LEN_1 => reader.message("scope", |it| self.scope(it))?,
+                LEN_2 if self.signal == Signal::Logs => {
+                    let ids = reader.message("log_records", |it| self.log_record(it))?;
+                    self.report_record(&ids);
+                }
                 LEN_2 => {
                     let ids = reader.message("spans", |it| self.span(it))?;
                     self.report(&ids);
                 }
                 LEN_3 => reader.skip_text("schema_url")?,
-                _ => reader.other(key, &SCOPE_SPANS_FIELDS)?,
+                _ => reader.other(key, &self.layout.of_scope)?,
             }
         }
         Ok(())
@@ -234,7 +205,7 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
 
     fn report(&mut self, ids: &RawIds<'_>) {
         let outcome = ids.check();
-        self.checked.spans += 1;
+        self.checked.items += 1;
         if let Err(reason) = outcome {
             self.checked.rejected += 1;
             self.checked

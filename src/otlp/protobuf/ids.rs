@@ -26,6 +26,9 @@ pub struct SpanIds {
     pub parent_span_id: Option<SpanId>,
 }
 
+/// The trace, and the span of it, that a log record belongs to.
+pub(super) type Link = (Option<TraceId>, Option<SpanId>);
+
 /// Why a span is rejected (trace.proto: an identifier of another length, or all zero, is invalid).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
@@ -46,7 +49,7 @@ pub enum InvalidId {
     ParentSpanIdLength(usize),
 }
 
-/// The first rejected span of a request, for the partial success message.
+/// The first span or log record with invalid ids of a request, for the partial success message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The trace id as it came: hex, or the text in quotes when it was not hex. Shortened.
@@ -76,6 +79,20 @@ impl RawIds<'_> {
             span_id: SpanId::from_bytes(&span_id).ok_or(InvalidId::SpanIdZero)?,
             parent_span_id: SpanId::from_bytes(self.parent_span_id),
         })
+    }
+
+    /// The trace and the span that a log record belongs to. What is absent, or all zero, names none;
+    /// a span without a trace is none either.
+    pub(super) fn link(&self) -> Result<Link, InvalidId> {
+        if !matches!(self.trace_id.len(), 0 | TraceId::LENGTH) {
+            return Err(InvalidId::TraceIdLength(self.trace_id.len()));
+        }
+        if !matches!(self.span_id.len(), 0 | SpanId::LENGTH) {
+            return Err(InvalidId::SpanIdLength(self.span_id.len()));
+        }
+        let trace_id = TraceId::from_bytes(self.trace_id);
+        let span_id = SpanId::from_bytes(self.span_id).filter(|_| trace_id.is_some());
+        Ok((trace_id, span_id))
     }
 
     #[cold]

@@ -10,7 +10,7 @@ use super::error::{DecodeError, Fault};
 use super::kind::Kind;
 use super::rewrite::put_varint;
 use super::wire::{RECURSION_LIMIT, Value, fields};
-use crate::otlp::Failure;
+use crate::otlp::{Failure, Signal};
 
 /// Whose an attribute or a text is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -32,11 +32,15 @@ pub enum Place {
     EventName,
     /// The message of a span's status.
     StatusMessage,
+    /// An attribute of a log record.
+    Log,
+    /// The body of a log record.
+    LogBody,
 }
 
 impl Place {
     /// All places; each is at its own number.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Resource,
         Self::Scope,
         Self::Span,
@@ -45,6 +49,8 @@ impl Place {
         Self::SpanName,
         Self::EventName,
         Self::StatusMessage,
+        Self::Log,
+        Self::LogBody,
     ];
 }
 
@@ -66,6 +72,12 @@ pub trait Reviser {
     /// An event begins, whose attributes follow.
     fn event(&mut self, name: &[u8]);
 
+    /// A log record begins, whose attributes and body follow. `record` is the encoded `LogRecord`.
+    fn record(&mut self, record: &[u8]);
+
+    /// Decides on the body of the log record. `body` is the encoded `AnyValue`, or a part of it.
+    fn body(&mut self, body: &[u8]) -> Verdict<'_>;
+
     /// Decides on an attribute, or on a pair in a key-value list in the value of one. `pair` is the
     /// encoded `KeyValue`.
     fn attribute(&mut self, place: Place, key: &[u8], pair: &[u8]) -> Verdict<'_>;
@@ -75,13 +87,14 @@ pub trait Reviser {
     fn text(&mut self, place: Place, text: &[u8], edits: &mut TextEdits<'_, '_, '_>);
 }
 
-/// Walks an encoded `ExportTraceServiceRequest`. `None`: nothing is changed. `reserve` is asked
+/// Walks an encoded export request of a signal. `None`: nothing is changed. `reserve` is asked
 /// before memory is taken.
 ///
 /// # Errors
 /// The bytes are not such a message, as far as they had to be read; the request became more than
 /// twice as large; what `reserve` says.
 pub fn revise(
+    signal: Signal,
     request: &[u8],
     reviser: &mut impl Reviser,
     reserve: &mut dyn FnMut(usize) -> Result<(), Failure>,
@@ -96,7 +109,12 @@ pub fn revise(
         content: 0,
         end: request.len(),
     };
-    walk.message(Kind::Request, whole, Place::Span, RECURSION_LIMIT + 1)?;
+    walk.message(
+        Kind::Request(signal),
+        whole,
+        Place::Span,
+        RECURSION_LIMIT + 1,
+    )?;
     walk.editor.finish()
 }
 
@@ -153,7 +171,7 @@ impl<'i, R: Reviser> Walk<'i, '_, '_, R> {
     ) -> Result<(), DecodeError> {
         let text = match (kind, part.number) {
             (Kind::Span, 5) => Place::SpanName,
-            (Kind::Event, 2) => Place::EventName,
+            (Kind::Event, 2) | (Kind::LogRecord, 12) => Place::EventName,
             (Kind::Status, 2) => Place::StatusMessage,
             (Kind::AnyValue, 1 | 7) => place,
             _ => return self.nested(kind, part, place, depth),
@@ -186,10 +204,13 @@ impl<'i, R: Reviser> Walk<'i, '_, '_, R> {
             Kind::Span => Place::Span,
             Kind::Event => Place::Event,
             Kind::Link => Place::Link,
+            Kind::LogRecord => Place::Log,
             _ => place,
         };
         match child {
             Kind::KeyValue => return self.pair(part, place, depth),
+            Kind::AnyValue if kind == Kind::LogRecord => return self.body(part, depth),
+            Kind::LogRecord => self.reviser.record(self.content(part)),
             Kind::Event => {
                 let name = last(self.content(part), 2)?;
                 self.reviser.event(name.unwrap_or_default());
@@ -215,10 +236,27 @@ impl<'i, R: Reviser> Walk<'i, '_, '_, R> {
             }
             Verdict::Remove => self.editor.replace(part.start..part.end, &[]),
             Verdict::Replace(text) => {
-                let value = text_value(&text);
+                let value = text_field(VALUE, &text);
                 let mark = self.editor.open(part);
                 self.replace_value(part, &value)?;
                 self.editor.close(mark, part);
+            }
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, part: Part, depth: u32) -> Result<(), DecodeError> {
+        match self.reviser.body(self.content(part)) {
+            Verdict::Keep => {}
+            Verdict::Look => {
+                let mark = self.editor.open(part);
+                self.message(Kind::AnyValue, part, Place::LogBody, depth)?;
+                self.editor.close(mark, part);
+            }
+            Verdict::Remove => self.editor.replace(part.start..part.end, &[]),
+            Verdict::Replace(text) => {
+                let value = text_field(BODY, &text);
+                self.editor.replace(part.start..part.end, &value);
             }
         }
         Ok(())
@@ -255,16 +293,19 @@ fn last(message: &[u8], number: u32) -> Result<Option<&[u8]>, DecodeError> {
     Ok(found)
 }
 
-/// The value of a `KeyValue` that is a text, with its header.
-fn text_value(text: &str) -> Vec<u8> {
+/// Tags of the value of a `KeyValue`, and of the body of a log record.
+const VALUE: u64 = 2 << 3 | 2;
+const BODY: u64 = 5 << 3 | 2;
+
+/// A field of this tag that is a value that is a text.
+fn text_field(tag: u64, text: &str) -> Vec<u8> {
     const STRING_VALUE: u64 = 1 << 3 | 2;
-    const VALUE: u64 = 2 << 3 | 2;
     let mut inner = Vec::with_capacity(text.len() + 8);
     put_varint(&mut inner, STRING_VALUE);
     put_varint(&mut inner, text.len() as u64);
     inner.extend_from_slice(text.as_bytes());
     let mut outer = Vec::with_capacity(inner.len() + 8);
-    put_varint(&mut outer, VALUE);
+    put_varint(&mut outer, tag);
     put_varint(&mut outer, inner.len() as u64);
     outer.extend_from_slice(&inner);
     outer

@@ -8,11 +8,12 @@
 use super::error::{DecodeError, Fault};
 use super::kind::Kind;
 use super::wire::{Field, RECURSION_LIMIT, Value, fields};
+use crate::otlp::Signal;
 
 /// What a message may carry at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Attributes of a span.
+    /// Attributes of a span, and of a log record.
     pub attributes_per_span: usize,
     /// Events of a span.
     pub events_per_span: usize,
@@ -41,15 +42,15 @@ impl Bounds {
     };
 }
 
-/// Leaves attributes without a key out of an encoded `ExportTraceServiceRequest`, at every level:
-/// resources, scopes, spans, events, links, and the key-value lists in their values. Each counts as
+/// Leaves attributes without a key out of an encoded export request, at every level: resources,
+/// scopes, spans, log records, events, links, and the key-value lists in their values. Each counts as
 /// a dropped attribute of what it belongs to. `None`: there are none. Takes up to twice the size of
 /// the request while it works.
 ///
 /// # Errors
 /// The bytes are not such a message, as far as they had to be read.
-pub fn without_empty_keys(request: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
-    rewrite(Kind::Request, request, &Bounds::NONE)
+pub fn without_empty_keys(signal: Signal, request: &[u8]) -> Result<Option<Vec<u8>>, DecodeError> {
+    rewrite(Kind::Request(signal), request, &Bounds::NONE)
 }
 
 /// Cuts an encoded `Span` to bounds; attributes without a key are left out too. `None`: it is within
@@ -59,6 +60,14 @@ pub fn without_empty_keys(request: &[u8]) -> Result<Option<Vec<u8>>, DecodeError
 /// The bytes are not such a message, as far as they had to be read.
 pub fn bounded_span(span: &[u8], bounds: &Bounds) -> Result<Option<Vec<u8>>, DecodeError> {
     rewrite(Kind::Span, span, bounds)
+}
+
+/// Cuts an encoded `LogRecord` to bounds, its body included, as [`bounded_span`] cuts a span.
+///
+/// # Errors
+/// The bytes are not such a message, as far as they had to be read.
+pub fn bounded_record(record: &[u8], bounds: &Bounds) -> Result<Option<Vec<u8>>, DecodeError> {
+    rewrite(Kind::LogRecord, record, bounds)
 }
 
 fn rewrite(kind: Kind, message: &[u8], bounds: &Bounds) -> Result<Option<Vec<u8>>, DecodeError> {
@@ -85,6 +94,7 @@ impl Kind {
                 list(11, 12, bounds.events_per_span),
                 list(13, 14, bounds.links_per_span),
             ],
+            Self::LogRecord => [list(6, 7, bounds.attributes_per_span), none, none],
             Self::Event => [list(3, 4, bounds.attributes_per_event), none, none],
             Self::Link => [list(4, 5, bounds.attributes_per_link), none, none],
             _ => [none; 3],
@@ -184,7 +194,9 @@ impl Rewriter<'_> {
     /// What is left of a text or bytes that are too long.
     fn cut<'a>(&self, kind: Kind, number: u32, content: &'a [u8]) -> Option<&'a [u8]> {
         let (max, is_text) = match (kind, number) {
-            (Kind::Span, 5) | (Kind::Event, 2) => (self.bounds.name_bytes, true),
+            (Kind::Span, 5) | (Kind::Event, 2) | (Kind::LogRecord, 12) => {
+                (self.bounds.name_bytes, true)
+            }
             (Kind::AnyValue, 1) => (self.bounds.value_bytes, true),
             (Kind::AnyValue, 7) => (self.bounds.value_bytes, false),
             _ => return None,

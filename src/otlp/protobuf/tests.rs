@@ -8,6 +8,9 @@ use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
+
+mod logs;
+
 use crate::otlp::{Failure, generate};
 
 /// Builds the generated messages back from the views.
@@ -182,7 +185,7 @@ fn agrees_with_the_generated_decoder(bytes: &[u8]) -> Result<(), TestCaseError> 
                     .flat_map(|it| it.scope_spans.iter().flat_map(|it| &it.spans))
             };
             let invalid = spans().filter(|it| !has_valid_ids(it)).count();
-            prop_assert_eq!(checked.spans, u64::try_from(spans().count()).unwrap());
+            prop_assert_eq!(checked.items, u64::try_from(spans().count()).unwrap());
             prop_assert_eq!(checked.rejected, u64::try_from(invalid).unwrap());
             prop_assert_eq!(checked.first_rejection.is_some(), invalid > 0);
             // As bytes, because NaN does not equal itself.
@@ -536,7 +539,7 @@ fn bad_spans_are_reported_one_by_one_and_the_first_is_named() {
         outcomes.push(outcome.err())
     })
     .unwrap();
-    assert_eq!((checked.spans, checked.rejected), (4, 2));
+    assert_eq!((checked.items, checked.rejected), (4, 2));
     assert_eq!(
         outcomes,
         [

@@ -1,4 +1,5 @@
-//! The messages of a trace export, read in place.
+//! The messages of an export, read in place. Resources and scopes are laid out alike for all signals:
+//! what is called spans here are the log records of a log export.
 
 use std::borrow::Cow;
 
@@ -6,7 +7,7 @@ use super::error::DecodeError;
 use super::value::{KeyValue, next_of};
 use super::wire::{Field, fields};
 
-/// An encoded `ExportTraceServiceRequest`.
+/// An encoded `ExportTraceServiceRequest` or `ExportLogsServiceRequest`.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],
@@ -80,7 +81,7 @@ impl<'a> ScopeSpans<'a> {
         })
     }
 
-    /// Iterates over the encoded spans; `Span::parse` reads them.
+    /// Iterates over the encoded spans or log records; `Span::parse` and `LogRecord::parse` read them.
     pub fn spans(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         messages(self.bytes, 2)
     }

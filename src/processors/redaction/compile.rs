@@ -210,7 +210,8 @@ impl Compiler {
         let message = match kinds.iter().filter(|kind| **kind).count() {
             0 => "needs one of drop_content, keys, detectors and patterns",
             1 => {
-                let is_name = |scope: &Scope| place(*scope) as usize >= Place::SpanName as usize;
+                let names = [Scope::SpanName, Scope::EventName, Scope::StatusMessage];
+                let is_name = |scope: &Scope| names.contains(scope);
                 if !has_patterns && let Some(scope) = rule.scope.iter().position(is_name) {
                     let path = format!("rules[{number}].scope[{scope}]");
                     self.complain(
@@ -236,6 +237,8 @@ impl Compiler {
                 Scope::Link,
                 Scope::Resource,
                 Scope::Instrumentation,
+                Scope::Log,
+                Scope::LogBody,
             ]
         } else {
             &rule.scope
@@ -369,5 +372,7 @@ fn place(scope: Scope) -> Place {
         Scope::SpanName => Place::SpanName,
         Scope::EventName => Place::EventName,
         Scope::StatusMessage => Place::StatusMessage,
+        Scope::Log => Place::Log,
+        Scope::LogBody => Place::LogBody,
     }
 }

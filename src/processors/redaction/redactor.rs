@@ -9,9 +9,11 @@ use super::hash::Hasher;
 use super::keys::{Keys, Rules};
 use super::scan::{Found, Matchers, first_rule};
 use crate::model::ProjectId;
-use crate::otlp::Failure;
-use crate::otlp::protobuf::{AnyValue, KeyValue, Place, Reviser, TextEdits, Verdict, revise};
-use crate::semconv::messages::content;
+use crate::otlp::protobuf::{
+    AnyValue, DecodeError, KeyValue, LogRecord, Place, Reviser, TextEdits, Verdict, revise,
+};
+use crate::otlp::{Failure, Signal};
+use crate::semconv::messages::content::{self, InRecord};
 
 /// Most rules; each has a bit.
 pub(super) const RULES_MAX: usize = 64;
@@ -91,7 +93,7 @@ impl Redactor {
         self.rules.iter().map(|rule| rule.name.as_str())
     }
 
-    /// Applies the rules of a project to an encoded `ExportTraceServiceRequest`. `reserve` is asked
+    /// Applies the rules of a project to an encoded export request of a signal. `reserve` is asked
     /// before memory is taken, which it is only when something is changed.
     ///
     /// # Errors
@@ -100,6 +102,7 @@ impl Redactor {
     pub fn redact(
         &self,
         project: ProjectId,
+        signal: Signal,
         request: &[u8],
         reserve: &mut dyn FnMut(usize) -> Result<(), Failure>,
     ) -> Result<Redacted, Failure> {
@@ -110,12 +113,13 @@ impl Redactor {
             active,
             wanted: active.map(|rules| self.matchers.wanted(rules)),
             is_in_content_event: false,
+            in_record: InRecord::Keys,
             tally: Tally::default(),
         };
         let request = if active == [0; Place::ALL.len()] {
             None
         } else {
-            revise(request, &mut pass, reserve)?
+            revise(signal, request, &mut pass, reserve)?
         };
         let tally = pass.tally;
         Ok(Redacted { request, tally })
@@ -151,6 +155,8 @@ struct Job<'r> {
     active: [Rules; Place::ALL.len()],
     wanted: [Detectors; Place::ALL.len()],
     is_in_content_event: bool,
+    /// Where the log record holds what was said.
+    in_record: InRecord,
     tally: Tally,
 }
 
@@ -163,19 +169,29 @@ impl Job<'_> {
     /// What becomes of an attribute that a rule takes whole. What is empty has nothing to hide, and
     /// what is masked already stays as it is.
     fn whole(&mut self, rule: usize, is_content: bool, pair: &[u8]) -> Verdict<'_> {
-        let redactor = self.redactor;
         let parsed = KeyValue::parse(pair).map(|pair| pair.value);
-        let value = match &parsed {
+        self.whole_value(rule, is_content, parsed.as_ref(), pair)
+    }
+
+    fn whole_value(
+        &mut self,
+        rule: usize,
+        is_content: bool,
+        parsed: Result<&AnyValue<'_>, &DecodeError>,
+        bytes: &[u8],
+    ) -> Verdict<'_> {
+        let redactor = self.redactor;
+        let value = match parsed {
             Ok(value) => value.text(),
             // No valid attribute, but nothing that may be kept either.
-            Err(_) => String::from_utf8_lossy(pair),
+            Err(_) => String::from_utf8_lossy(bytes),
         };
         let mask = if is_content { CONTENT_MASK } else { KEY_MASK };
         let Some(text) = redactor.stand_in(rule, mask, value.as_bytes()) else {
             self.tally.add(rule);
             return Verdict::Remove;
         };
-        let is_done = match &parsed {
+        let is_done = match parsed {
             Ok(AnyValue::Empty) => true,
             Ok(AnyValue::Str(value)) => *value == text,
             _ => false,
@@ -195,6 +211,30 @@ impl Reviser for Job<'_> {
             is_asked && std::str::from_utf8(name).is_ok_and(content::is_in_event);
     }
 
+    fn record(&mut self, record: &[u8]) {
+        let places = self.active(Place::Log) | self.active(Place::LogBody);
+        let is_asked = self.redactor.with_content & places != 0;
+        self.in_record = if is_asked {
+            // What can't be read may be anything.
+            LogRecord::parse(record).map_or(InRecord::Everywhere, |it| InRecord::of(&it))
+        } else {
+            InRecord::Keys
+        };
+    }
+
+    fn body(&mut self, body: &[u8]) -> Verdict<'_> {
+        let active = self.active(Place::LogBody);
+        let with_content = self.redactor.with_content & active;
+        match first_rule(with_content).filter(|_| self.in_record.is_in_body()) {
+            Some(rule) => {
+                let value = AnyValue::parse(body);
+                self.whole_value(rule, true, value.as_ref(), body)
+            }
+            None if active == 0 => Verdict::Keep,
+            None => Verdict::Look,
+        }
+    }
+
     fn attribute(&mut self, place: Place, key: &[u8], pair: &[u8]) -> Verdict<'_> {
         let active = self.active(place);
         if active == 0 {
@@ -202,10 +242,13 @@ impl Reviser for Job<'_> {
         }
         let with_content = self.redactor.with_content;
         let mut rules = self.redactor.keys.rules_of(key);
-        if place == Place::Event
-            && self.is_in_content_event
-            && std::str::from_utf8(key).map_or(true, content::is_in_event_attribute)
-        {
+        let key = std::str::from_utf8(key).unwrap_or_default();
+        let is_content = match place {
+            Place::Event => self.is_in_content_event && content::is_in_event_attribute(key),
+            Place::Log => self.in_record.is_in_attribute(key),
+            _ => false,
+        };
+        if is_content {
             rules |= with_content;
         }
         match first_rule(rules & active) {

@@ -12,7 +12,9 @@ use prost::Message as _;
 
 use super::*;
 use crate::model::ProjectId;
+use crate::otlp::Signal;
 
+mod logs;
 mod properties;
 
 const KEY: &str = "a key of enough bytes";
@@ -33,7 +35,7 @@ pub(super) fn redactor(yaml: &str) -> Redactor {
 }
 
 pub(super) fn redact(redactor: &Redactor, request: &[u8]) -> Redacted {
-    let redacted = redactor.redact(ProjectId(1), request, &mut |_| Ok(()));
+    let redacted = redactor.redact(ProjectId(1), Signal::Traces, request, &mut |_| Ok(()));
     redacted.unwrap()
 }
 
@@ -349,7 +351,7 @@ fn rules_are_for_projects() {
     .encode_to_vec();
     let values = |project| {
         let redacted = redactor
-            .redact(ProjectId(project), &bytes, &mut |_| Ok(()))
+            .redact(ProjectId(project), Signal::Traces, &bytes, &mut |_| Ok(()))
             .unwrap();
         redacted.tally.values()[..2].to_vec()
     };

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use prost::Message as _;
 use tokio::sync::Semaphore;
 
 use super::Budget;
 use crate::otlp::compression::{self, Encoding};
-use crate::otlp::{Failure, json};
+use crate::otlp::{Failure, Signal, json};
 
 /// Larger bodies are worked on by blocking threads. Decompression can multiply the work, and JSON
 /// costs several milliseconds a megabyte.
@@ -52,7 +51,7 @@ impl HeavyWork {
         })
     }
 
-    /// Undoes the encoding, and JSON if it is that. The admission comes back with the payload.
+    /// Undoes the encoding, and the JSON of a signal if it is that. The admission comes back with the payload.
     ///
     /// # Errors
     /// [`Failure::Malformed`], [`Failure::TooLarge`], and what the budget says.
@@ -60,30 +59,37 @@ impl HeavyWork {
         &self,
         mut admission: A,
         encoding: Encoding,
-        is_json: bool,
+        json: Option<Signal>,
         body: Bytes,
         limit: usize,
     ) -> Result<(A, Bytes), Failure> {
         let is_compressed = encoding != Encoding::Identity;
-        if !is_compressed && !is_json {
+        if !is_compressed && json.is_none() {
             return Ok((admission, body));
         }
         let is_heavy = is_compressed && body.len() > INLINE_COMPRESSED_MAX
-            || is_json && body.len() > INLINE_JSON_MAX;
+            || json.is_some() && body.len() > INLINE_JSON_MAX;
         let work = move || {
             let mut reserve = |bytes| admission.reserve(bytes);
             let plain = compression::decode(encoding, body, limit, &mut reserve)?;
-            if !is_json {
+            let Some(signal) = json else {
                 return Ok((admission, plain));
-            }
+            };
             // The decoded messages are held until they are encoded again; about their own size.
             admission.reserve(plain.len())?;
-            let request = json::decode(&plain)?;
-            admission.reserve(request.encoded_len())?;
-            Ok((admission, request.encode_to_vec().into()))
+            let payload = match signal {
+                Signal::Traces => encoded(&json::decode(&plain)?, &mut admission)?,
+                Signal::Logs => encoded(&json::decode_logs(&plain)?, &mut admission)?,
+            };
+            Ok((admission, payload))
         };
         self.run(is_heavy, work).await
     }
+}
+
+fn encoded(request: &impl prost::Message, budget: &mut impl Budget) -> Result<Bytes, Failure> {
+    budget.reserve(request.encoded_len())?;
+    Ok(request.encode_to_vec().into())
 }
 
 /// The content encodings a transport accepts.

@@ -1,9 +1,10 @@
-//! OTLP/gRPC: the unary `Export` of the trace service, health and reflection.
+//! OTLP/gRPC: the unary `Export` of the trace and log services, health and reflection.
 //!
 //! The framing of unary calls is our own, because the one of the framework answers an oversize
 //! message with a code that makes clients send it again for ever, and reserves the announced
 //! length. Health and reflection are the framework's.
 
+mod health;
 mod timeout;
 mod until;
 
@@ -18,35 +19,44 @@ use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server;
 use tokio::time::Instant;
 use tonic::body::Body;
-use tonic_health::ServingStatus;
 use tower::Service;
 
 use super::body::{PREFIX_LENGTH, malformed, read_message};
 use super::caller;
 use super::decode::{Encodings, HeavyWork};
-use super::{GrpcConfig, RequestObserver, StartError, TraceSink};
+use super::{GrpcConfig, RequestObserver, Sink, StartError};
 use crate::auth::Gate;
 use crate::net::compress;
 use crate::otlp::compression::Encoding;
-use crate::otlp::{Failure, partial};
-use crate::pipeline::{TracesAccepted, Transport};
+use crate::otlp::partial::Answer;
+use crate::otlp::{Failure, Signal};
+use crate::pipeline::{Accepted, Transport};
 use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
 
-/// Path of the only method of the trace service.
-const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+/// Paths of the only methods of the export services.
+const EXPORT_PATHS: [(&str, Signal); 2] = [
+    (
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
+        Signal::Traces,
+    ),
+    (
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        Signal::Logs,
+    ),
+];
 /// What reflection lists; the descriptors hold services that are not served, too.
-const REFLECTED_SERVICES: [&str; 2] = [
+const REFLECTED_SERVICES: [&str; 3] = [
     "opentelemetry.proto.collector.trace.v1.TraceService",
+    "opentelemetry.proto.collector.logs.v1.LogsService",
     "grpc.health.v1.Health",
 ];
 /// Largest request to the health and reflection services.
 const SMALL_MESSAGE_MAX: usize = 16 << 10;
 
-/// The trace service.
+/// The export services.
 #[derive(Debug)]
 pub(super) struct Grpc<S> {
     inner: Arc<Inner<S>>,
@@ -78,7 +88,7 @@ impl<S> std::fmt::Debug for Inner<S> {
     }
 }
 
-impl<S: TraceSink> Grpc<S> {
+impl<S: Sink> Grpc<S> {
     pub(super) fn new(
         sink: S,
         config: &GrpcConfig,
@@ -105,17 +115,17 @@ impl<S: TraceSink> Grpc<S> {
     }
 
     /// Answers one export, whatever happens in it.
-    async fn export(self, request: Request<Incoming>) -> Response<Body> {
+    async fn export(self, signal: Signal, request: Request<Incoming>) -> Response<Body> {
         let started = Instant::now();
         let wants_gzip = accepts_gzip(request.headers());
         let mut received = 0;
-        let outcome = self.export_in_time(request, &mut received).await;
+        let outcome = self.export_in_time(signal, request, &mut received).await;
         let code = match &outcome {
             Ok(_) => tonic::Code::Ok,
             Err(failure) => failure.grpc_status().code(),
         };
         let mut response = match outcome {
-            Ok(accepted) => success(&accepted, wants_gzip),
+            Ok(accepted) => success(signal, &accepted, wants_gzip),
             Err(failure) => failed(&failure),
         };
         let accept = self.inner.accept_encoding.clone();
@@ -132,14 +142,15 @@ impl<S: TraceSink> Grpc<S> {
 
     async fn export_in_time(
         &self,
+        signal: Signal,
         request: Request<Incoming>,
         received: &mut u64,
-    ) -> Result<TracesAccepted, Failure> {
+    ) -> Result<Accepted, Failure> {
         let asked = timeout::from_headers(request.headers())?;
         let limit = asked.map_or(self.inner.request_timeout, |asked| {
             asked.min(self.inner.request_timeout)
         });
-        let work = AssertUnwindSafe(self.accept(request, received)).catch_unwind();
+        let work = AssertUnwindSafe(self.accept(signal, request, received)).catch_unwind();
         match tokio::time::timeout(limit, work).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_panic)) => {
@@ -152,9 +163,10 @@ impl<S: TraceSink> Grpc<S> {
 
     async fn accept(
         &self,
+        signal: Signal,
         request: Request<Incoming>,
         received: &mut u64,
-    ) -> Result<TracesAccepted, Failure> {
+    ) -> Result<Accepted, Failure> {
         let inner = &*self.inner;
         let project = caller::project(&inner.gate, &request).await?;
         let named = request.headers().get("grpc-encoding");
@@ -173,10 +185,10 @@ impl<S: TraceSink> Grpc<S> {
             (true, encoding) => encoding,
         };
         let heavy = &inner.heavy;
-        let decoded = heavy.decode(admission, encoding, false, message, limit);
+        let decoded = heavy.decode(admission, encoding, None, message, limit);
         let (mut admission, payload) = decoded.await?;
         let sink = &inner.sink;
-        sink.export_traces(&mut admission, project, payload).await
+        sink.export(&mut admission, signal, project, payload).await
     }
 }
 
@@ -189,9 +201,9 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
     names.any(|name| name.trim() == "gzip")
 }
 
-fn success(accepted: &TracesAccepted, accepts_gzip: bool) -> Response<Body> {
-    let answer = partial::trace_response(accepted.rejected_spans, &accepted.error_message);
-    let mut message = partial::encode_protobuf(&answer);
+fn success(signal: Signal, accepted: &Accepted, accepts_gzip: bool) -> Response<Body> {
+    let answer = Answer::new(signal, accepted.rejected, &accepted.error_message);
+    let mut message = answer.protobuf();
     let is_compressed = accepts_gzip && message.len() as u64 >= compress::WORTH_BYTES;
     if is_compressed {
         message = compress::gzip(&message);
@@ -286,11 +298,11 @@ fn check_protocol<B>(request: &Request<B>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Routes requests to the trace, health and reflection services.
+/// Routes requests to the export, health and reflection services.
 ///
 /// # Errors
 /// [`StartError::Reflection`].
-pub(super) fn service<S: TraceSink>(
+pub(super) fn service<S: Sink>(
     grpc: Grpc<S>,
     readiness: &Readiness,
     tasks: &Tasks,
@@ -306,9 +318,9 @@ pub(super) fn service<S: TraceSink>(
     + 'static,
     StartError,
 > {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let health = health.max_decoding_message_size(SMALL_MESSAGE_MAX);
-    report_health(reporter, readiness, tasks);
+    let (reporter, service) = tonic_health::server::health_reporter();
+    let health_service = service.max_decoding_message_size(SMALL_MESSAGE_MAX);
+    health::report(reporter, readiness, tasks);
     let descriptors = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(opentelemetry_proto::DESCRIPTORS)
@@ -325,7 +337,7 @@ pub(super) fn service<S: TraceSink>(
     let shutdown = tasks.shutdown_token();
     Ok(tower::service_fn(move |request: Request<Incoming>| {
         let grpc = grpc.clone();
-        let health = health.clone();
+        let health_service = health_service.clone();
         let (reflection, reflection_alpha) = (reflection.clone(), reflection_alpha.clone());
         let shutdown = shutdown.clone();
         async move {
@@ -334,10 +346,13 @@ pub(super) fn service<S: TraceSink>(
                 return Ok(super::http::refuse(&failure, content_type).map(Body::new));
             }
             let path = request.uri().path();
+            let exported = EXPORT_PATHS.iter().find(|(known, _)| *known == path);
             let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
             let response = match name.map_or("", |(service, _)| service) {
-                _ if path == EXPORT_PATH => grpc.export(request).await,
-                "grpc.health.v1.Health" => until::shutdown(call(health, request).await, shutdown),
+                _ if let Some((_, signal)) = exported => grpc.export(*signal, request).await,
+                "grpc.health.v1.Health" => {
+                    until::shutdown(call(health_service, request).await, shutdown)
+                }
                 "grpc.reflection.v1.ServerReflection" => {
                     until::shutdown(call(reflection, request).await, shutdown)
                 }
@@ -361,36 +376,4 @@ where
         Ok(response) => response,
         Err(never) => match never {},
     }
-}
-
-/// Keeps the health service in step with the readiness of the daemon.
-fn report_health(
-    reporter: tonic_health::server::HealthReporter,
-    readiness: &Readiness,
-    tasks: &Tasks,
-) {
-    let mut ready = readiness.watch();
-    let shutdown = tasks.shutdown_token();
-    tasks.spawn("grpc health", async move {
-        loop {
-            let is_serving = *ready.borrow_and_update() && !shutdown.is_cancelled();
-            let status = if is_serving {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            for name in ["", trace_service_server::SERVICE_NAME] {
-                reporter.set_service_status(name, status).await;
-            }
-            if shutdown.is_cancelled() {
-                return;
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => {}
-                changed = ready.changed() => if changed.is_err() {
-                    shutdown.cancelled().await;
-                },
-            }
-        }
-    });
 }

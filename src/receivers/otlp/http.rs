@@ -1,4 +1,4 @@
-//! OTLP/HTTP: `POST` of traces in protobuf or JSON.
+//! OTLP/HTTP: `POST` of traces and logs in protobuf or JSON.
 //!
 //! Every answer has the type of its request, failures included; a request whose type is unknown is
 //! answered in JSON.
@@ -24,17 +24,17 @@ use response::{Format, failure, success};
 use super::body::{read_all, too_large};
 use super::caller;
 use super::decode::{Encodings, HeavyWork};
-use super::{HttpConfig, RequestObserver, TraceSink};
+use super::{HttpConfig, RequestObserver, Sink};
 use crate::auth::Gate;
 use crate::net::compress;
 use crate::net::cors::Cors;
-use crate::otlp::Failure;
 use crate::otlp::compression::Encoding;
-use crate::pipeline::{TracesAccepted, Transport};
+use crate::otlp::{Failure, Signal};
+use crate::pipeline::{Accepted, Transport};
 
 const SUPPORTED_TYPES: &str = "application/x-protobuf, application/json";
 
-/// The trace endpoint.
+/// The endpoints.
 #[derive(Debug)]
 pub(super) struct Http<S> {
     inner: Arc<Inner<S>>,
@@ -55,7 +55,8 @@ struct Inner<S> {
     heavy: HeavyWork,
     encodings: Encodings,
     cors: Option<Cors>,
-    traces_path: String,
+    /// Path of each signal.
+    paths: [(String, Signal); 2],
     body_max: usize,
     request_timeout: std::time::Duration,
 }
@@ -67,7 +68,7 @@ impl<S> std::fmt::Debug for Inner<S> {
 }
 
 /// Serves the endpoint.
-pub(super) fn service<S: TraceSink>(
+pub(super) fn service<S: Sink>(
     http: Http<S>,
 ) -> impl Service<
     Request<Incoming>,
@@ -84,7 +85,7 @@ pub(super) fn service<S: TraceSink>(
     })
 }
 
-impl<S: TraceSink> Http<S> {
+impl<S: Sink> Http<S> {
     pub(super) fn new(
         sink: S,
         config: &HttpConfig,
@@ -100,7 +101,10 @@ impl<S: TraceSink> Http<S> {
                 heavy,
                 encodings: Encodings::new(&config.compression_algorithms),
                 cors: config.cors.as_ref().map(Cors::from_config),
-                traces_path: config.traces_url_path.clone(),
+                paths: [
+                    (config.traces_url_path.clone(), Signal::Traces),
+                    (config.logs_url_path.clone(), Signal::Logs),
+                ],
                 body_max: config.max_request_body_size.as_usize(),
                 request_timeout: config.request_timeout.0,
             }),
@@ -110,15 +114,16 @@ impl<S: TraceSink> Http<S> {
     /// Answers one request, whatever happens in it.
     async fn answer(self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let cors = self.inner.cors.as_ref();
-        let is_served = request.uri().path() == self.inner.traces_path;
+        let mut paths = self.inner.paths.iter();
+        let served = paths.find(|(path, _)| path == request.uri().path());
         let preflight = cors.and_then(|cors| cors.preflight(&request, "POST"));
-        if let Some(preflight) = preflight.filter(|_| is_served) {
+        if let Some(preflight) = preflight.filter(|_| served.is_some()) {
             return preflight.map(|()| Full::default());
         }
         let origin = request.headers().get(header::ORIGIN).cloned();
         let wants_gzip = compress::accepts_gzip(request.headers());
-        let mut response = if is_served {
-            self.export(request).await
+        let mut response = if let Some((_, signal)) = served {
+            self.export(*signal, request).await
         } else {
             let format = Format::of(request.headers()).unwrap_or(Format::Json);
             let path = request.uri().path();
@@ -136,19 +141,20 @@ impl<S: TraceSink> Http<S> {
         response
     }
 
-    async fn export(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn export(&self, signal: Signal, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         let version = request.version();
         let format = Format::of(request.headers());
         let shown = format.unwrap_or(Format::Json);
         let mut received = 0;
-        let work = AssertUnwindSafe(self.accept(request, format, started, &mut received));
+        let accepting = self.accept(signal, request, format, started, &mut received);
+        let work = AssertUnwindSafe(accepting);
         let outcome = work.catch_unwind().await.unwrap_or_else(|_panic| {
             tracing::error!(transport = "http", "an export panicked");
             Err(Failure::Internal)
         });
         let mut response = match &outcome {
-            Ok(accepted) => success(accepted, shown),
+            Ok(accepted) => success(signal, accepted, shown),
             Err(failed) => failure(failed, shown, version),
         };
         if let Err(Failure::UnsupportedEncoding { .. }) = outcome
@@ -168,11 +174,12 @@ impl<S: TraceSink> Http<S> {
 
     async fn accept(
         &self,
+        signal: Signal,
         request: Request<Incoming>,
         format: Option<Format>,
         started: Instant,
         received: &mut u64,
-    ) -> Result<TracesAccepted, Failure> {
+    ) -> Result<Accepted, Failure> {
         let inner = &*self.inner;
         let allow = if inner.cors.is_some() {
             "POST, OPTIONS"
@@ -199,13 +206,11 @@ impl<S: TraceSink> Http<S> {
         let body = timeout_at(deadline, body).await;
         let body = body.map_err(|_elapsed| Failure::RequestTimeout)??;
         let work = async move {
-            let is_json = format == Format::Json;
-            let decoded = inner
-                .heavy
-                .decode(admission, encoding, is_json, body, limit);
+            let json = (format == Format::Json).then_some(signal);
+            let decoded = inner.heavy.decode(admission, encoding, json, body, limit);
             let (mut admission, payload) = decoded.await?;
             let sink = &inner.sink;
-            sink.export_traces(&mut admission, project, payload).await
+            sink.export(&mut admission, signal, project, payload).await
         };
         let outcome = timeout_at(deadline, work).await;
         outcome.map_err(|_elapsed| Failure::DeadlineExceeded)?

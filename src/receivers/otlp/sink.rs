@@ -6,11 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::model::ProjectId;
-use crate::otlp::Failure;
-use crate::pipeline::{Admission, Ingest, TracesAccepted, Transport};
+use crate::otlp::{Failure, Signal};
+use crate::pipeline::{Accepted, Admission, Ingest, Transport};
 
-/// Takes trace exports; [`Ingest`] in the daemon, a double in tests.
-pub trait TraceSink: Clone + Send + Sync + 'static {
+/// Takes exports; [`Ingest`] in the daemon, a double in tests.
+pub trait Sink: Clone + Send + Sync + 'static {
     /// A request that was let in; gives back what it holds when dropped.
     type Admission: Budget;
 
@@ -22,16 +22,17 @@ pub trait TraceSink: Clone + Send + Sync + 'static {
     fn admit(&self, transport: Transport, announced_bytes: u64)
     -> Result<Self::Admission, Failure>;
 
-    /// Takes an encoded `ExportTraceServiceRequest`; returns once it is durable.
+    /// Takes an encoded export request of a signal; returns once it is durable.
     ///
     /// # Errors
-    /// See [`Ingest::export_traces`].
-    fn export_traces(
+    /// See [`Ingest::export`].
+    fn export(
         &self,
         admission: &mut Self::Admission,
+        signal: Signal,
         project: ProjectId,
         payload: Bytes,
-    ) -> impl Future<Output = Result<TracesAccepted, Failure>> + Send;
+    ) -> impl Future<Output = Result<Accepted, Failure>> + Send;
 }
 
 /// The memory one request may hold.
@@ -43,20 +44,21 @@ pub trait Budget: Send + 'static {
     fn reserve(&mut self, bytes: usize) -> Result<(), Failure>;
 }
 
-impl TraceSink for Ingest {
+impl Sink for Ingest {
     type Admission = Admission;
 
     fn admit(&self, transport: Transport, announced_bytes: u64) -> Result<Admission, Failure> {
         Self::admit(self, transport, announced_bytes)
     }
 
-    fn export_traces(
+    fn export(
         &self,
         admission: &mut Admission,
+        signal: Signal,
         project: ProjectId,
         payload: Bytes,
-    ) -> impl Future<Output = Result<TracesAccepted, Failure>> + Send {
-        Self::export_traces(self, admission, project, payload)
+    ) -> impl Future<Output = Result<Accepted, Failure>> + Send {
+        Self::export(self, admission, signal, project, payload)
     }
 }
 

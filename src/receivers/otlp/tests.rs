@@ -9,5 +9,6 @@ mod grpc;
 mod grpc_services;
 mod http;
 mod limits;
+mod logs;
 mod support;
 mod tls;

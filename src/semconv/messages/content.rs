@@ -4,6 +4,7 @@
 //! read from but that hold the same once more.
 
 use super::{documents, places, shape, tools};
+use crate::otlp::protobuf::{AnyValue, LogRecord};
 
 /// Keys that hold content and that nothing is read from. A `*` stands for any text.
 const MORE_KEYS: &[&str] = &[
@@ -97,6 +98,98 @@ pub fn key_globs() -> impl Iterator<Item = String> {
 #[must_use]
 pub fn is_in_event(name: &str) -> bool {
     shape::role_of_event(name).is_some() || EVENTS.contains(&name)
+}
+
+/// Starts of bodies that are messages though nothing names them (Spring AI).
+const BODIES: &[&str] = &["Chat Model Prompt Content:", "Chat Model Completion:"];
+
+/// Log records of coding agents that hold what was said, without the agent's name before it.
+const AGENT_EVENTS: &[&str] = &[
+    "user_prompt",
+    "assistant_response",
+    "api_request",
+    "api_response",
+    "api_request_body",
+    "api_response_body",
+    "tool_call",
+    "tool_decision",
+    "tool_result",
+];
+
+/// Attributes of those that say what was said.
+const AGENT_CONTENT: &[&str] = &[
+    "prompt",
+    "response",
+    "request_text",
+    "response_text",
+    "function_args",
+    "tool_input",
+    "tool_parameters",
+    "tool_output",
+    "arguments",
+    "output",
+    "body",
+    "content",
+];
+
+/// Where in a log record content is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InRecord {
+    /// Where the keys of attributes say so.
+    Keys,
+    /// In the body, and in all attributes that are not known to be harmless.
+    Everywhere,
+    /// In some attributes of a coding agent.
+    Agent,
+}
+
+impl InRecord {
+    /// Finds out for a log record.
+    #[must_use]
+    pub fn of(record: &LogRecord<'_>) -> Self {
+        let name = record_name(record);
+        let body = record.body();
+        let body = AnyValue::parse(&body).unwrap_or_default();
+        let body = body.as_str().unwrap_or_default().trim_start();
+        if is_in_event(name) || BODIES.iter().any(|start| body.starts_with(start)) {
+            return Self::Everywhere;
+        }
+        let name = name.rsplit('.').next().unwrap_or_default();
+        if AGENT_EVENTS.contains(&name) {
+            Self::Agent
+        } else {
+            Self::Keys
+        }
+    }
+
+    /// Whether an attribute holds content that its key alone does not tell of.
+    #[must_use]
+    pub fn is_in_attribute(self, key: &str) -> bool {
+        match self {
+            Self::Keys => false,
+            Self::Everywhere => is_in_event_attribute(key),
+            Self::Agent => AGENT_CONTENT.contains(&key),
+        }
+    }
+
+    /// Whether the body is content.
+    #[must_use]
+    pub fn is_in_body(self) -> bool {
+        self == Self::Everywhere
+    }
+}
+
+/// The name of the event that a log record is; `event.name` is where it was before it had a field.
+#[must_use]
+pub fn record_name<'a>(record: &LogRecord<'a>) -> &'a str {
+    if !record.event_name.is_empty() {
+        return record.event_name;
+    }
+    let mut attributes = record.attributes.iter();
+    let named = attributes.find(|attribute| attribute.key == "event.name");
+    named
+        .and_then(|attribute| attribute.value.as_str())
+        .unwrap_or_default()
 }
 
 /// Whether an attribute of such an event holds content. What is not known to be harmless does.

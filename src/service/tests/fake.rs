@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
 
+use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
@@ -17,9 +18,10 @@ use crate::storage::query::{
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::sqlite::SqliteAccess;
 use crate::storage::{
-    Batch, Error, Page, PageRequest, RetentionReport, ServiceSummary, SessionFilter,
-    SessionSummary, SpanFilter, SpanReader, SpanRow, SpanSummary, SpanWriter, StoreUsage,
-    StoredSpan, StoredTrace, TraceFilter, TraceSummary, WriteReport,
+    Batch, Error, EventFilter, EventReader, EventRow, Page, PageRequest, RetentionReport,
+    ServiceSummary, SessionFilter, SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanRow,
+    SpanSummary, SpanWriter, StoreUsage, StoredEvent, StoredSpan, StoredTrace, TraceFilter,
+    TraceSummary, WriteReport,
 };
 
 #[derive(Debug)]
@@ -187,6 +189,14 @@ impl SpanWriter for Client {
         ready(Ok(())).boxed()
     }
 
+    fn quarantine_event<'a>(
+        &'a mut self,
+        _event: &'a EventRow<'a>,
+        _reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        ready(Ok(())).boxed()
+    }
+
     fn remap_step<'a>(
         &'a mut self,
         _mapper: &'a dyn crate::storage::remap::Mapper,
@@ -204,6 +214,34 @@ impl SpanWriter for Client {
 
 fn nothing<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Error>> {
     ready(Err(Error::Timeout)).boxed()
+}
+
+impl EventReader for Client {
+    fn list_events<'a>(
+        &'a self,
+        _project: ProjectId,
+        _filter: &'a EventFilter,
+        _page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredEvent>, Error>> {
+        nothing()
+    }
+
+    fn event(
+        &self,
+        _project: ProjectId,
+        _id: EventId,
+    ) -> BoxFuture<'_, Result<Option<StoredEvent>, Error>> {
+        nothing()
+    }
+
+    fn events_of(
+        &self,
+        _project: ProjectId,
+        _trace_id: TraceId,
+        _span_id: Option<SpanId>,
+    ) -> BoxFuture<'_, Result<SpanEvents, Error>> {
+        nothing()
+    }
 }
 
 impl SpanReader for Client {

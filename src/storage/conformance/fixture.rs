@@ -201,6 +201,7 @@ pub(super) fn batch(spans: &[TestSpan]) -> Batch<'static> {
         version: "".into(),
     };
     Batch {
+        events: Vec::new(),
         log_id: LogId::default(),
         partition: 0,
         next: Position(1),

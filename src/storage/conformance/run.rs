@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, access, calls, columns, deleted, facts, feed, lists, long, paging, people, remap,
-    runtime, search, sums,
+    Backend, NOW, access, calls, columns, deleted, events, facts, feed, lists, long, paging,
+    people, remap, runtime, search, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -174,6 +174,13 @@ cases! {
     remap::a_job_takes_its_range_step_by_step,
     remap::a_dropped_job_is_gone,
     remap::a_trace_that_is_too_large_is_passed_over,
+    events::events_are_stored_once_and_as_sent,
+    events::every_column_of_an_event_comes_back,
+    events::each_event_filter_answers_exactly_its_events,
+    events::events_are_found_by_trace_and_span,
+    events::events_of_any_time_are_kept,
+    events::refused_events_are_kept,
+    events::events_go_by_their_arrival,
     search::words_find_the_spans_that_say_them,
     search::text_in_json_and_in_events_is_found_with_its_place,
     search::filters_narrow_a_search,

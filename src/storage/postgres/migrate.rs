@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (4, include_str!("migrations/0004_image_tokens.sql")),
     (5, include_str!("migrations/0005_feed.sql")),
     (6, include_str!("migrations/0006_access.sql")),
+    (7, include_str!("migrations/0007_event.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

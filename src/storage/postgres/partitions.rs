@@ -1,4 +1,4 @@
-//! Partitions of `span` (by start) and `content_block` (by arrival).
+//! Partitions of `span` (by start), `event` (by time) and `content_block` (by arrival).
 //!
 //! A partition's name says what it holds: `span_p20261121` a day, `span_p20261121_06_12` the hours
 //! from 6 to 12 (UTC). They are made ahead of time; for spans that are late, but no later than
@@ -18,6 +18,7 @@ use super::config::Config;
 use super::error::sqlstate;
 use super::transaction::{Settings, Transaction};
 use crate::storage::Error;
+use crate::storage::summary::clamp_time;
 use make::create;
 use slot::{NS_PER_SECOND, SECONDS_PER_HOUR};
 
@@ -30,7 +31,7 @@ pub(super) const ARRIVAL_STEP_NS: i64 = 3600 * NS_PER_SECOND;
 /// How long a partition that could not be made is left alone.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// What is known of a partition of `span`.
+/// What is known of a partition of `span` or `event`.
 #[derive(Debug, Clone)]
 struct Known {
     end: i64,
@@ -39,21 +40,23 @@ struct Known {
     noted: i64,
 }
 
-/// The partitions of `span`, as far as this writer knows them.
+/// The partitions of `span` or `event`, as far as this writer knows them.
 #[derive(Debug)]
 pub(super) struct Partitions {
+    table: Table,
     interval: i64,
     ahead_ns: i64,
     past_ns: i64,
     /// By first second.
-    spans: BTreeMap<i64, Known>,
+    known: BTreeMap<i64, Known>,
     /// Slots that could not be made, and when.
     refused: BTreeMap<Slot, Instant>,
 }
 
-/// Arrivals to note for partitions of `span`.
-#[derive(Debug, Default, PartialEq, Eq)]
+/// Arrivals to note for partitions of a table.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Arrivals {
+    table: Table,
     /// By name.
     by_name: BTreeMap<String, i64>,
     /// Where we know of no partition, by hour of the start: the smallest partition there is.
@@ -67,16 +70,17 @@ const fn step_after(received: i64) -> i64 {
 }
 
 impl Partitions {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, table: Table) -> Self {
         let ns = |duration: crate::config::Duration| {
             i64::try_from(duration.0.as_nanos()).unwrap_or(i64::MAX)
         };
         let partitions = &config.partitions;
         Self {
+            table,
             interval: (ns(partitions.interval) / NS_PER_SECOND).max(SECONDS_PER_HOUR),
             ahead_ns: ns(partitions.ahead),
             past_ns: ns(partitions.past),
-            spans: BTreeMap::new(),
+            known: BTreeMap::new(),
             refused: BTreeMap::new(),
         }
     }
@@ -96,7 +100,7 @@ impl Partitions {
 
     fn find(&self, start: i64) -> Option<&Known> {
         let seconds = start.div_euclid(NS_PER_SECOND);
-        let (_, known) = self.spans.range(..=seconds).next_back()?;
+        let (_, known) = self.known.range(..=seconds).next_back()?;
         (seconds < known.end).then_some(known)
     }
 
@@ -120,33 +124,52 @@ impl Partitions {
 
     /// Remembers what a committed transaction noted.
     pub(super) fn noted(&mut self, arrivals: &Arrivals) {
-        for known in self.spans.values_mut() {
+        for known in self.known.values_mut() {
             if let Some(arrival) = arrivals.by_name.get(&known.name) {
                 known.noted = known.noted.max(*arrival);
             }
         }
     }
 
-    /// Makes partitions of `span`. One that can't be made now is left to the default partition.
+    /// Makes the partitions that rows of these times and arrivals, ns, should have and don't.
+    ///
+    /// # Errors
+    /// As [`Partitions::make`].
+    pub(super) async fn make_for(
+        &mut self,
+        pool: &Pool,
+        config: &Config,
+        rows: impl Iterator<Item = (u64, u64)>,
+    ) -> Result<(), Error> {
+        let missing = rows
+            .filter_map(|(time, received)| self.missing(clamp_time(time), clamp_time(received)));
+        let missing: BTreeSet<_> = missing.collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        self.make(pool, config, missing).await
+    }
+
+    /// Makes partitions. One that can't be made now is left to the default partition.
     ///
     /// # Errors
     /// [`Error::Unavailable`], when the database can't be reached.
-    pub(super) async fn make(
+    async fn make(
         &mut self,
         pool: &Pool,
         config: &Config,
         slots: BTreeSet<Slot>,
     ) -> Result<(), Error> {
         for slot in slots {
-            if let Err(error) = create(pool, config, Table::Span, slot).await {
+            if let Err(error) = create(pool, config, self.table, slot).await {
                 let Some(code) = sqlstate(&error) else {
                     return Err(error);
                 };
                 tracing::warn!(
                     code,
                     error = &error as &dyn std::error::Error,
-                    partition = slot.name(Table::Span),
-                    "can't make a partition now; its spans go to span_default"
+                    partition = slot.name(self.table),
+                    "can't make a partition now; its rows go to the default partition"
                 );
                 self.refused.insert(slot, Instant::now());
             }
@@ -177,7 +200,7 @@ impl Partitions {
         });
         let slots: Vec<_> = slots.collect();
         let mut failed = None;
-        for (table, names) in self.look_at_both(pool, config).await? {
+        for (table, names) in self.look_at_all(pool, config).await? {
             for slot in slots
                 .iter()
                 .filter(|slot| !slot.overlaps_any(table, &names))
@@ -191,23 +214,27 @@ impl Partitions {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn look_at_both(
+    /// The partitions of its table, and with those of `span` those of `content_block`.
+    async fn look_at_all(
         &self,
         pool: &Pool,
         config: &Config,
-    ) -> Result<[(Table, Vec<String>); 2], Error> {
+    ) -> Result<Vec<(Table, Vec<String>)>, Error> {
         let settings = Settings::maintenance(config, config.statement_timeout.0);
         let transaction = Transaction::begin(pool, &settings).await?;
-        let spans = names(&transaction, Table::Span).await?;
-        let blocks = names(&transaction, Table::ContentBlock).await?;
+        let mut found = vec![(self.table, names(&transaction, self.table).await?)];
+        if self.table == Table::Span {
+            let blocks = names(&transaction, Table::ContentBlock).await?;
+            found.push((Table::ContentBlock, blocks));
+        }
         transaction.commit("look at partitions").await?;
-        Ok([(Table::Span, spans), (Table::ContentBlock, blocks)])
+        Ok(found)
     }
 
     async fn look(&mut self, pool: &Pool, config: &Config) -> Result<(), Error> {
         let settings = Settings::maintenance(config, config.statement_timeout.0);
         let transaction = Transaction::begin(pool, &settings).await?;
-        let names = names(&transaction, Table::Span).await?;
+        let names = names(&transaction, self.table).await?;
         let rows = transaction
             .query(
                 "SELECT name, received_unix_nano FROM span_partition",
@@ -218,10 +245,10 @@ impl Partitions {
         transaction.commit("look at partitions").await?;
         let noted: BTreeMap<String, i64> =
             rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        self.spans = names
+        self.known = names
             .into_iter()
             .filter_map(|name| {
-                let slot = Slot::parse(Table::Span, &name)?;
+                let slot = Slot::parse(self.table, &name)?;
                 let known = Known {
                     end: slot.end,
                     noted: noted.get(&name).copied().unwrap_or(0),
@@ -235,6 +262,15 @@ impl Partitions {
 }
 
 impl Arrivals {
+    /// None yet, for partitions of a table.
+    pub(super) const fn of(table: Table) -> Self {
+        Self {
+            table,
+            by_name: BTreeMap::new(),
+            by_hour: BTreeMap::new(),
+        }
+    }
+
     /// Notes the arrivals in the database.
     ///
     /// # Errors
@@ -250,8 +286,13 @@ impl Arrivals {
                     "SELECT p.name, max(k.arrival) FROM span_partition p
                      JOIN unnest($1::bigint[], $2::bigint[]) AS k(hour, arrival)
                         ON k.hour >= p.lower_unix_nano AND k.hour < p.upper_unix_nano
+                     WHERE starts_with(p.name, $3 || '_p')
                      GROUP BY p.name",
-                    &[(&hours, Type::INT8_ARRAY), (&arrivals, Type::INT8_ARRAY)],
+                    &[
+                        (&hours, Type::INT8_ARRAY),
+                        (&arrivals, Type::INT8_ARRAY),
+                        (&self.table.name(), Type::TEXT),
+                    ],
                     context,
                 )
                 .await?;
@@ -285,7 +326,7 @@ mod tests {
 
     #[test]
     fn only_what_is_near_its_arrival_gets_a_partition() {
-        let mut partitions = Partitions::new(&Config::default());
+        let mut partitions = Partitions::new(&Config::default(), Table::Span);
         let day = SECONDS_PER_DAY * NS_PER_SECOND;
         assert!(partitions.missing(NOW - 6 * day, NOW).is_some());
         assert!(partitions.missing(NOW + 2 * day, NOW).is_some());
@@ -299,9 +340,9 @@ mod tests {
 
     #[test]
     fn an_arrival_is_noted_once_an_hour() {
-        let mut partitions = Partitions::new(&Config::default());
+        let mut partitions = Partitions::new(&Config::default(), Table::Span);
         let slot = Slot::of(NOW, SECONDS_PER_DAY);
-        partitions.spans.insert(
+        partitions.known.insert(
             slot.start,
             Known {
                 end: slot.end,
@@ -309,7 +350,7 @@ mod tests {
                 noted: 0,
             },
         );
-        let mut arrivals = Arrivals::default();
+        let mut arrivals = Arrivals::of(Table::Span);
         partitions.note(&mut arrivals, NOW, NOW);
         partitions.note(&mut arrivals, NOW, NOW - ARRIVAL_STEP_NS);
         partitions.note(&mut arrivals, NOW - 2 * 86_400 * NS_PER_SECOND, NOW);
@@ -318,9 +359,9 @@ mod tests {
         let hour = NOW / ARRIVAL_STEP_NS * ARRIVAL_STEP_NS - 2 * 86_400 * NS_PER_SECOND;
         assert_eq!(arrivals.by_hour, BTreeMap::from([(hour, noted)]));
         partitions.noted(&arrivals);
-        let mut again = Arrivals::default();
+        let mut again = Arrivals::of(Table::Span);
         partitions.note(&mut again, NOW, NOW + 1);
-        assert_eq!(again, Arrivals::default());
+        assert_eq!(again, Arrivals::of(Table::Span));
         partitions.note(&mut again, NOW, noted);
         assert_eq!(again.by_name.len(), 1);
     }

@@ -115,10 +115,11 @@ pub(super) const BYTES_IN_USE: &str =
             'schema_migration', 'span_partition', 'resource', 'scope', 'trace', 'trace_service',
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
-            'invite', 'audit']) AS name
+            'invite', 'audit', 'dead_event']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
-        WHERE inhparent IN (to_regclass('span'), to_regclass('content_block')))";
+        WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
+            to_regclass('content_block')))";
 
 /// When the store is too large, the arrival before which the oldest partition's worth must go.
 /// The newest partition stays, whatever its size.
@@ -243,6 +244,16 @@ const DEAD_LETTERS: &str = "WITH old AS (
         RETURNING 1)
     SELECT count(*) FROM gone";
 
+const DEAD_EVENTS: &str = "WITH old AS (
+        SELECT project_id, time_unix_nano, digest FROM dead_event
+        WHERE created_unix_nano < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM dead_event t USING old
+        WHERE t.project_id = old.project_id AND t.time_unix_nano = old.time_unix_nano
+            AND t.digest = old.digest
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+
 /// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
 /// Whether there is more of it.
 async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Error> {
@@ -254,6 +265,7 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (RESOURCES, unused),
         (SCOPES, unused),
         (DEAD_LETTERS, bound),
+        (DEAD_EVENTS, bound),
     ];
     let mut more = false;
     for (sql, bound) in steps {
@@ -273,6 +285,15 @@ async fn delete_from_defaults(transaction: &Transaction, bound: i64) -> Result<b
                 AND t.span_id = old.span_id AND t.start_time = old.start_time
             RETURNING 1)
         SELECT count(*) FROM gone";
+    let events = "WITH old AS (
+            SELECT project_id, time_unix_nano, digest FROM event_default
+            WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2),
+        gone AS (
+            DELETE FROM event_default t USING old
+            WHERE t.project_id = old.project_id AND t.time_unix_nano = old.time_unix_nano
+                AND t.digest = old.digest
+            RETURNING 1)
+        SELECT count(*) FROM gone";
     let blocks = "WITH old AS (
             SELECT project_id, block_id FROM content_block_default
             WHERE block_id < $1 ORDER BY block_id LIMIT $2),
@@ -282,8 +303,9 @@ async fn delete_from_defaults(transaction: &Transaction, bound: i64) -> Result<b
         SELECT count(*) FROM gone";
     let first_block = block_id::first_at(bound / 1_000_000);
     let spans = delete(transaction, spans, bound).await?;
+    let events = delete(transaction, events, bound).await?;
     let blocks = delete(transaction, blocks, first_block).await?;
-    Ok(spans.max(blocks) >= ROWS_PER_STEP)
+    Ok(spans.max(events).max(blocks) >= ROWS_PER_STEP)
 }
 
 async fn forget_logs(transaction: &Transaction, now: i64) -> Result<(), Error> {
@@ -320,16 +342,16 @@ async fn try_drop_one(pool: &Pool, settings: &Settings, bound: i64) -> Result<bo
         )
         .await?;
     let mut dropped = None;
-    for table in [Table::Span, Table::ContentBlock] {
+    for table in [Table::Span, Table::Event, Table::ContentBlock] {
         for name in partitions::names(&transaction, table).await? {
             let Some(slot) = Slot::parse(table, &name) else {
                 continue;
             };
             let ended = slot.end_unix_nano() <= bound;
             let latest = match table {
-                Table::Span if ended => latest_arrival(&transaction, &name).await?,
+                Table::Span | Table::Event if ended => latest_arrival(&transaction, &name).await?,
                 // Partitioned by arrival.
-                Table::Span | Table::ContentBlock => 0,
+                Table::Span | Table::Event | Table::ContentBlock => 0,
             };
             if ended && latest <= bound {
                 dropped = Some(name);
@@ -359,7 +381,7 @@ async fn try_drop_one(pool: &Pool, settings: &Settings, bound: i64) -> Result<bo
     Ok(true)
 }
 
-/// A time after the last arrival in a partition of `span`. Nobody can note a later one before this
+/// A time after the last arrival in a partition of `span` or `event`. Nobody can note a later one before this
 /// transaction ends.
 async fn latest_arrival(transaction: &Transaction, name: &str) -> Result<i64, Error> {
     let rows = transaction

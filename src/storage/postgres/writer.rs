@@ -6,7 +6,10 @@ mod checkpoint;
 mod clean;
 mod copy;
 mod dimensions;
+mod event_rows;
+mod events;
 pub(super) mod params;
+mod refused;
 mod remap;
 mod span_row;
 mod spans;
@@ -21,13 +24,12 @@ mod traces;
 use deadpool_postgres::Pool;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio_postgres::types::Type;
 
 use super::config::Config;
 use super::connect::{self, Purpose};
 use super::error::sqlstate;
 use super::migrate;
-use super::partitions::{Arrivals, Partitions};
+use super::partitions::{Arrivals, Partitions, Table};
 use super::retention;
 use super::transaction::{Settings, Transaction};
 use crate::queue::Position;
@@ -35,7 +37,7 @@ use crate::storage::content::Packer;
 use crate::storage::remap::{Job, Mapper};
 use crate::storage::rollup::Crowd;
 use crate::storage::summary::clamp_time;
-use crate::storage::write::{Batch, SpanRow, WriteReport};
+use crate::storage::write::{Batch, EventRow, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
 pub(super) use clean::clean_text;
 
@@ -63,6 +65,7 @@ pub struct PostgresWriter {
     packer: Packer,
     remembered: Remembered,
     partitions: Partitions,
+    event_partitions: Partitions,
     /// When partitions were last looked after, ns; 0 when they have not been.
     maintained: i64,
     /// For how many batches more others are expected to make the same traces.
@@ -114,7 +117,9 @@ struct Ready<'b> {
 /// What a transaction did.
 struct Done {
     stored: u64,
+    events_stored: u64,
     arrivals: Arrivals,
+    event_arrivals: Arrivals,
 }
 
 impl PostgresWriter {
@@ -130,7 +135,8 @@ impl PostgresWriter {
         Ok(Self {
             pool: connect::pool(config, Purpose::Write, CONNECTIONS)?,
             settings: Settings::of(config),
-            partitions: Partitions::new(config),
+            partitions: Partitions::new(config, Table::Span),
+            event_partitions: Partitions::new(config, Table::Event),
             config: config.clone(),
             retention,
             packer,
@@ -169,8 +175,17 @@ impl PostgresWriter {
 
     /// Makes partitions ahead of time. What can't be made now is tried again at the next call.
     async fn maintain(&mut self, now: i64) -> Result<(), Error> {
-        let maintained = self.partitions.maintain(&self.pool, &self.config, now);
-        match maintained.await {
+        let spans = self.partitions.maintain(&self.pool, &self.config, now);
+        let maintained = match spans.await {
+            Ok(()) => {
+                let events = self
+                    .event_partitions
+                    .maintain(&self.pool, &self.config, now);
+                events.await
+            }
+            Err(error) => Err(error),
+        };
+        match maintained {
             Ok(()) => {}
             // The server answers, so writing can go on: there is the default partition.
             Err(error) if sqlstate(&error).is_some() => {
@@ -188,8 +203,7 @@ impl PostgresWriter {
     async fn write_now(&mut self, batch: &Batch<'_>) -> Result<WriteReport, Error> {
         let texts = clean::texts(batch);
         let batch_clean = clean::clean(batch, &texts);
-        let received = batch.spans.iter().map(|span| span.received_unix_nano).max();
-        let received = clamp_time(received.unwrap_or(0));
+        let received = clamp_time(batch.received_unix_nano());
         if self.maintained == 0 && received > 0 {
             self.maintain(received).await?;
         }
@@ -216,26 +230,27 @@ impl PostgresWriter {
         };
         let done = self.attempts(&ready).await?;
         self.partitions.noted(&done.arrivals);
+        self.event_partitions.noted(&done.event_arrivals);
         Ok(WriteReport {
             spans_stored: done.stored,
             spans_duplicate: batch.spans.len() as u64 - done.stored,
+            events_stored: done.events_stored,
+            events_duplicate: batch.events.len() as u64 - done.events_stored,
         })
     }
 
     async fn make_partitions(&mut self, batch: &CleanBatch<'_>) -> Result<(), Error> {
-        let missing = batch.spans.iter().filter_map(|span| {
-            self.partitions.missing(
-                clamp_time(span.start_unix_nano),
-                clamp_time(span.received_unix_nano),
-            )
-        });
-        let missing: std::collections::BTreeSet<_> = missing.collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        self.partitions
-            .make(&self.pool, &self.config, missing)
-            .await
+        let spans = batch
+            .spans
+            .iter()
+            .map(|span| (span.start_unix_nano, span.received_unix_nano));
+        let events = batch
+            .events
+            .iter()
+            .map(|event| (event.id.unix_nano, event.received_unix_nano));
+        let (pool, config) = (&self.pool, &self.config);
+        self.partitions.make_for(pool, config, spans).await?;
+        self.event_partitions.make_for(pool, config, events).await
     }
 
     /// Writes a batch with as much care as it needs.
@@ -277,6 +292,13 @@ impl PostgresWriter {
         };
         spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
         sums::save(&transaction, batch, &fresh, &crowd, care).await?;
+        let (events_stored, event_arrivals) = events::write(
+            &transaction,
+            &source,
+            &mut self.packer,
+            &self.event_partitions,
+        )
+        .await?;
         checkpoint::save(&transaction, ready).await?;
         let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
         match transaction.commit("commit a batch").await {
@@ -285,7 +307,12 @@ impl PostgresWriter {
             Err(error) if !self.took_place(ready).await => return Err(error),
             Err(_) => tracing::info!("a commit whose answer was lost took place"),
         }
-        Ok(Done { stored, arrivals })
+        Ok(Done {
+            stored,
+            events_stored,
+            arrivals,
+            event_arrivals,
+        })
     }
 
     /// Whether a batch is stored: the checkpoint is written with it, and with nothing before it.
@@ -307,7 +334,7 @@ impl PostgresWriter {
         transaction: &Transaction,
         fresh: &[Group<'_>],
     ) -> Result<Arrivals, Error> {
-        let mut arrivals = Arrivals::default();
+        let mut arrivals = Arrivals::of(Table::Span);
         for span in fresh.iter().flat_map(|group| &group.spans) {
             let start = clamp_time(span.start_unix_nano);
             let received = clamp_time(span.received_unix_nano);
@@ -315,27 +342,6 @@ impl PostgresWriter {
         }
         arrivals.save(transaction).await?;
         Ok(arrivals)
-    }
-
-    async fn quarantine_now(&self, span: &SpanRow<'_>, reason: &str) -> Result<(), Error> {
-        let transaction = Transaction::begin(&self.pool, &self.settings).await?;
-        transaction
-            .execute(
-                "INSERT INTO dead_letter
-                    (project_id, trace_id, span_id, reason, created_unix_nano, message)
-                 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
-                &[
-                    (&i64::from(span.project.0), Type::INT8),
-                    (&span.trace_id.0.as_slice(), Type::BYTEA),
-                    (&span.span_id.0.as_slice(), Type::BYTEA),
-                    (&clean_text(reason).as_ref(), Type::TEXT),
-                    (&clamp_time(span.received_unix_nano), Type::INT8),
-                    (&span.message.as_ref(), Type::BYTEA),
-                ],
-                "quarantine a span",
-            )
-            .await?;
-        transaction.commit("quarantine a span").await
     }
 
     async fn enforce_retention_now(
@@ -360,6 +366,14 @@ impl SpanWriter for PostgresWriter {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         self.quarantine_now(span, reason).boxed()
+    }
+
+    fn quarantine_event<'a>(
+        &'a mut self,
+        event: &'a EventRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        self.quarantine_event_now(event, reason).boxed()
     }
 
     fn remap_step<'a>(

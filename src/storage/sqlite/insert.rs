@@ -8,7 +8,7 @@ use super::dimensions::{self, Remembered};
 use super::error::storage_error;
 use super::ids::{IdIndex, Space};
 use super::traces::{KnownTrace, TraceWriter};
-use super::{rollups, sessions};
+use super::{events, rollups, sessions};
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::calls::Fresh;
@@ -107,10 +107,13 @@ pub(super) fn insert(
     traces.maintain(&mut memory.traces)?;
     rollups::save(transaction, &totals)?;
     sessions::save(transaction, &mut memory.sessions, &conversations)?;
+    let events_stored = events::insert(transaction, batch, &dimensions, packer)?;
     save_checkpoint(transaction, batch)?;
     Ok(WriteReport {
         spans_stored: stored,
         spans_duplicate: batch.spans.len() as u64 - stored,
+        events_stored,
+        events_duplicate: batch.events.len() as u64 - events_stored,
     })
 }
 

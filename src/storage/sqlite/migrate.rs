@@ -12,6 +12,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (1, include_str!("migrations/0001_initial.sql")),
     (2, include_str!("migrations/0002_project_setting.sql")),
     (3, include_str!("migrations/0003_block_sieve.sql")),
+    (4, include_str!("migrations/0004_event.sql")),
     (5, include_str!("migrations/0005_access.sql")),
 ];
 

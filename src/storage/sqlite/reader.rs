@@ -12,6 +12,8 @@ mod analytics;
 mod blocks;
 mod column_test;
 mod conversation;
+mod events;
+mod events_load;
 mod failure;
 mod feed;
 mod keys;
@@ -38,6 +40,7 @@ use futures_util::future::BoxFuture;
 use rusqlite::Connection;
 
 use super::Config;
+use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
@@ -45,8 +48,9 @@ use crate::storage::query::{
 };
 use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
-    Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
-    SpanReader, SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
+    Error, EventFilter, EventReader, Page, PageRequest, ServiceSummary, SessionFilter,
+    SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanSummary, StoreUsage, StoredEvent,
+    StoredSpan, StoredTrace, TraceFilter, TraceSummary,
 };
 use failure::read_error;
 use pool::Pool;
@@ -251,6 +255,41 @@ impl SpanReader for SqliteReader {
 
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>> {
         self.pool.run(lists::usage).boxed()
+    }
+}
+
+impl EventReader for SqliteReader {
+    fn list_events<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a EventFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<StoredEvent>, Error>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.pool
+            .run(move |session| events::list(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn event(
+        &self,
+        project: ProjectId,
+        id: EventId,
+    ) -> BoxFuture<'_, Result<Option<StoredEvent>, Error>> {
+        self.pool
+            .run(move |session| events::one(session, project, id))
+            .boxed()
+    }
+
+    fn events_of(
+        &self,
+        project: ProjectId,
+        trace_id: TraceId,
+        span_id: Option<SpanId>,
+    ) -> BoxFuture<'_, Result<SpanEvents, Error>> {
+        self.pool
+            .run(move |session| events::of(session, project, trace_id, span_id))
+            .boxed()
     }
 }
 

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, TransactionBehavior};
 
 use super::error::storage_error;
+use super::events::OldestEvents;
 use super::ids::IdIndex;
 use super::sessions;
 use crate::model::ProjectId;
@@ -68,7 +69,7 @@ pub(super) fn enforce(
         spans_deleted += trace.span_count;
         traces_deleted += 1;
     }
-    if traces_deleted > 0 {
+    if traces_deleted > 0 || deleted::events(&transaction)? {
         transaction.commit().map_err(&failed)?;
         return Ok(RetentionReport {
             traces_deleted: traces_deleted as u64,
@@ -76,11 +77,14 @@ pub(super) fn enforce(
         });
     }
     deleted::rest(&transaction)?;
+    let mut events = OldestEvents::read(&transaction)?;
     for trace in oldest_traces(&transaction)? {
         let is_old = bound.is_some_and(|bound| trace.received < bound);
         if !is_old && !is_too_large(&transaction, config)? {
             break;
         }
+        // Whatever arrived first goes first.
+        events.delete_before(&transaction, trace.received)?;
         if traces_deleted == TRACES_PER_STEP || spans_deleted >= SPANS_PER_STEP {
             more = true;
             break;
@@ -91,7 +95,12 @@ pub(super) fn enforce(
         // What went for its size takes along whatever else is as old.
         bound = bound.max(Some(trace.received));
     }
-    // What traces refer to goes after them, never before.
+    // Events that arrived after all traces, or where there are none.
+    while !more && events.is_due(&transaction, config, bound)? {
+        bound = bound.max(events.delete_one(&transaction)?);
+    }
+    more |= events.has_more();
+    // What traces and events refer to goes after them, never before.
     if let (Some(bound), false) = (bound, more) {
         delete_by_age(&transaction, bound)?;
     }
@@ -102,7 +111,10 @@ pub(super) fn enforce(
     })
 }
 
-fn is_too_large(connection: &Connection, config: &RetentionConfig) -> Result<bool, Error> {
+pub(super) fn is_too_large(
+    connection: &Connection,
+    config: &RetentionConfig,
+) -> Result<bool, Error> {
     let max_size = config.max_size.0;
     Ok(max_size > 0 && bytes_in_use(connection)? > max_size)
 }
@@ -243,6 +255,7 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
         unused,
     )?;
     run("DELETE FROM scope WHERE last_seen_unix_nano < ?1", unused)?;
+    run("DELETE FROM dead_event WHERE created_unix_nano < ?1", bound)?;
     run(
         "DELETE FROM dead_letter WHERE created_unix_nano < ?1",
         bound,

@@ -13,7 +13,7 @@ use crate::queue::Position;
 use crate::storage::content::Packer;
 use crate::storage::remap::{Job, Mapper};
 use crate::storage::summary::clamp_time;
-use crate::storage::write::{Batch, SpanRow, WriteReport};
+use crate::storage::write::{Batch, EventRow, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
 
 /// Larger pages than the default hold a part or two, so that few overflow.
@@ -94,12 +94,7 @@ impl SqliteWriter {
 
     fn write_now(&mut self, batch: &Batch<'_>) -> Result<WriteReport, Error> {
         let failed = storage_error("store a batch");
-        let now = batch
-            .spans
-            .iter()
-            .map(|span| span.received_unix_nano)
-            .max()
-            .unwrap_or(0);
+        let now = batch.received_unix_nano();
         let result = (|| {
             let transaction = self
                 .connection
@@ -141,6 +136,25 @@ impl SqliteWriter {
         Ok(())
     }
 
+    fn quarantine_event_now(&self, event: &EventRow<'_>, reason: &str) -> Result<(), Error> {
+        self.connection
+            .execute(
+                "INSERT OR IGNORE INTO dead_event (project_id, created_unix_nano, time_unix_nano,
+                    digest, reason, message)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                params![
+                    event.project.0,
+                    clamp_time(event.received_unix_nano),
+                    clamp_time(event.id.unix_nano),
+                    event.id.digest,
+                    reason,
+                    event.message
+                ],
+            )
+            .map_err(storage_error("quarantine an event"))?;
+        Ok(())
+    }
+
     fn remap_step_now(&mut self, mapper: &dyn Mapper) -> Result<Option<Job>, Error> {
         let result = remap::step(&mut self.connection, &mut self.memory.sessions, mapper);
         if result.is_err() {
@@ -173,6 +187,14 @@ impl SpanWriter for SqliteWriter {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         ready(self.quarantine_now(span, reason)).boxed()
+    }
+
+    fn quarantine_event<'a>(
+        &'a mut self,
+        event: &'a EventRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        ready(self.quarantine_event_now(event, reason)).boxed()
     }
 
     fn remap_step<'a>(

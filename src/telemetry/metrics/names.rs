@@ -79,6 +79,14 @@ metrics! {
         "Spans that can never be stored; the client was told and must not send them again.");
     REFUSED_SPANS = counter("pulse_receiver_refused_spans_total", TRANSPORT,
         "Spans not taken now; the client was told to send them again.");
+    RECEIVED_LOG_RECORDS = counter("pulse_receiver_received_log_records_total", TRANSPORT,
+        "Log records that arrived in decodable requests: accepted, rejected and refused together.");
+    ACCEPTED_LOG_RECORDS = counter("pulse_receiver_accepted_log_records_total", TRANSPORT,
+        "Log records that are durable and were acknowledged.");
+    REJECTED_LOG_RECORDS = counter("pulse_receiver_rejected_log_records_total", TRANSPORT,
+        "Log records that can never be stored; the client was told and must not send them again.");
+    REFUSED_LOG_RECORDS = counter("pulse_receiver_refused_log_records_total", TRANSPORT,
+        "Log records not taken now; the client was told to send them again.");
     UNNAMED_ATTRIBUTES = counter("pulse_receiver_unnamed_attributes_total", TRANSPORT,
         "Attributes and list entries without a key, left out of accepted requests.");
     REQUESTS = counter("pulse_receiver_requests_total", &["transport", "code"],
@@ -110,17 +118,21 @@ metrics! {
     LOG_GROUP_BYTES = histogram("pulse_log_group_bytes", &[],
         "Bytes that share one sync of the log.");
     WRITER_BATCH_ROWS = histogram("pulse_writer_batch_rows", &[],
-        "Spans in one store transaction.");
+        "Spans and events in one store transaction.");
     WRITER_COMMIT_SECONDS = histogram("pulse_writer_commit_seconds", &[],
         "Time one store transaction takes.");
     WRITER_SPANS_STORED = counter("pulse_writer_spans_stored_total", &[],
         "Spans the store took.");
     WRITER_SPANS_DUPLICATE = counter("pulse_writer_spans_duplicate_total", &[],
         "Spans the store held already: resends and replays.");
+    WRITER_EVENTS_STORED = counter("pulse_writer_events_stored_total", &[],
+        "Events (log records) the store took.");
+    WRITER_EVENTS_DUPLICATE = counter("pulse_writer_events_duplicate_total", &[],
+        "Events the store held already: resends, replays and records equal to the last byte.");
     WRITER_RETRIES = counter("pulse_writer_retries_total", &[],
         "Store transactions tried again because the store was unavailable.");
     WRITER_DEAD_LETTERS = counter("pulse_writer_dead_letters_total", &[],
-        "Spans the store refused, kept with the reason.");
+        "Spans and events the store refused, kept with the reason.");
     STORAGE_UP = gauge("pulse_storage_up",
         "1 while the store answers and the last transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
@@ -142,7 +154,7 @@ metrics! {
     REDACTION_SCANNED_BYTES = counter("pulse_redaction_scanned_bytes_total", &[],
         "Bytes of texts that processors.redaction searched.");
     TRUNCATED_SPANS = counter("pulse_processor_truncated_spans_total", &[],
-        "Spans cut by processors.limits.");
+        "Spans and log records cut by processors.limits.");
     MODEL_CALLS = counter("pulse_processor_model_calls_total", &["cost_source"],
         "Model calls mapped, resent ones included, by where their cost comes from; unpriced: tokens, but no price.");
     READY = gauge("pulse_ready",

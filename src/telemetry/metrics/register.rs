@@ -1,10 +1,11 @@
 //! Makes the recorder and the handles of [`super::Metrics`].
 
 use super::{
-    BYTES_BUCKETS, BuildError, COUNT_BUCKETS, Counter, Gauge, Handles, Histogram, Key, Label,
-    Level, Matcher, Metadata, PrometheusBuilder, PrometheusRecorder, ReceiverHandles,
+    BYTES_BUCKETS, BuildError, COUNT_BUCKETS, Counter, Gauge, Handles, Histogram, ItemHandles, Key,
+    Label, Level, Matcher, Metadata, PrometheusBuilder, PrometheusRecorder, ReceiverHandles,
     SECONDS_BUCKETS, Transport, names, transport_label,
 };
+use crate::otlp::Signal;
 use metrics::Recorder as _;
 use names::{MetricInfo, MetricKind};
 
@@ -67,10 +68,8 @@ impl ReceiverHandles {
     pub(super) fn register(recorder: &PrometheusRecorder, transport: Transport) -> Self {
         let labels = || vec![Label::new("transport", transport_label(transport))];
         Self {
-            received: counter(recorder, names::RECEIVED_SPANS, labels()),
-            accepted: counter(recorder, names::ACCEPTED_SPANS, labels()),
-            rejected: counter(recorder, names::REJECTED_SPANS, labels()),
-            refused: counter(recorder, names::REFUSED_SPANS, labels()),
+            spans: ItemHandles::register(recorder, Signal::Traces, transport),
+            log_records: ItemHandles::register(recorder, Signal::Logs, transport),
             unnamed: counter(recorder, names::UNNAMED_ATTRIBUTES, labels()),
             seconds: histogram(recorder, names::REQUEST_SECONDS, labels()),
             bytes: histogram(recorder, names::REQUEST_BYTES, labels()),
@@ -103,6 +102,8 @@ impl Handles {
             commit_seconds: histogram(names::WRITER_COMMIT_SECONDS),
             stored: counter(names::WRITER_SPANS_STORED),
             duplicate: counter(names::WRITER_SPANS_DUPLICATE),
+            events_stored: counter(names::WRITER_EVENTS_STORED),
+            events_duplicate: counter(names::WRITER_EVENTS_DUPLICATE),
             retries: counter(names::WRITER_RETRIES),
             dead_letters: counter(names::WRITER_DEAD_LETTERS),
             storage_up: gauge(names::STORAGE_UP),

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::otlp::Signal;
 
 /// Name to type, as a scraper reads them.
 fn types_of(text: &str) -> BTreeMap<String, String> {
@@ -61,12 +62,12 @@ fn every_metric_has_its_description_and_labels() {
 #[test]
 fn received_spans_are_the_sum_of_their_outcomes() {
     let metrics = Metrics::new().unwrap();
-    let outcomes = SpanOutcomes {
+    let outcomes = Outcomes {
         accepted: 5,
         rejected: 2,
         refused: 1,
     };
-    metrics.receiver_spans(Transport::HttpJson, outcomes);
+    metrics.receiver_items(Signal::Traces, Transport::HttpJson, outcomes);
     let text = metrics.render();
     for (name, value) in [
         ("received", 8),

@@ -115,6 +115,8 @@ impl Told {
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
         command.env("OTEL_SERVICE_NAME", library.name);
         let done = sdk::run(command);
+        // Messages may come as events, after the spans.
+        daemon.await_stored();
         let answer = |done: &Value| {
             let scenario = done["scenario"].as_str().unwrap().to_owned();
             (scenario, Answer::of(&daemon, done))

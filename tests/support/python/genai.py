@@ -1,7 +1,7 @@
 """Calls the stand-ins of the model providers through a GenAI library, and sends the spans that its
 instrumentation makes with the OTLP exporter of the Python SDK.
 
-    genai.py <library>
+    genai.py <library> [logs-last]
 
 The environment says where to (OTEL_EXPORTER_OTLP_ENDPOINT) and as which service. Prints a JSON list
 of what was done: the scenario, its trace and how many spans that trace has. Each scenario is one
@@ -16,6 +16,13 @@ import sys
 
 import model_apis
 
+# Where the instrumentation of OpenTelemetry's contributors puts messages: on spans, unless the library's
+# name says that it is in events, each a message or one with all of a call.
+CAPTURE = {
+    "otel-openai-messages": ("true", None),
+    "otel-openai-details": ("EVENT_ONLY", "gen_ai_latest_experimental"),
+}.get(sys.argv[1], ("SPAN_ONLY", "gen_ai_latest_experimental"))
+
 URL = model_apis.start()
 os.environ.update(
     model_apis.environment(URL),
@@ -24,8 +31,8 @@ os.environ.update(
     USE_OTEL_LITELLM_REQUEST_SPAN="true",
     LITELLM_LOCAL_MODEL_COST_MAP="True",
     LANGSMITH_TRACING="false",
-    OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT="SPAN_ONLY",
-    OTEL_SEMCONV_STABILITY_OPT_IN="gen_ai_latest_experimental",
+    OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=CAPTURE[0],
+    **({"OTEL_SEMCONV_STABILITY_OPT_IN": CAPTURE[1]} if CAPTURE[1] else {}),
 )
 
 from opentelemetry import trace
@@ -283,6 +290,21 @@ def otel_openai(provider):
     OpenAIInstrumentor().instrument(tracer_provider=provider)
 
 
+def otel_openai_events(provider):
+    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+    from opentelemetry.instrumentation import openai_v2
+    from opentelemetry.sdk._logs import LoggerProvider
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    logs = LoggerProvider()
+    logs.add_log_record_processor(BatchLogRecordProcessor(OTLPLogExporter(), schedule_delay_millis=60_000))
+    if sys.argv[1] == "otel-openai-messages":
+        # It still has the code for the convention of its earlier versions, but nothing to choose it by.
+        openai_v2.is_experimental_mode = lambda: False
+    openai_v2.OpenAIInstrumentor().instrument(tracer_provider=provider, logger_provider=logs)
+    return logs
+
+
 def pydantic_ai(provider):
     from pydantic_ai import Agent
 
@@ -326,6 +348,8 @@ LIBRARIES = {
     "openllmetry-openai": (openllmetry_openai, openai_scenarios, no_session),
     "openllmetry-anthropic": (openllmetry_anthropic, anthropic_scenarios, no_session),
     "otel-openai": (otel_openai, openai_scenarios, no_session),
+    "otel-openai-messages": (otel_openai_events, openai_scenarios, no_session),
+    "otel-openai-details": (otel_openai_events, openai_scenarios, no_session),
     "langchain": (openinference_langchain, langchain_scenarios, openinference_session),
     "langchain-and-openai": (openinference_langchain_and_openai, langchain_scenarios, openinference_session),
     "pydantic-ai": (pydantic_ai, pydantic_ai_scenarios, no_session),
@@ -338,14 +362,20 @@ def main():
     counted = Counted()
     provider = TracerProvider()
     provider.add_span_processor(counted)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=60_000))
     trace.set_tracer_provider(provider)
-    switch_on(provider)
+    logs = switch_on(provider)
     application = Application(provider, counted)
     scenarios(application, session)
-    if not provider.force_flush(20_000):
-        sys.exit("the exporter did not deliver its spans")
-    provider.shutdown()
+    # Either may come first, and the other long after.
+    providers = [provider] if logs is None else [logs, provider]
+    if sys.argv[2:] == ["logs-last"]:
+        providers.reverse()
+    for each in providers:
+        if not each.force_flush(20_000):
+            sys.exit("the exporter did not deliver everything")
+    for each in providers:
+        each.shutdown()
     done = [
         {"scenario": name, "trace_id": f"{trace_id:032x}", "spans": counted.spans[trace_id], "session": SESSION}
         for name, trace_id in application.done

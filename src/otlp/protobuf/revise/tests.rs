@@ -1,3 +1,4 @@
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -7,20 +8,40 @@ use prost::Message as _;
 
 use super::*;
 use crate::otlp::generate;
-use crate::otlp::protobuf::check_spans;
+use crate::otlp::protobuf::{LogRecord, check, check_spans};
 
 /// Changes by simple rules: every `x` in a text becomes a word, keys decide on attributes.
 struct Rules {
     word: &'static str,
     acts: bool,
+    body: i32,
 }
 
+const RULES: Rules = Rules {
+    word: "",
+    acts: true,
+    body: 0,
+};
 const KEPT: &str = "a";
 const REMOVED: &str = "b";
 const REPLACED: &str = "c";
 
 impl Reviser for Rules {
     fn event(&mut self, _name: &[u8]) {}
+
+    fn record(&mut self, record: &[u8]) {
+        // A severity decides on the body.
+        self.body = LogRecord::parse(record).map_or(0, |it| it.severity_number);
+    }
+
+    fn body(&mut self, _body: &[u8]) -> Verdict<'_> {
+        match self.body {
+            1 => Verdict::Keep,
+            2 if self.acts => Verdict::Remove,
+            3 if self.acts => Verdict::Replace(Cow::Borrowed(self.word)),
+            _ => Verdict::Look,
+        }
+    }
 
     fn attribute(&mut self, _place: Place, key: &[u8], _pair: &[u8]) -> Verdict<'_> {
         match std::str::from_utf8(key) {
@@ -70,6 +91,31 @@ impl Rules {
         }
     }
 
+    fn logs(&self, request: &mut ExportLogsServiceRequest) {
+        for resource_logs in &mut request.resource_logs {
+            if let Some(resource) = &mut resource_logs.resource {
+                self.attributes(&mut resource.attributes);
+            }
+            for scope_logs in &mut resource_logs.scope_logs {
+                if let Some(scope) = &mut scope_logs.scope {
+                    self.attributes(&mut scope.attributes);
+                }
+                for record in &mut scope_logs.log_records {
+                    self.change(&mut record.event_name);
+                    self.attributes(&mut record.attributes);
+                    match (record.severity_number, &mut record.body) {
+                        (1, _) | (_, None) => {}
+                        (2, body) => *body = None,
+                        (3, Some(body)) => {
+                            body.value = Some(Any::StringValue(self.word.to_owned()));
+                        }
+                        (_, Some(body)) => self.value(body),
+                    }
+                }
+            }
+        }
+    }
+
     fn attributes(&self, attributes: &mut Vec<KeyValue>) {
         attributes.retain(|it| it.key != REMOVED);
         for attribute in attributes.iter_mut() {
@@ -105,8 +151,12 @@ impl Rules {
     }
 }
 
+fn revised_logs(request: &[u8], rules: &mut Rules) -> Result<Option<Vec<u8>>, Failure> {
+    revise(Signal::Logs, request, rules, &mut |_| Ok(()))
+}
+
 fn revised(request: &[u8], rules: &mut Rules) -> Result<Option<Vec<u8>>, Failure> {
-    revise(request, rules, &mut |_| Ok(()))
+    revise(Signal::Traces, request, rules, &mut |_| Ok(()))
 }
 
 fn with_value(key: &str, value: Any) -> Vec<u8> {
@@ -139,7 +189,7 @@ proptest! {
         mut request in generate::request(),
         word in prop_oneof![Just(""), Just("y"), Just("a word that is somewhat longer")],
     ) {
-        let mut rules = Rules { word, acts: true };
+        let mut rules = Rules { word, ..RULES };
         let bytes = request.encode_to_vec();
         let out = match revised(&bytes, &mut rules) {
             Ok(out) => out.unwrap_or(bytes),
@@ -156,9 +206,46 @@ proptest! {
         }
     }
 
+    // The same of logs, bodies included.
+    #[test]
+    fn changed_logs_are_the_changed_messages(
+        mut request in generate::log_request(),
+        word in prop_oneof![Just("y"), Just("a word that is somewhat longer")],
+    ) {
+        let mut rules = Rules { word, ..RULES };
+        let bytes = request.encode_to_vec();
+        let out = match revised_logs(&bytes, &mut rules) {
+            Ok(out) => out.unwrap_or(bytes),
+            Err(Failure::TooLarge { .. }) => return Ok(()),
+            Err(other) => panic!("{other:?}"),
+        };
+        rules.logs(&mut request);
+        prop_assert_eq!(out, request.encode_to_vec());
+    }
+
+    #[test]
+    fn damaged_logs_do_no_harm(
+        request in generate::log_request(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+    ) {
+        let mut bytes = request.encode_to_vec();
+        for (at, byte) in changes {
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+        }
+        let mut rules = Rules { word: "word", ..RULES };
+        let out = revised_logs(&bytes, &mut rules);
+        if let (Ok(before), Ok(Some(out))) = (check(Signal::Logs, &bytes), out) {
+            let after = check(Signal::Logs, &out).unwrap();
+            prop_assert_eq!((before.items, before.unlinked), (after.items, after.unlinked));
+        }
+    }
+
     #[test]
     fn nothing_is_changed_by_rules_that_find_nothing(request in generate::request()) {
-        let mut rules = Rules { word: "y", acts: false };
+        let mut rules = Rules { word: "y", acts: false, ..RULES };
         prop_assert_eq!(revised(&request.encode_to_vec(), &mut rules).unwrap(), None);
     }
 
@@ -175,11 +262,11 @@ proptest! {
                 bytes[at] = byte;
             }
         }
-        let mut rules = Rules { word: "word", acts: true };
+        let mut rules = Rules { word: "word", ..RULES };
         let out = revised(&bytes, &mut rules);
         if let (Ok(before), Ok(Some(out))) = (check_spans(&bytes, |_| {}), out) {
             let after = check_spans(&out, |_| {}).unwrap();
-            prop_assert_eq!((before.spans, before.rejected), (after.spans, after.rejected));
+            prop_assert_eq!((before.items, before.rejected), (after.items, after.rejected));
         }
     }
 }
@@ -192,7 +279,7 @@ fn unknown_fields_and_odd_encodings_stay() {
     let bytes = [&unknown[..], &request, &unknown].concat();
     let mut rules = Rules {
         word: "yy",
-        acts: true,
+        ..RULES
     };
     let out = revised(&bytes, &mut rules).unwrap().unwrap();
     let changed = with_value("k", Any::StringValue("ayyb".to_owned()));
@@ -214,7 +301,7 @@ fn every_part_of_a_value_is_replaced_whatever_the_order() {
     let bytes = wrap(1, &wrap(2, &wrap(2, &wrap(9, &pair))));
     let mut rules = Rules {
         word: "gone",
-        acts: true,
+        ..RULES
     };
     let out = revised(&bytes, &mut rules).unwrap().unwrap();
     let contains = |part: &[u8]| out.windows(part.len()).any(|it| it == part);
@@ -238,18 +325,23 @@ fn memory_is_asked_for_only_when_something_changes_and_growth_ends() {
     let mut rules = Rules {
         word: "y",
         acts: false,
+        ..RULES
     };
-    assert_eq!(revise(&bytes, &mut rules, &mut reserve).unwrap(), None);
-    let mut rules = Rules {
-        word: "y",
-        acts: true,
-    };
-    assert!(revise(&bytes, &mut rules, &mut reserve).unwrap().is_some());
+    assert_eq!(
+        revise(Signal::Traces, &bytes, &mut rules, &mut reserve).unwrap(),
+        None
+    );
+    let mut rules = Rules { word: "y", ..RULES };
+    assert!(
+        revise(Signal::Traces, &bytes, &mut rules, &mut reserve)
+            .unwrap()
+            .is_some()
+    );
     let mut rules = Rules {
         word: "word",
-        acts: true,
+        ..RULES
     };
-    let refused = revise(&bytes, &mut rules, &mut reserve);
+    let refused = revise(Signal::Traces, &bytes, &mut rules, &mut reserve);
     assert!(
         matches!(refused, Err(Failure::TooLarge { .. })),
         "{refused:?}"
@@ -257,6 +349,6 @@ fn memory_is_asked_for_only_when_something_changes_and_growth_ends() {
     assert_eq!(asked.len(), 3);
     assert!(asked.iter().all(|it| *it <= 2 * bytes.len() + (64 << 10)));
     let mut full = |_: usize| Err(Failure::ShuttingDown);
-    let refused = revise(&bytes, &mut rules, &mut full);
+    let refused = revise(Signal::Traces, &bytes, &mut rules, &mut full);
     assert!(matches!(refused, Err(Failure::ShuttingDown)), "{refused:?}");
 }

@@ -168,12 +168,12 @@ proptest! {
         Reference(&Bounds::NONE).request(&mut expected);
         let bytes = request.encode_to_vec();
         let checked = check_spans(&bytes, |_| {}).unwrap();
-        let rewritten = without_empty_keys(&bytes).unwrap();
+        let rewritten = without_empty_keys(Signal::Traces, &bytes).unwrap();
         prop_assert_eq!(rewritten.is_some(), checked.empty_keys > 0);
         if let Some(rewritten) = &rewritten {
             let again = check_spans(rewritten, |_| {}).unwrap();
             prop_assert_eq!(again.empty_keys, 0);
-            prop_assert_eq!((again.spans, again.rejected), (checked.spans, checked.rejected));
+            prop_assert_eq!((again.items, again.rejected), (checked.items, checked.rejected));
         }
         assert_same(rewritten, &request, &expected);
     }
@@ -191,7 +191,7 @@ proptest! {
             let at = at.index(bytes.len());
             bytes[at] = byte;
         }
-        drop(without_empty_keys(&bytes));
+        drop(without_empty_keys(Signal::Traces, &bytes));
         drop(bounded_span(&bytes, &Bounds::NONE));
     }
 }
@@ -249,7 +249,7 @@ fn each_thing_without_a_key_counts_for_what_it_belongs_to() {
             ..ResourceSpans::default()
         }],
     };
-    let rewritten = without_empty_keys(&request.encode_to_vec())
+    let rewritten = without_empty_keys(Signal::Traces, &request.encode_to_vec())
         .unwrap()
         .unwrap();
     let rewritten = ExportTraceServiceRequest::decode(rewritten.as_slice()).unwrap();
@@ -314,10 +314,15 @@ fn nesting_is_followed_to_the_depth_that_is_accepted() {
         .take_while(|(request, _)| check_spans(request, |_| {}).is_ok());
     let (request, levels) = deepest.last().unwrap();
     assert!(levels > 25, "{levels}");
-    let rewritten = without_empty_keys(&request).unwrap().unwrap();
+    let rewritten = without_empty_keys(Signal::Traces, &request)
+        .unwrap()
+        .unwrap();
     assert_eq!(check_spans(&rewritten, |_| {}).unwrap().empty_keys, 0);
     for levels in [60, 1000] {
         let (request, _) = nested(levels);
-        assert!(without_empty_keys(&request).is_err(), "{levels}");
+        assert!(
+            without_empty_keys(Signal::Traces, &request).is_err(),
+            "{levels}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::otlp::Signal;
 use crate::otlp::generate;
 use crate::otlp::protobuf::check_spans;
 
@@ -144,7 +145,7 @@ proptest! {
             return Ok(());
         };
         let after = check_spans(&out, |_| {}).unwrap();
-        prop_assert_eq!((before.spans, before.rejected), (after.spans, after.rejected));
+        prop_assert_eq!((before.items, before.rejected), (after.items, after.rejected));
         let again = redact(&redactor, &out).request;
         prop_assert!(again.is_none(), "{:?}\n{:?}", String::from_utf8_lossy(&out), again.map(|it| String::from_utf8_lossy(&it).into_owned()));
     }
@@ -189,7 +190,7 @@ proptest! {
     fn no_bytes_are_a_reason_to_panic(bytes in prop::collection::vec(any::<u8>(), 0..300), around in secret_text()) {
         let redactor = redactor(RULES);
         for bytes in [bytes.clone(), [around.as_bytes(), &bytes].concat()] {
-            drop(redactor.redact(ProjectId(1), &bytes, &mut |_| Ok(())));
+            drop(redactor.redact(ProjectId(1), Signal::Traces, &bytes, &mut |_| Ok(())));
             let whole = request(span(vec![pair("k", Any::BytesValue(bytes))]));
             redact(&redactor, &whole.encode_to_vec());
         }

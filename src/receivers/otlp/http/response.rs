@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, Version, header};
 use http_body_util::Full;
 
-use crate::otlp::{Failure, partial};
-use crate::pipeline::TracesAccepted;
+use crate::otlp::partial::Answer;
+use crate::otlp::{Failure, Signal};
+use crate::pipeline::Accepted;
 
 /// The two encodings of OTLP/HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +45,15 @@ impl Format {
 }
 
 /// The answer to an export that was accepted, in whole or in part.
-pub(super) fn success(accepted: &TracesAccepted, format: Format) -> Response<Full<Bytes>> {
-    let answer = partial::trace_response(accepted.rejected_spans, &accepted.error_message);
+pub(super) fn success(
+    signal: Signal,
+    accepted: &Accepted,
+    format: Format,
+) -> Response<Full<Bytes>> {
+    let answer = Answer::new(signal, accepted.rejected, &accepted.error_message);
     let body = match format {
-        Format::Protobuf => partial::encode_protobuf(&answer),
-        Format::Json => partial::encode_json(&answer),
+        Format::Protobuf => answer.protobuf(),
+        Format::Json => answer.json(),
     };
     let mut response = Response::new(Full::new(body));
     let headers = response.headers_mut();

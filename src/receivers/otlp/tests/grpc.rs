@@ -123,7 +123,7 @@ async fn what_is_not_served_says_so() {
     for path in [
         "/opentelemetry.proto.collector.trace.v1.TraceService/Import",
         "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
         "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
         "/",
     ] {

@@ -63,7 +63,12 @@ const ROUTES: [(&str, &str, u16, &str); 15] = [
         404,
         "application/x-protobuf",
     ),
-    ("POST /v1/logs", "application/json", 404, "application/json"),
+    (
+        "POST /v1/metrics",
+        "application/json",
+        404,
+        "application/json",
+    ),
     (
         "POST /v1development/profiles",
         "application/json",

@@ -16,9 +16,9 @@ use tokio::sync::Notify;
 use crate::auth::{self, Gates};
 use crate::config::Duration as ConfigDuration;
 use crate::model::ProjectId;
-use crate::otlp::Failure;
-use crate::pipeline::{TracesAccepted, Transport};
-use crate::receivers::otlp::{Budget, Config, Receiver, TraceSink};
+use crate::otlp::{Failure, Signal};
+use crate::pipeline::{Accepted, Transport};
+use crate::receivers::otlp::{Budget, Config, Receiver, Sink};
 use crate::service::tasks::{Panics, Tasks};
 use crate::telemetry::health::{Check, Readiness};
 
@@ -49,6 +49,7 @@ pub(super) struct DoubleState {
     behaviour: Mutex<Behaviour>,
     payloads: Mutex<Vec<Bytes>>,
     projects: Mutex<Vec<ProjectId>>,
+    signals: Mutex<Vec<Signal>>,
     announced: Mutex<Vec<u64>>,
     admissions: AtomicUsize,
     reserved: AtomicI64,
@@ -74,6 +75,11 @@ impl Double {
     /// The project of each payload.
     pub(super) fn projects(&self) -> Vec<ProjectId> {
         self.0.projects.lock().unwrap().clone()
+    }
+
+    /// What the payloads are.
+    pub(super) fn signals(&self) -> Vec<Signal> {
+        self.0.signals.lock().unwrap().clone()
     }
 
     /// What was announced of each request that was admitted.
@@ -105,7 +111,7 @@ impl Double {
     }
 }
 
-impl TraceSink for Double {
+impl Sink for Double {
     type Admission = DoubleAdmission;
 
     fn admit(&self, _: Transport, announced_bytes: u64) -> Result<DoubleAdmission, Failure> {
@@ -120,28 +126,30 @@ impl TraceSink for Double {
         })
     }
 
-    async fn export_traces(
+    async fn export(
         &self,
         _: &mut DoubleAdmission,
+        signal: Signal,
         project: ProjectId,
         payload: Bytes,
-    ) -> Result<TracesAccepted, Failure> {
+    ) -> Result<Accepted, Failure> {
         let released = self.0.release.notified();
         let accepted = match self.behaviour() {
-            Behaviour::Accept | Behaviour::Refuse(_) => TracesAccepted::default(),
-            Behaviour::Reject(rejected_spans, message) => TracesAccepted {
-                rejected_spans,
+            Behaviour::Accept | Behaviour::Refuse(_) => Accepted::default(),
+            Behaviour::Reject(rejected, message) => Accepted {
+                rejected,
                 error_message: message.to_owned(),
             },
             Behaviour::Fail(failure) => return Err(failure),
             Behaviour::Stall => {
                 released.await;
-                TracesAccepted::default()
+                Accepted::default()
             }
             Behaviour::Panic => panic!("as the test asked"),
         };
         self.0.projects.lock().unwrap().push(project);
         self.0.payloads.lock().unwrap().push(payload);
+        self.0.signals.lock().unwrap().push(signal);
         Ok(accepted)
     }
 }

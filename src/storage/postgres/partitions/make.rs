@@ -73,7 +73,7 @@ pub(super) async fn create(
         )
         .await?;
     copy_statistics_targets(&transaction, table, &name).await?;
-    if table == Table::Span {
+    if table != Table::ContentBlock {
         note_made(&transaction, &name, slot).await?;
     }
     transaction.commit(context).await

@@ -12,6 +12,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in super::super) enum Table {
     Span,
+    Event,
     ContentBlock,
 }
 
@@ -19,6 +20,7 @@ impl Table {
     pub(in super::super) const fn name(self) -> &'static str {
         match self {
             Self::Span => "span",
+            Self::Event => "event",
             Self::ContentBlock => "content_block",
         }
     }
@@ -26,6 +28,7 @@ impl Table {
     pub(super) const fn key(self) -> &'static str {
         match self {
             Self::Span => "start_time",
+            Self::Event => "time_unix_nano",
             Self::ContentBlock => "block_id",
         }
     }
@@ -34,6 +37,7 @@ impl Table {
     pub(super) fn bound(self, seconds: i64) -> String {
         match self {
             Self::Span => format!("'{}+00'", at(seconds, "%Y-%m-%d %H:%M:%S")),
+            Self::Event => seconds.saturating_mul(NS_PER_SECOND).to_string(),
             Self::ContentBlock => block_id::first_at(seconds.saturating_mul(1000)).to_string(),
         }
     }

@@ -90,6 +90,19 @@ impl<'s> Blocks<'s> {
 
     /// Fetches some of these blocks, as many as should be held at once, at least one.
     pub(super) async fn fetch(&self, ids: &[i64]) -> Result<Vec<(i64, Arc<DecodedBlock>)>, Error> {
+        let blocks = self.fetch_some(ids).await?;
+        if blocks.is_empty() && !ids.is_empty() {
+            return Err(corrupt(format!("blocks {ids:?} are missing")));
+        }
+        Ok(blocks)
+    }
+
+    /// As [`Blocks::fetch`], of blocks that may be gone: none of the first ones asked for is there
+    /// when it answers none.
+    pub(super) async fn fetch_some(
+        &self,
+        ids: &[i64],
+    ) -> Result<Vec<(i64, Arc<DecodedBlock>)>, Error> {
         let ids = ids.get(..FETCH_BLOCKS.min(ids.len())).unwrap_or(ids);
         let params: [Param<'_>; 3] = [
             (&self.project, Type::INT8),
@@ -97,9 +110,6 @@ impl<'s> Blocks<'s> {
             (&FETCH_BYTES, Type::INT8),
         ];
         let rows = self.session.query(BLOCKS, &params, "read blocks").await?;
-        if rows.is_empty() && !ids.is_empty() {
-            return Err(corrupt(format!("blocks {ids:?} are missing")));
-        }
         unpack(rows).await
     }
 

@@ -191,10 +191,15 @@ async fn rows_of(
 ) -> Result<HashMap<(i64, i64), SpanColumns>, Error> {
     let mut traces = BTreeSet::new();
     let (mut from, mut to) = (i64::MAX, i64::MIN);
-    for span in blocks.iter().flat_map(|block| block.messages.spans()) {
-        let span = Span::parse(span.message).map_err(|_| corrupt("a span's message"))?;
-        let trace_id = TraceId::from_bytes(span.trace_id);
-        traces.insert(trace_id.ok_or_else(|| corrupt("a span's trace id"))?.0);
+    for message in blocks.iter().flat_map(|block| block.messages.spans()) {
+        // Blocks of events are passed over: none of their messages has the ids of a span.
+        let Ok(span) = Span::parse(message.message) else {
+            continue;
+        };
+        let Some(trace_id) = TraceId::from_bytes(span.trace_id) else {
+            continue;
+        };
+        traces.insert(trace_id.0);
         let start = clamp_time(span.start_unix_nano);
         (from, to) = (from.min(start), to.max(start));
     }

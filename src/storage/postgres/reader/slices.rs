@@ -14,7 +14,7 @@ use crate::storage::Error;
 
 /// Bounds of the partitions that hold something.
 pub(super) const PARTITIONS: &str = "SELECT lower_unix_nano FROM span_partition \
-     WHERE received_unix_nano > 0 ORDER BY lower_unix_nano DESC";
+     WHERE received_unix_nano > 0 AND NOT starts_with(name, 'event_p') ORDER BY lower_unix_nano DESC";
 
 const NS_PER_MICROSECOND: i64 = 1_000;
 

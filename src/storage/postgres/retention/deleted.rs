@@ -19,6 +19,8 @@ const FIND: &str = "SELECT d.project_id FROM project_deleted d
         OR EXISTS (SELECT FROM trace_service t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM session_trace t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM span t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM event t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM dead_event t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM content_block t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM rollup t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM service t WHERE t.project_id = d.project_id)
@@ -46,7 +48,7 @@ macro_rules! rows_of {
 }
 
 /// Traces first: a trace that is gone shows nothing that is left of it.
-const DELETE: [&str; 11] = [
+const DELETE: [&str; 13] = [
     rows_of!("trace", "project_id, trace_id"),
     rows_of!(
         "trace_service",
@@ -54,6 +56,8 @@ const DELETE: [&str; 11] = [
     ),
     rows_of!("session_trace", "project_id, session_id, trace_id"),
     rows_of!("span", "project_id, trace_id, span_id, start_time"),
+    rows_of!("event", "project_id, time_unix_nano, digest"),
+    rows_of!("dead_event", "project_id, time_unix_nano, digest"),
     rows_of!("content_block", "project_id, block_id"),
     rows_of!(
         "rollup",

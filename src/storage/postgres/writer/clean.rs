@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::model::genai::GenAi;
 use crate::model::span::{Basics, Operation};
-use crate::storage::write::{Batch, ResourceRow, ScopeRow, SpanRow};
+use crate::storage::write::{Batch, EventRow, ResourceRow, ScopeRow, SpanRow};
 
 /// Most bytes of a cleaned text: as much as a column's text has at most, so that it still fits into
 /// an index. A replaced character is longer than the one it stands for.
@@ -19,6 +19,8 @@ pub(super) struct CleanBatch<'b> {
     pub(super) resources: Rows<'b, ResourceRow<'b>>,
     pub(super) scopes: Rows<'b, ScopeRow<'b>>,
     pub(super) spans: Rows<'b, SpanRow<'b>>,
+    /// As they came: their texts are cleaned where they are written.
+    pub(super) events: &'b [EventRow<'b>],
 }
 
 /// Rows as they came, or copies. (A [`Cow`] of rows would tie their lifetime down.)
@@ -96,6 +98,7 @@ pub(super) fn clean<'b>(batch: &'b Batch<'b>, texts: &'b Texts) -> CleanBatch<'b
         resources,
         scopes,
         spans,
+        events: &batch.events,
     }
 }
 

@@ -54,6 +54,20 @@ pub(super) struct Ids {
     pub(super) scopes: Vec<Option<i64>>,
 }
 
+impl Ids {
+    /// Rows of a resource and a scope of the batch.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the batch does not have them.
+    pub(super) fn of(&self, resource: usize, scope: usize) -> Result<(i64, i64), Error> {
+        let id = |ids: &[Option<i64>], index: usize| ids.get(index).copied().flatten();
+        let ids = id(&self.resources, resource).zip(id(&self.scopes, scope));
+        ids.ok_or_else(|| Error::Corrupt {
+            context: "a row refers to a dimension that is not in its batch".to_owned(),
+        })
+    }
+}
+
 /// A content whose row must be written.
 struct Pending<'b, R> {
     row: &'b R,
@@ -86,16 +100,20 @@ pub(super) async fn store(
     batch: &CleanBatch<'_>,
     options: Options,
 ) -> Result<Ids, Error> {
+    let used = batch.spans.iter().map(|span| (span.resource, span.scope));
+    let by_events = batch
+        .events
+        .iter()
+        .map(|event| (event.resource, event.scope));
+    let used = used.chain(by_events);
     let resources = Kind::new(
         &batch.resources,
-        batch.spans.iter().map(|span| span.resource),
+        used.clone().map(|(resource, _)| resource),
         |row| (row.project, content_hash(row.schema_url, &row.message)),
     );
-    let scopes = Kind::new(
-        &batch.scopes,
-        batch.spans.iter().map(|span| span.scope),
-        |row| (row.project, content_hash(row.schema_url, &row.message)),
-    );
+    let scopes = Kind::new(&batch.scopes, used.map(|(_, scope)| scope), |row| {
+        (row.project, content_hash(row.schema_url, &row.message))
+    });
     for round in 0.. {
         let missing_resources = resources.missing(&mut remembered.resources, round, options.now)?;
         let missing_scopes = scopes.missing(&mut remembered.scopes, round, options.now)?;

@@ -97,7 +97,7 @@ async fn save_blocks<'b>(
     Ok(placed)
 }
 
-fn close_block(
+pub(super) fn close_block(
     rows: &mut Rows,
     packer: &mut Packer,
     block: Option<(ProjectId, i64)>,
@@ -146,12 +146,7 @@ async fn save_rows(
 impl Source<'_> {
     /// Rows of a span's resource and scope.
     fn ids_of(&self, span: &SpanRow<'_>) -> Result<(i64, i64), Error> {
-        let id = |ids: &[Option<i64>], index: usize| ids.get(index).copied().flatten();
-        let resource_id = id(&self.ids.resources, span.resource);
-        let scope_id = id(&self.ids.scopes, span.scope);
-        resource_id.zip(scope_id).ok_or_else(|| Error::Corrupt {
-            context: "a span refers to a dimension that is not in its batch".to_owned(),
-        })
+        self.ids.of(span.resource, span.scope)
     }
 }
 

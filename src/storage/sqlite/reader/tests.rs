@@ -10,7 +10,9 @@ use futures_util::FutureExt as _;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 
 use super::traces::Driver;
-use super::{blocks, conversation, lists, pool, span_sums, traces, users, walk};
+use super::{
+    blocks, conversation, events, events_load, lists, pool, span_sums, traces, users, walk,
+};
 use crate::model::ProjectId;
 use crate::storage::query::AttributeEquals;
 use crate::storage::sqlite::Config;
@@ -581,8 +583,47 @@ fn no_list_sorts_or_scans_a_table() {
         ),
         (span_sums::ENVIRONMENT, "INTEGER PRIMARY KEY (rowid=?)"),
     ];
+    assert_searched(&connection, &statements);
+}
+
+// The same of events.
+#[test]
+fn no_list_of_events_sorts_or_scans_a_table() {
+    let store = Store::open();
+    let connection = pool::connect(&store.path, &Config::default()).unwrap();
+    let statements = [
+        (
+            events::EVENTS_TIE,
+            "PRIMARY KEY (project_id=? AND time_unix_nano=? AND digest<?)",
+        ),
+        (
+            events::EVENTS_BETWEEN,
+            "PRIMARY KEY (project_id=? AND time_unix_nano>? AND time_unix_nano<?)",
+        ),
+        (
+            events::OF_TRACE_TIE,
+            "event_trace (project_id=? AND trace_id=? AND time_unix_nano=? AND digest<?)",
+        ),
+        (
+            events::OF_TRACE_BETWEEN,
+            "event_trace (project_id=? AND trace_id=? AND time_unix_nano>? AND time_unix_nano<?)",
+        ),
+        (
+            events::FIRST_OF_TRACE,
+            "event_trace (project_id=? AND trace_id=?)",
+        ),
+        (
+            events::EVENT,
+            "PRIMARY KEY (project_id=? AND time_unix_nano=? AND digest=?)",
+        ),
+        (events_load::BLOCK, "INTEGER PRIMARY KEY (rowid=?)"),
+    ];
+    assert_searched(&connection, &statements);
+}
+
+fn assert_searched(connection: &rusqlite::Connection, statements: &[(&str, &str)]) {
     for (sql, search) in statements {
-        let plan = explain(&connection, sql);
+        let plan = explain(connection, sql);
         assert!(plan.contains(search), "{sql}\n{plan}\nlacks {search}");
         assert!(!plan.contains("USE TEMP B-TREE"), "{sql}\n{plan}");
         assert!(!plan.contains("SCAN"), "{sql}\n{plan}");

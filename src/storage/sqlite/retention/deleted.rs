@@ -28,6 +28,32 @@ pub(super) fn traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error
     rows.collect::<Result<_, _>>().map_err(&failed)
 }
 
+/// Deletes a step's worth of events of deleted projects, then what held their messages; answers
+/// whether there was anything.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(super) fn events(transaction: &Transaction<'_>) -> Result<bool, Error> {
+    let failed = storage_error("delete events of deleted projects");
+    for sql in [
+        "DELETE FROM event WHERE (project_id, time_unix_nano, digest) IN (
+            SELECT e.project_id, e.time_unix_nano, e.digest
+            FROM project_deleted d CROSS JOIN event e ON e.project_id = d.project_id LIMIT 5000)",
+        "DELETE FROM event_block WHERE block_id IN (SELECT b.block_id
+            FROM project_deleted d CROSS JOIN event_block b INDEXED BY event_block_project
+                ON b.project_id = d.project_id LIMIT 200)",
+    ] {
+        let deleted = transaction
+            .prepare_cached(sql)
+            .and_then(|mut delete| delete.execute([]))
+            .map_err(&failed)?;
+        if deleted > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Deletes everything else of deleted projects.
 ///
 /// # Errors
@@ -43,6 +69,7 @@ pub(super) fn rest(transaction: &Transaction<'_>) -> Result<(), Error> {
         "DELETE FROM resource WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM scope WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_letter WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM dead_event WHERE project_id IN (SELECT project_id FROM project_deleted)",
     ] {
         transaction
             .prepare_cached(sql)

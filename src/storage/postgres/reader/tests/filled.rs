@@ -18,6 +18,29 @@ pub(super) const SPANS: u64 = 5;
 /// Time between the starts of two traces.
 pub(super) const BETWEEN: u64 = DAYS * DAY / TRACES;
 
+/// An event for each trace, at its start, with its message in the trace's block, each day with its
+/// partition; the server has looked at them.
+pub(super) fn add_events(database: &Database) {
+    let last = DAYS + 2;
+    database.execute(&format!(
+        "DO $do$
+        BEGIN
+            FOR day IN 0 .. {last} LOOP
+                EXECUTE format('CREATE TABLE event_d%s PARTITION OF event FOR VALUES FROM (%s) TO (%s)',
+                    day, {FIRST_DAY} + day * {DAY}, {FIRST_DAY} + (day + 1) * {DAY});
+            END LOOP;
+        END
+        $do$;
+        INSERT INTO event (project_id, time_unix_nano, observed_unix_nano, received_unix_nano, block_id,
+                block_place, severity, source, digest, trace_id, service_name)
+            SELECT 1, start, 0, start, block_at(start) + n, 0, 9, 0,
+                decode(lpad(to_hex(n), 32, '0'), 'hex'), decode(lpad(to_hex(n), 32, '0'), 'hex'), 'api'
+            FROM (SELECT n, {FIRST_DAY} + (n - 1) * {BETWEEN} AS start
+                FROM generate_series(1, {TRACES}) AS n) AS made;
+        ANALYZE event"
+    ));
+}
+
 /// Traces spread evenly over forty days, each day with its partition, and some empty partitions
 /// ahead. Trace `n` (from 1) starts `(n - 1) * BETWEEN` after the first day; its spans follow each
 /// other by a millisecond. Every fourth trace is of service `rare`, every 25th fails, every tenth

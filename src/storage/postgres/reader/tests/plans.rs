@@ -10,12 +10,12 @@ use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::postgres::reader::session::Session;
 use crate::storage::postgres::reader::{
-    analytics, conversation, lists, search, spans, trace, traces, users,
+    analytics, conversation, events, lists, search, spans, trace, traces, users,
 };
 use crate::storage::query::{AnalyticsQuery, Dimension, Fact, UsersQuery};
 use crate::storage::search::{Hit, Matcher, Scope, SearchQuery, Searchers, Terms};
 use crate::storage::{
-    PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
+    EventFilter, PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
 };
 
 const PROJECT: ProjectId = ProjectId::DEFAULT;
@@ -530,6 +530,54 @@ async fn sums_and_short_lists(session: &Session) {
     let touched = Touched::of(session);
     touched.assert_index("service", "service_pkey");
     touched.assert_index("dead_letter", "dead_letter_created");
+}
+
+// Scenario: an event for each trace, in a partition a day; they are listed, of all times and of one
+// day, of a trace, and one of them is asked for.
+// Guarantees: each touches the rows it answers, besides one a partition, by the index that is made for
+// it, and only the partitions that hold them where a time is given.
+#[tokio::test]
+async fn questions_of_events_touch_only_what_they_answer() {
+    let database = filled::database();
+    filled::add_events(&database);
+    let reader = filled::reader(&database, Duration::from_secs(60));
+    let mut session = reader.sessions.begin().await.unwrap();
+    session.note_plans();
+    let list = async |filter: EventFilter| {
+        let found = events::list(&session, PROJECT, &filter, &page(50)).await;
+        (found.unwrap(), Touched::of(&session))
+    };
+    let (found, touched) = list(EventFilter::default()).await;
+    assert_eq!(found.items.len(), 50);
+    touched.assert_rows("event", 51 + 2 * DAYS);
+    touched.assert_index("event_d", "pkey");
+
+    let (found, touched) = list(EventFilter {
+        range: range(20, 21),
+        ..EventFilter::default()
+    })
+    .await;
+    assert_eq!(found.items.len(), 50);
+    let day = BTreeSet::from(["event_d20"]);
+    assert!(
+        touched
+            .partitions("event_d")
+            .is_subset(&BTreeSet::from(["event_d20", "event_default"]))
+    );
+    touched.assert_rows("event", 51);
+
+    let one = found.items.first().unwrap().columns.id;
+    assert!(events::one(&session, PROJECT, one).await.unwrap().is_some());
+    let touched = Touched::of(&session);
+    touched.assert_rows("event", 1);
+    assert_eq!(touched.partitions("event_d"), day);
+
+    let of_trace = events::of(&session, PROJECT, trace_id(1000), None).await;
+    assert_eq!(of_trace.unwrap().events.len(), 1);
+    let touched = Touched::of(&session);
+    touched.assert_rows("event", 1);
+    touched.assert_rows("content_block", 1);
+    session.end();
 }
 
 // Scenario: a database of forty partitions, before the server has looked at what is in them and

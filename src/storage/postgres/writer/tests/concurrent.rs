@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use tokio::sync::Barrier;
@@ -13,7 +15,7 @@ use crate::exporters::storage::assemble::Assembler;
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
 use crate::storage::conformance::text;
-use crate::storage::{RetentionConfig, SpanWriter as _};
+use crate::storage::{Error, RetentionConfig, SpanWriter as _};
 
 const WRITERS: u64 = 16;
 
@@ -174,4 +176,81 @@ fn blocks_hold_one_project_each() {
     assert_eq!(store.database.value(misplaced), "0");
     conformance::everything(&store, PROJECT);
     conformance::everything(&store, other);
+}
+
+/// Requests of logs that have records in common.
+fn logs() -> Vec<Vec<Record>> {
+    let record = |number: u64| LogRecord {
+        // Many of one time, and some of no partition.
+        time_unix_nano: if number.is_multiple_of(9) {
+            number
+        } else {
+            NOW + number / 5
+        },
+        severity_number: 9,
+        trace_id: vec![7; 16],
+        span_id: (number + 1).to_be_bytes().to_vec(),
+        ..LogRecord::default()
+    };
+    let request = |first: u64| ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            scope_logs: vec![ScopeLogs {
+                log_records: (first..first + 60).map(record).collect(),
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
+    };
+    let records = (0..12).map(|batch| {
+        vec![Record {
+            position: Position(1 + batch),
+            project: PROJECT,
+            received_unix_nano: NOW,
+            kind: PayloadKind::OtlpLogs,
+            payload: Bytes::from(request(batch * 20).encode_to_vec()),
+        }]
+    });
+    records.collect()
+}
+
+// Scenario: eight collectors write the same logs at once, each beginning with another request; one
+// that is refused for another's sake tries again, as the exporter does.
+// Guarantees: each record is stored once, in a block that is there.
+#[test]
+fn the_same_logs_from_many_collectors_are_stored_once() {
+    const COLLECTORS: u32 = 8;
+    let batches = Arc::new(logs());
+    let store = Store::open();
+    wait(async {
+        let mut writers = JoinSet::new();
+        for number in 0..COLLECTORS {
+            let (batches, config) = (Arc::clone(&batches), store.config.clone());
+            writers.spawn(async move {
+                let retention = RetentionConfig::default();
+                let mut writer = PostgresWriter::new(&config, retention).unwrap();
+                writer.prepare(NOW).await.unwrap();
+                let limits = limits::Config::default();
+                let turned = batches.iter().cycle().skip(number as usize);
+                for records in turned.take(batches.len()) {
+                    let (batch, _) = Assembler::new(number, &limits).assemble(records);
+                    let mut tries = 0;
+                    while let Err(error) = writer.write(&batch).await {
+                        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+                        tries += 1;
+                        assert!(tries < 100, "{error}");
+                    }
+                }
+            });
+        }
+        while let Some(written) = writers.join_next().await {
+            written.unwrap();
+        }
+    });
+    assert_eq!(store.count("event"), 11 * 20 + 60);
+    let twice = "SELECT count(*) FROM (SELECT FROM event GROUP BY project_id, digest
+        HAVING count(*) > 1) AS twice";
+    assert_eq!(store.database.value(twice), "0");
+    let misplaced = "SELECT count(*) FROM event e WHERE NOT EXISTS (
+        SELECT FROM content_block b WHERE (b.project_id, b.block_id) = (e.project_id, e.block_id))";
+    assert_eq!(store.database.value(misplaced), "0");
 }
