@@ -6,6 +6,7 @@ mod calls;
 mod columns;
 mod deleted;
 mod facts;
+mod find;
 mod fixture;
 mod lists;
 mod long;
@@ -456,6 +457,7 @@ pub(crate) fn lists_page_through_what_matches(backend: &mut impl Backend) {
     let attributes = vec![super::query::AttributeEquals {
         key: "number".to_owned(),
         value: "3".to_owned(),
+        or_absent: false,
     }];
     assert_eq!(
         listed(TraceFilter {
