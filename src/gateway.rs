@@ -18,6 +18,7 @@ mod models;
 mod params;
 mod prices;
 mod problem;
+mod pulse;
 mod render;
 mod routes;
 mod search;
@@ -33,12 +34,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use axum::{Extension, Json, Router, middleware};
+use http::Uri;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
+use crate::pipeline::Ingest;
 use crate::pricing;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
@@ -109,6 +113,8 @@ pub struct State {
     pub config: Config,
     /// What model calls cost.
     pub prices: pricing::Table,
+    /// The way in, for the routes of the older servers; nothing is taken where there is none.
+    pub ingest: Option<Ingest>,
     /// Our own metrics.
     pub metrics: Metrics,
 }
@@ -128,6 +134,7 @@ struct Shared {
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
+    ingest: Option<Ingest>,
     metrics: Metrics,
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
@@ -151,21 +158,20 @@ pub fn router(state: State) -> Router {
         settings: state.settings,
         config: state.config,
         prices: state.prices,
+        ingest: state.ingest,
         metrics: state.metrics,
         request_ids: RequestIds::new(),
         trace_permits: Semaphore::new(TRACES_AT_ONCE),
         search_permits: Semaphore::new(SEARCHES_AT_ONCE),
     });
-    routes::ROUTES
+    let own = routes::ROUTES.iter().fold(Router::new(), |router, route| {
+        let handler = (route.serve)().layer(Extension(route));
+        router.route(route.path, named(handler, route.path))
+    });
+    pulse::ROUTES
         .iter()
-        .fold(Router::new(), |router, route| {
-            let named = middleware::map_response(move |response: Response| async move {
-                envelope::name_route(response, route.path)
-            });
-            router.route(
-                route.path,
-                (route.serve)().layer(Extension(route)).layer(named),
-            )
+        .fold(own, |router, route| {
+            router.route(route.path, named((route.serve)(), route.path))
         })
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
@@ -176,11 +182,19 @@ pub fn router(state: State) -> Router {
         .with_state(shared)
 }
 
-async fn no_such_route() -> Problem {
-    Problem::new(
-        Code::NoSuchRoute,
-        "nothing is served at this path; see /openapi.json",
-    )
+/// A handler that says which route it is.
+fn named(handler: MethodRouter<Arc<Shared>>, path: &'static str) -> MethodRouter<Arc<Shared>> {
+    handler.layer(middleware::map_response(
+        move |response: Response| async move { envelope::name_route(response, path) },
+    ))
+}
+
+async fn no_such_route(uri: Uri) -> Response {
+    if pulse::is_ours(uri.path()) {
+        return pulse::not_found();
+    }
+    let detail = "nothing is served at this path; see /openapi.json";
+    Problem::new(Code::NoSuchRoute, detail).into_response()
 }
 
 async fn method_not_allowed() -> Problem {

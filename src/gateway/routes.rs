@@ -199,7 +199,7 @@ pub(super) static ROUTES: [Route; 17] = [
         serve: || get(lists::dead_letters),
     },
     Route {
-        path: "/health",
+        path: "/api/v1/health",
         parameters: &[],
         serve: || get(health),
     },

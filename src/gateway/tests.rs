@@ -4,6 +4,7 @@ mod answers;
 mod document;
 mod genai;
 mod problems;
+mod pulse;
 mod questions;
 mod rows;
 mod schema;
@@ -45,6 +46,7 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
         reader,
         config: Config::default(),
         prices: prices(),
+        ingest: None,
         metrics: Metrics::new().unwrap(),
     };
     let response = router(state).oneshot(request).await.unwrap();

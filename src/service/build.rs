@@ -241,6 +241,7 @@ impl Base {
             })?,
             config: self.config.gateway.clone(),
             prices: self.config.processors.pricing.table()?,
+            ingest: Some(ingest),
             metrics: self.metrics.clone(),
         };
         listeners.gateway.serve(state, &self.tasks)?;

@@ -28,8 +28,8 @@ pub fn span_id(name: &str) -> SpanId {
 
 /// The id of the one span of a trace of the first generation.
 #[must_use]
-pub fn only_span_id(trace_name: &str) -> SpanId {
-    SpanId(hash("pulse.trace", &trace_name.to_ascii_lowercase()))
+pub fn only_span_id(trace_id: TraceId) -> SpanId {
+    SpanId(hash("pulse.trace", &trace_id.to_string()))
 }
 
 /// The id of the trace that holds the spans of a session that came without a trace.
@@ -101,7 +101,7 @@ mod tests {
         let zero = "00000000-0000-0000-0000-000000000000";
         assert_ne!(trace_id(zero), TraceId([0; 16]));
         assert_ne!(trace_id("a"), trace_id("b"));
-        assert_ne!(span_id(zero), only_span_id(zero));
+        assert_ne!(only_span_id(trace_id("a")), only_span_id(trace_id("b")));
         assert!(is_unnamed(unnamed_trace_id("codex", "s")));
         assert!(!is_unnamed(trace_id("s")));
         assert_ne!(unnamed_trace_id("a", "s"), unnamed_trace_id("b", "s"));

@@ -1,6 +1,8 @@
 //! JSON as the older servers read and wrote it: objects keep the order of their keys, of equal
 //! keys the last counts, numbers are doubles and are written as JavaScript writes them.
 
+mod number;
+
 use std::collections::HashMap;
 use std::fmt;
 
@@ -10,10 +12,6 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 const VALUES_MAX: usize = 2_000_000;
 /// Objects with more keys look for equal ones by a map.
 const FEW_KEYS: usize = 8;
-/// Below this, JavaScript writes whole numbers without an exponent.
-const PLAIN_DIGITS_MAX: i32 = 21;
-/// From here on, JavaScript writes small numbers without an exponent.
-const PLAIN_EXPONENT_MIN: i32 = -6;
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
@@ -133,7 +131,7 @@ impl Json {
             Self::Null => out.push_str("null"),
             Self::Bool(true) => out.push_str("true"),
             Self::Bool(false) => out.push_str("false"),
-            Self::Number(value) => out.push_str(&number(*value)),
+            Self::Number(value) => out.push_str(&number::written(*value)),
             Self::Text(text) => write_text(text, out),
             Self::List(values) => {
                 out.push('[');
@@ -173,46 +171,6 @@ impl fmt::Display for Json {
 fn write_text(text: &str, out: &mut String) {
     // Strings always serialize.
     out.push_str(&serde_json::to_string(text).unwrap_or_default());
-}
-
-/// A number as JavaScript writes it; what is not finite as null.
-fn number(value: f64) -> String {
-    if !value.is_finite() {
-        return "null".to_owned();
-    }
-    if value == 0.0 {
-        return "0".to_owned();
-    }
-    let scientific = format!("{:e}", value.abs());
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let digits: String = mantissa.chars().filter(|digit| *digit != '.').collect();
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let sign = if value < 0.0 { "-" } else { "" };
-    format!("{sign}{}", placed(&digits, exponent))
-}
-
-/// Digits with the point after the first, times ten to the exponent.
-fn placed(digits: &str, exponent: i32) -> String {
-    let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    let zeros = |count: i32| "0".repeat(usize::try_from(count).unwrap_or(0));
-    let split = |at: i32| {
-        let at = usize::try_from(at).unwrap_or(0);
-        digits.split_at_checked(at).unwrap_or((digits, ""))
-    };
-    if (PLAIN_EXPONENT_MIN..0).contains(&exponent) {
-        return format!("0.{}{digits}", zeros(-exponent - 1));
-    }
-    if (0..PLAIN_DIGITS_MAX).contains(&exponent) {
-        if count <= exponent + 1 {
-            return format!("{digits}{}", zeros(exponent + 1 - count));
-        }
-        let (whole, fraction) = split(exponent + 1);
-        return format!("{whole}.{fraction}");
-    }
-    let (first, rest) = split(1);
-    let point = if rest.is_empty() { "" } else { "." };
-    let plus = if exponent > 0 { "+" } else { "" };
-    format!("{first}{point}{rest}e{plus}{exponent}")
 }
 
 /// The text with the replacement character for halves of surrogate pairs, which JavaScript's

@@ -32,10 +32,10 @@ pub struct Ids {
 /// The ids of a trace of the first generation.
 #[must_use]
 pub fn trace_ids(item: &Item) -> Ids {
-    let name = item.text("trace_id");
+    let trace = ids::trace_id(item.text("trace_id"));
     Ids {
-        trace: ids::trace_id(name),
-        span: ids::only_span_id(name),
+        trace,
+        span: ids::only_span_id(trace),
     }
 }
 
