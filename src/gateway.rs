@@ -19,6 +19,7 @@ mod models;
 mod params;
 mod prices;
 mod problem;
+mod pulse;
 mod render;
 mod routes;
 mod search;
@@ -35,13 +36,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use axum::response::{IntoResponse, Response};
+use axum::routing::MethodRouter;
 use axum::{Extension, Json, Router, middleware};
+use http::Uri;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
 use crate::auth::Gate;
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
+use crate::pipeline::Ingest;
 use crate::pricing;
 use crate::service::tasks::Tasks;
 use crate::storage::settings::ProjectSettings;
@@ -119,6 +123,8 @@ pub struct State {
     pub config: Config,
     /// What model calls cost.
     pub prices: pricing::Table,
+    /// The way in, for the routes of the older servers; nothing is taken where there is none.
+    pub ingest: Option<Ingest>,
     /// Our own metrics.
     pub metrics: Metrics,
     /// Runs what goes on behind requests, and says when to end.
@@ -141,6 +147,7 @@ struct Shared {
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
+    ingest: Option<Ingest>,
     metrics: Metrics,
     request_ids: RequestIds,
     /// Bounds the memory of trace answers.
@@ -173,26 +180,23 @@ pub fn router(state: State) -> Router {
         settings: state.settings,
         config: state.config,
         prices: state.prices,
+        ingest: state.ingest,
         metrics: state.metrics,
         request_ids: RequestIds::new(),
         trace_permits: Semaphore::new(TRACES_AT_ONCE),
         search_permits: Semaphore::new(SEARCHES_AT_ONCE),
     });
-    routes::ROUTES
+    let own = routes::ROUTES.iter().fold(Router::new(), |router, route| {
+        let guarded = middleware::from_fn_with_state((Arc::clone(&shared), route), caller::guard);
+        let handler = (route.serve)()
+            .layer::<_, std::convert::Infallible>(guarded)
+            .layer(Extension(route));
+        router.route(route.path, named(handler, route.path))
+    });
+    pulse::ROUTES
         .iter()
-        .fold(Router::new(), |router, route| {
-            let named = middleware::map_response(move |response: Response| async move {
-                envelope::name_route(response, route.path)
-            });
-            let guarded =
-                middleware::from_fn_with_state((Arc::clone(&shared), route), caller::guard);
-            router.route(
-                route.path,
-                (route.serve)()
-                    .layer::<_, std::convert::Infallible>(guarded)
-                    .layer(Extension(route))
-                    .layer(named),
-            )
+        .fold(own, |router, route| {
+            router.route(route.path, named((route.serve)(), route.path))
         })
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
@@ -203,11 +207,19 @@ pub fn router(state: State) -> Router {
         .with_state(shared)
 }
 
-async fn no_such_route() -> Problem {
-    Problem::new(
-        Code::NoSuchRoute,
-        "nothing is served at this path; see /openapi.json",
-    )
+/// A handler that says which route it is.
+fn named(handler: MethodRouter<Arc<Shared>>, path: &'static str) -> MethodRouter<Arc<Shared>> {
+    handler.layer(middleware::map_response(
+        move |response: Response| async move { envelope::name_route(response, path) },
+    ))
+}
+
+async fn no_such_route(uri: Uri) -> Response {
+    if pulse::is_ours(uri.path()) {
+        return pulse::not_found();
+    }
+    let detail = "nothing is served at this path; see /openapi.json";
+    Problem::new(Code::NoSuchRoute, detail).into_response()
 }
 
 async fn method_not_allowed() -> Problem {

@@ -1,6 +1,7 @@
 //! What listens for telemetry.
 
 pub mod otlp;
+pub mod pulse;
 
 use serde::{Deserialize, Serialize};
 

@@ -106,6 +106,15 @@ pub struct Collector<'a, 't> {
     finish_reason: Option<AnyValue<'a>>,
 }
 
+/// The name that a provider has in columns, whatever name it is sent by.
+#[must_use]
+pub fn provider_name(sent: &str) -> Cow<'_, str> {
+    match names::provider::named(sent) {
+        names::provider::Named::Provider(name) => name,
+        names::provider::Named::Framework => Cow::Borrowed(sent),
+    }
+}
+
 /// What an event is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {

@@ -297,6 +297,15 @@ pub trait SpanReader: EventReader + Send + Sync {
         span_id: SpanId,
     ) -> BoxFuture<'_, Result<Option<StoredSpan>, Error>>;
 
+    /// The trace of the span with this id, of several the one of the latest start that is found
+    /// first. No index leads from a span's id to its trace: the keys of spans are walked newest
+    /// first, for as long as a query may take.
+    fn find_span(
+        &self,
+        project: ProjectId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<TraceId>, Error>>;
+
     /// The services seen, by name.
     fn list_services<'a>(
         &'a self,

@@ -20,7 +20,7 @@ use crate::model::ProjectId;
 use crate::model::access::Scope;
 
 /// What probes and tools ask before they have a key.
-const OPEN: [&str; 2] = ["/health", "/openapi.json"];
+const OPEN: [&str; 2] = ["/api/v1/health", "/openapi.json"];
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::Instrument as _;
 
-use super::Shared;
 use super::problem::Problem;
+use super::{Shared, pulse};
 use crate::net::compress;
 
 /// Names a request in the answer and in our log.
@@ -83,6 +83,7 @@ pub(super) async fn wrap(
     let id_text = request_id.to_str().unwrap_or_default().to_owned();
     let wants_gzip = request.method() == Method::GET && compress::accepts_gzip(request.headers());
     let started = Instant::now();
+    let is_older = pulse::is_ours(request.uri().path());
     let span = tracing::info_span!("query", request_id = id_text, path = request.uri().path());
     let answered = AssertUnwindSafe(next.run(request))
         .catch_unwind()
@@ -90,6 +91,9 @@ pub(super) async fn wrap(
         .await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request_id = id_text, "query handler panicked");
+        if is_older {
+            return pulse::failed();
+        }
         Problem::internal().into_response()
     });
     let route = response.extensions_mut().remove().unwrap_or(NO_ROUTE);

@@ -258,6 +258,7 @@ impl Params {
                 attributes.push(AttributeEquals {
                     key: key.to_owned(),
                     value: value.clone(),
+                    or_absent: false,
                 });
             }
         }

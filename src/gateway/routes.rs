@@ -252,7 +252,7 @@ pub(super) static ROUTES: [Route; 20] = [
         serve: || get(lists::dead_letters),
     },
     Route {
-        path: "/health",
+        path: "/api/v1/health",
         parameters: &[],
         serve: || get(health),
     },

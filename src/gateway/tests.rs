@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod genai;
 mod problems;
+mod pulse;
 mod questions;
 mod rows;
 mod schema;
@@ -56,6 +57,7 @@ async fn send_through(gates: &Gates, reader: Arc<Stub>, request: Request<Body>) 
         reader,
         config: Config::default(),
         prices: prices(),
+        ingest: None,
         metrics: Metrics::new().unwrap(),
         tasks: drained(),
     };

@@ -268,6 +268,7 @@ impl Base {
             })?,
             config: self.config.gateway.clone(),
             prices: self.config.processors.pricing.table()?,
+            ingest: Some(ingest),
             metrics: self.metrics.clone(),
             tasks: self.tasks.clone(),
         };

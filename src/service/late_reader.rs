@@ -218,6 +218,14 @@ impl SpanReader for LateReader {
         self.ask(|reader| reader.span(project, trace_id, span_id))
     }
 
+    fn find_span(
+        &self,
+        project: ProjectId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<TraceId>, storage::Error>> {
+        self.ask(|reader| reader.find_span(project, span_id))
+    }
+
     fn list_services<'a>(
         &'a self,
         project: ProjectId,

@@ -18,8 +18,19 @@ use super::query::AttributeEquals;
 #[derive(Debug)]
 pub struct AttributeTest<'f> {
     wanted: &'f [AttributeEquals],
-    /// Which filters a resource answers by itself, per resource shown.
-    by_resource: HashMap<i64, Vec<bool>>,
+    /// What a resource answers to each filter, per resource shown.
+    by_resource: HashMap<i64, Vec<Found>>,
+}
+
+/// What attributes say to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// One is what is wanted.
+    Equal,
+    /// There are others of the key.
+    Other,
+    /// There is none of the key.
+    Absent,
 }
 
 impl<'f> AttributeTest<'f> {
@@ -47,7 +58,7 @@ impl<'f> AttributeTest<'f> {
         let answers = self
             .wanted
             .iter()
-            .map(|filter| has(&message.attributes, filter))
+            .map(|filter| find(&message.attributes, filter))
             .collect();
         self.by_resource.insert(resource_id, answers);
         Ok(())
@@ -82,22 +93,34 @@ impl<'f> AttributeTest<'f> {
         attributes_of: impl FnOnce(&[u8]) -> Result<Vec<KeyValue>, Error>,
     ) -> Result<bool, Error> {
         let from_resource = self.by_resource.get(&span.resource_id);
-        let answered = |place| from_resource.and_then(|answers| answers.get(place)) == Some(&true);
-        let open: Vec<_> = self
-            .wanted
-            .iter()
-            .enumerate()
-            .filter_map(|(place, filter)| (!answered(place)).then_some(filter))
+        let in_resource = |place| {
+            let answer = from_resource.and_then(|answers| answers.get(place));
+            answer.copied().unwrap_or(Found::Absent)
+        };
+        let wanted = self.wanted.iter().enumerate();
+        let open: Vec<_> = wanted
+            .map(|(place, filter)| (in_resource(place), filter))
+            .filter(|(found, _)| *found != Found::Equal)
             .collect();
         // A key is in the message as it is, so that its absence is seen without decoding.
+        let has_key =
+            |filter: &AttributeEquals| memmem::find(span.message, filter.key.as_bytes()).is_some();
+        let may_be_absent =
+            |found, filter: &AttributeEquals| filter.or_absent && found == Found::Absent;
         let possible = open
             .iter()
-            .all(|filter| memmem::find(span.message, filter.key.as_bytes()).is_some());
-        if open.is_empty() || !possible {
+            .all(|(found, filter)| may_be_absent(*found, filter) || has_key(filter));
+        if !possible || !open.iter().any(|(_, filter)| has_key(filter)) {
             return Ok(possible);
         }
         let attributes = attributes_of(span.message)?;
-        Ok(open.iter().all(|filter| has(&attributes, filter)))
+        Ok(open
+            .iter()
+            .all(|(in_resource, filter)| match find(&attributes, filter) {
+                Found::Equal => true,
+                Found::Other => false,
+                Found::Absent => may_be_absent(*in_resource, filter),
+            }))
     }
 }
 
@@ -107,10 +130,17 @@ fn corrupt(context: &str) -> Error {
     }
 }
 
-fn has(attributes: &[KeyValue], filter: &AttributeEquals) -> bool {
-    attributes
-        .iter()
-        .any(|attribute| attribute.key == filter.key && equals(attribute.value.as_ref(), filter))
+fn find(attributes: &[KeyValue], filter: &AttributeEquals) -> Found {
+    let mut found = Found::Absent;
+    for attribute in attributes {
+        if attribute.key == filter.key {
+            if equals(attribute.value.as_ref(), filter) {
+                return Found::Equal;
+            }
+            found = Found::Other;
+        }
+    }
+    found
 }
 
 /// Compares a value in its string form. Arrays, maps and bytes have none.
@@ -133,6 +163,7 @@ mod tests {
         AttributeEquals {
             key: key.to_owned(),
             value: value.to_owned(),
+            or_absent: false,
         }
     }
 

@@ -9,6 +9,7 @@ mod deleted;
 mod events;
 mod facts;
 mod feed;
+mod find;
 mod fixture;
 mod lists;
 mod long;
@@ -462,6 +463,7 @@ pub(crate) fn lists_page_through_what_matches(backend: &mut impl Backend) {
     let attributes = vec![super::query::AttributeEquals {
         key: "number".to_owned(),
         value: "3".to_owned(),
+        or_absent: false,
     }];
     assert_eq!(
         listed(TraceFilter {

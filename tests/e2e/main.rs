@@ -56,6 +56,7 @@ mod modes;
 mod modes_faults;
 mod postgres_faults;
 mod postgres_outages;
+mod pulse;
 mod readme;
 mod redaction;
 mod remap;

@@ -29,6 +29,7 @@ async fn large_answers_are_compressed_for_who_asks() {
         settings: Stub::new(Mood::Well),
         config: Config::default(),
         prices: prices(),
+        ingest: None,
         metrics: Metrics::new().unwrap(),
         tasks: super::drained(),
     };
@@ -48,7 +49,10 @@ async fn large_answers_are_compressed_for_who_asks() {
     let mut decoder = flate2::read::GzDecoder::new(&packed[..]);
     std::io::Read::read_to_end(&mut decoder, &mut inflated).unwrap();
     assert_eq!(inflated, plain);
-    for (method, uri) in [(Method::HEAD, "/openapi.json"), (Method::GET, "/health")] {
+    for (method, uri) in [
+        (Method::HEAD, "/openapi.json"),
+        (Method::GET, "/api/v1/health"),
+    ] {
         let answer = router(state()).oneshot(asked(method, uri, "gzip"));
         let answer = answer.await.unwrap();
         assert!(!answer.headers().contains_key("content-encoding"), "{uri}");

@@ -31,6 +31,7 @@ async fn parameters_become_the_filter_that_is_asked_for() {
         attributes: vec![AttributeEquals {
             key: "k".to_owned(),
             value: "7".to_owned(),
+            or_absent: false,
         }],
     };
     let page = |limit| PageRequest { limit, after: None };

@@ -43,7 +43,7 @@ async fn wrong_parameters_are_problems_that_name_all_that_is_wrong() {
             "/api/v1/spans?status=ok&error_kind=timeout&sesion_id=s",
             &["sesion_id", "error_kind"],
         ),
-        ("/health?verbose=1", &["verbose"]),
+        ("/api/v1/health?verbose=1", &["verbose"]),
         ("/api/v1/sessions/s?limit=101&user=x", &["user", "limit"]),
         ("/api/v1/users?start=2&end=1&limit=0", &["end", "limit"]),
         ("/api/v1/models?start=2500-01-01T00:00:00Z", &["start"]),
@@ -144,7 +144,8 @@ async fn failures_of_the_store_are_problems_without_internals() {
         (Mood::Panic, 500, "internal", ""),
     ];
     for (mood, status, code, retry_after) in cases {
-        let of_store = |route: &&Route| route.path.starts_with("/api");
+        let of_store =
+            |route: &&Route| route.path.starts_with("/api") && route.path != "/api/v1/health";
         for route in ROUTES.iter().filter(of_store) {
             let request = Request::get(uri_of(route.path))
                 .header("x-request-id", "mine-1")
@@ -166,12 +167,12 @@ async fn failures_of_the_store_are_problems_without_internals() {
 #[tokio::test]
 async fn health_is_degraded_while_the_store_does_not_answer() {
     for mood in [Mood::Unavailable, Mood::Silent] {
-        let answer = get(&Stub::new(mood), "/health").await;
+        let answer = get(&Stub::new(mood), "/api/v1/health").await;
         assert_eq!(answer.status, StatusCode::OK);
         assert_eq!(answer.json["status"], "degraded");
         assert_eq!(answer.json["storage"]["status"], "down");
     }
-    let answer = get(&Stub::new(Mood::Well), "/health").await;
+    let answer = get(&Stub::new(Mood::Well), "/api/v1/health").await;
     assert_eq!(answer.json["status"], "ok");
     assert_eq!(answer.json["storage"]["bytes"], 4096);
 }

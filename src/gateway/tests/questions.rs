@@ -19,6 +19,7 @@ async fn parameters_become_the_filter_that_is_asked_for() {
     let attribute = |key: &str, value: &str| AttributeEquals {
         key: key.to_owned(),
         value: value.to_owned(),
+        or_absent: false,
     };
     let filter = TraceFilter {
         range: TimeRange {

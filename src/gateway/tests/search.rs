@@ -37,6 +37,7 @@ async fn a_search_is_asked_for_and_rendered_as_wanted() {
         attributes: vec![AttributeEquals {
             key: "tier".to_owned(),
             value: "gold".to_owned(),
+            or_absent: false,
         }],
         ..SpanFilter::default()
     };

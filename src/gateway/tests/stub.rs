@@ -52,6 +52,7 @@ pub(super) enum Asked {
     Feed(FeedRequest),
     Spans(SpanFilter, PageRequest),
     Span(TraceId, SpanId),
+    Find(SpanId),
     /// The matcher as it shows itself.
     Search(SpanFilter, String, std::time::Duration, PageRequest),
     Services(PageRequest),
@@ -308,6 +309,15 @@ impl SpanReader for Stub {
     ) -> BoxFuture<'_, Result<Option<StoredSpan>, Error>> {
         let found = (span_id == SPAN).then(stored_span);
         self.answer(project, Asked::Span(trace_id, span_id), found)
+    }
+
+    fn find_span(
+        &self,
+        project: ProjectId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<TraceId>, Error>> {
+        let found = (span_id == SPAN).then_some(TRACE);
+        self.answer(project, Asked::Find(span_id), found)
     }
 
     fn list_services<'a>(

@@ -19,6 +19,7 @@ fn server(reader: &Arc<Stub>, seats: u32) -> (Router, Tasks) {
             ..Config::default()
         },
         prices: prices(),
+        ingest: None,
         metrics: Metrics::new().unwrap(),
         tasks: tasks.clone(),
     };

@@ -302,6 +302,14 @@ impl SpanReader for Client {
         nothing()
     }
 
+    fn find_span(
+        &self,
+        _project: ProjectId,
+        _span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<TraceId>, Error>> {
+        nothing()
+    }
+
     fn list_services<'a>(
         &'a self,
         _project: ProjectId,

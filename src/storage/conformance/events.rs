@@ -289,6 +289,7 @@ pub(crate) fn each_event_filter_answers_exactly_its_events(backend: &mut impl Ba
         attributes: vec![AttributeEquals {
             key: key.to_owned(),
             value: value.to_owned(),
+            or_absent: false,
         }],
         ..EventFilter::default()
     };

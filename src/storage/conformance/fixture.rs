@@ -228,6 +228,7 @@ pub(super) fn attribute(key: &str, value: &str) -> Vec<AttributeEquals> {
     vec![AttributeEquals {
         key: key.to_owned(),
         value: value.to_owned(),
+        or_absent: false,
     }]
 }
 

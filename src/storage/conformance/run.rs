@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, access, calls, columns, deleted, events, facts, feed, lists, long, paging,
+    Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, paging,
     people, remap, runtime, search, sums,
 };
 use crate::model::ProjectId;
@@ -161,6 +161,8 @@ cases! {
     facts::spans_are_found_by_what_they_say,
     facts::facts_are_of_failed_spans_and_of_our_own,
     facts::a_rare_fact_is_found_behind_many_spans,
+    find::a_span_is_found_by_its_id_alone,
+    find::an_attribute_may_be_wanted_or_absent,
     people::a_session_is_answered_oldest_trace_first,
     people::model_calls_of_a_trace_are_answered_in_order,
     people::users_are_what_their_traces_add_up_to,

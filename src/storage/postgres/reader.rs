@@ -188,6 +188,19 @@ impl SpanReader for PostgresReader {
         })
     }
 
+    fn find_span(
+        &self,
+        project: ProjectId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<TraceId>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = trace::find_span(&session, project, span_id).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
     fn list_services<'a>(
         &'a self,
         project: ProjectId,

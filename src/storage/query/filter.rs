@@ -28,6 +28,8 @@ pub struct AttributeEquals {
     pub key: String,
     /// String form: strings as they are, numbers in decimal, booleans `true`/`false`.
     pub value: String,
+    /// Whether what has no attribute of this key, neither itself nor in its resource, is meant too.
+    pub or_absent: bool,
 }
 
 /// Something that the columns of a span say.

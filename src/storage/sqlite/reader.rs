@@ -169,6 +169,16 @@ impl SpanReader for SqliteReader {
             .boxed()
     }
 
+    fn find_span(
+        &self,
+        project: ProjectId,
+        span_id: SpanId,
+    ) -> BoxFuture<'_, Result<Option<TraceId>, Error>> {
+        self.pool
+            .run(move |session| keys::find_span(session, project, span_id))
+            .boxed()
+    }
+
     fn list_services<'a>(
         &'a self,
         project: ProjectId,

@@ -212,6 +212,7 @@ fn ask_as(store: &Store, gates: &Gates, tenant: Tenant, uri: &str) -> (u16, Stri
         settings: Arc::clone(&store.settings),
         config: Config::default(),
         prices: prices(),
+        ingest: None,
         metrics: Metrics::new().unwrap(),
         tasks: drained(),
     };
@@ -295,6 +296,7 @@ async fn follow_as(store: &Store, gates: &Gates, tenant: Tenant) -> String {
         settings: Arc::clone(&store.settings),
         config: Config::default(),
         prices: prices(),
+        ingest: None,
         metrics: Metrics::new().unwrap(),
         tasks: tasks.clone(),
     };

@@ -38,6 +38,29 @@ pub(super) const SPANS: &str = select_spans!(
 /// One span.
 pub(super) const SPAN: &str = select_spans!("AND span_id = $6");
 
+/// The trace of a span, newest first by the index of starts, which has the ids of spans too.
+const FIND_SPAN: &str = "SELECT trace_id FROM span WHERE project_id = $1 AND span_id = $2 \
+     AND received_unix_nano >= (SELECT trace.received_unix_nano FROM trace \
+         WHERE trace.project_id = $1 AND trace.trace_id = span.trace_id) \
+     ORDER BY start_unix_nano DESC LIMIT 1";
+
+/// The trace of a span.
+pub(super) async fn find_span(
+    session: &Session,
+    project: ProjectId,
+    span_id: SpanId,
+) -> Result<Option<TraceId>, Error> {
+    let (project, id) = (project_id(project), span_id.0.as_slice());
+    let params: [Param<'_>; 2] = [(&project, Type::INT8), (&id, Type::BYTEA)];
+    let rows = session.query(FIND_SPAN, &params, "look for a span").await?;
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
+    let found: Vec<u8> = Columns::new(row).take()?;
+    let found = TraceId::from_bytes(&found).ok_or_else(|| corrupt("the trace of a span"))?;
+    Ok(Some(found))
+}
+
 /// A trace with its spans from the cursor on, in (start, span id) order.
 pub(super) async fn load(
     session: &Session,

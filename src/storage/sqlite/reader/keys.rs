@@ -104,6 +104,38 @@ pub(super) fn visit_keys(
     Ok(())
 }
 
+/// The trace of a span, by its key; the traces that arrived last are looked at first.
+pub(super) fn find_span(
+    session: &Session<'_>,
+    project: ProjectId,
+    span_id: SpanId,
+) -> Result<Option<TraceId>, Error> {
+    let read = read_error("look for a span");
+    let mut statement = session
+        .connection
+        .prepare_cached(
+            "SELECT keys, trace_key FROM trace_part WHERE project_id = ?1 ORDER BY trace_key DESC",
+        )
+        .map_err(&read)?;
+    let mut rows = statement.query(params![project.0]).map_err(&read)?;
+    while let Some(row) = rows.next().map_err(&read)? {
+        session.check()?;
+        let keys = blob(row, 0).map_err(&read)?;
+        let mut keys = keys.chunks_exact(KEY_BYTES);
+        if !keys.any(|key| key.starts_with(&span_id.0)) {
+            continue;
+        }
+        let trace_key: i64 = row.get(1).map_err(&read)?;
+        let trace_id = session.connection.query_row(
+            "SELECT trace_id FROM trace WHERE trace_key = ?1 AND project_id = ?2",
+            params![trace_key, project.0],
+            |row| id_bytes(row, 0),
+        );
+        return trace_id.map(|id| Some(TraceId(id))).map_err(&read);
+    }
+    Ok(None)
+}
+
 fn split_key(key: &[u8]) -> Option<(SpanId, i64)> {
     let (span_id, start) = key.split_first_chunk::<8>()?;
     let start = u64::from_be_bytes(start.try_into().ok()?);

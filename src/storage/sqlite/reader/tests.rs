@@ -64,6 +64,7 @@ fn attribute(key: &str, value: &str) -> Vec<AttributeEquals> {
     vec![AttributeEquals {
         key: key.to_owned(),
         value: value.to_owned(),
+        or_absent: false,
     }]
 }
 

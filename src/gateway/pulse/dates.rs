@@ -1,0 +1,109 @@
+//! Dates in the forms that queries of the older servers take. Pure.
+
+use jiff::civil::DateTime;
+use jiff::fmt::rfc2822;
+use jiff::tz::Offset;
+
+use crate::receivers::pulse::scalar;
+
+const NS_PER_MS: i128 = 1_000_000;
+const DAY_NS: i128 = 86_400_000_000_000;
+/// Whole numbers below this are seconds, others milliseconds.
+const MILLIS_MIN: i128 = 1_000_000_000_000;
+
+/// A date or a time, ns since the Unix epoch. A date alone is its first millisecond, or its last
+/// one as the end of a range. What names no zone is UTC.
+pub(super) fn read(text: &str, is_end: bool) -> Option<i128> {
+    if let Some(midnight) = scalar::day(text) {
+        let last = if is_end { DAY_NS - NS_PER_MS } else { 0 };
+        return Some(midnight + last);
+    }
+    if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) {
+        let number: i128 = text.parse().ok()?;
+        let unit = if number < MILLIS_MIN { 1000 } else { 1 };
+        return number.checked_mul(unit * NS_PER_MS);
+    }
+    scalar::datetime(text)
+        .or_else(|| local(text))
+        .or_else(|| month(text))
+        .or_else(|| mail(text))
+        .map(|time| time.div_euclid(NS_PER_MS) * NS_PER_MS)
+}
+
+/// A time without a zone, or with a space in place of the `T`.
+fn local(text: &str) -> Option<i128> {
+    let text = text.trim().replacen(' ', "T", 1).replace(' ', "");
+    if let Some(time) = scalar::datetime(&text) {
+        return Some(time);
+    }
+    let time: DateTime = text.parse().ok()?;
+    Some(Offset::UTC.to_timestamp(time).ok()?.as_nanosecond())
+}
+
+/// A month such as `2026-01`.
+fn month(text: &str) -> Option<i128> {
+    scalar::day(&format!("{text}-01"))
+}
+
+/// A time as in mail, such as `Mon, 05 Jan 2026 10:00:00 GMT`.
+fn mail(text: &str) -> Option<i128> {
+    let time = rfc2822::DateTimeParser::new()
+        .relaxed_weekday(true)
+        .parse_timestamp(text);
+    time.ok().map(|time| time.as_nanosecond())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn dates_have_many_forms() {
+        for (text, is_end, shown) in [
+            ("2026-01-05", false, "2026-01-05T00:00:00.000Z"),
+            ("2026-01-05", true, "2026-01-05T23:59:59.999Z"),
+            ("1767607200", false, "2026-01-05T10:00:00.000Z"),
+            ("1767607200123", true, "2026-01-05T10:00:00.123Z"),
+            (
+                "2026-01-05T10:00:00.1239Z",
+                false,
+                "2026-01-05T10:00:00.123Z",
+            ),
+            (
+                "2026-01-05T12:00:00+02:00",
+                false,
+                "2026-01-05T10:00:00.000Z",
+            ),
+            ("2026-01-05T10:00:00", false, "2026-01-05T10:00:00.000Z"),
+            ("2026-01-05 10:00", false, "2026-01-05T10:00:00.000Z"),
+            ("2026-01", true, "2026-01-01T00:00:00.000Z"),
+            (
+                "Mon, 05 Jan 2026 10:00:00 GMT",
+                false,
+                "2026-01-05T10:00:00.000Z",
+            ),
+        ] {
+            assert_eq!(
+                read(text, is_end).map(scalar::iso).as_deref(),
+                Some(shown),
+                "{text}"
+            );
+        }
+        for wrong in ["", "soon", "2026-13-01", "2026-02-30", "-", "٣"] {
+            assert_eq!(read(wrong, false), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        // Scenario: any text.
+        // Guarantees: a time or none, never a panic.
+        #[test]
+        fn reading_never_panics(text in any::<String>(), digits in "[0-9]{0,45}", like in "[0-9T: .+-]{0,24}") {
+            for text in [text, digits, like] {
+                prop_assert!(read(&text, true) >= read(&text, false));
+            }
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! Whole traces, sessions and spans.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use futures_util::future::try_join_all;
+use http::StatusCode;
+
+use super::super::Shared;
+use super::answer::{self, Refused};
+use super::caller::Keyed;
+use super::lists::{STEP, is_first_generation};
+use super::record::Record;
+use super::render;
+use crate::model::{ProjectId, SpanId, TraceId};
+use crate::receivers::pulse::ids;
+use crate::receivers::pulse::json::Json;
+use crate::storage::{PageRequest, StoredSpan};
+
+/// Bytes of one answer at most.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Questions to the store at once.
+const QUESTIONS_AT_ONCE: usize = 4;
+/// Events that make no trace.
+const OF_SESSION: [&str; 2] = ["session_start", "session_end"];
+
+/// `GET /v1/traces/{id}`.
+pub(super) async fn trace(
+    State(shared): State<Arc<Shared>>,
+    keyed: Keyed,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let deadline = Instant::now() + shared.config.query_timeout.0;
+    let trace_id = ids::trace_id(&id);
+    let mut rendered = traces(&shared, keyed.project, &[trace_id], deadline).await?;
+    let found = rendered.pop().filter(|_| !ids::is_unnamed(trace_id));
+    let trace = found.ok_or_else(|| Refused::missing("Trace not found"))?;
+    Ok(answer::written(StatusCode::OK, trace))
+}
+
+/// `GET /v1/spans/{id}`.
+pub(super) async fn span(
+    State(shared): State<Arc<Shared>>,
+    keyed: Keyed,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let missing = || Refused::missing("Span not found");
+    let span_id = ids::span_id(&id);
+    let trace_id = shared.reader.find_span(keyed.project, span_id).await?;
+    let trace_id = trace_id.ok_or_else(missing)?;
+    let found = shared.reader.span(keyed.project, trace_id, span_id).await?;
+    let found = found.filter(|it| !is_first_generation(&it.summary));
+    let record = Record::of(&found.ok_or_else(missing)?);
+    let body = render::span(&record, &keyed.project.to_string());
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// `GET /v1/sessions/{id}`.
+pub(super) async fn session(
+    State(shared): State<Arc<Shared>>,
+    keyed: Keyed,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let deadline = Instant::now() + shared.config.query_timeout.0;
+    let mut traces: Vec<(String, Json)> = Vec::new();
+    let mut bytes = 0;
+    let project = keyed.project.to_string();
+    for trace_id in traces_of(&shared, keyed.project, &id, deadline).await? {
+        let mut records = records(&shared, keyed.project, trace_id, deadline).await?;
+        records.retain(|it| it.session_id.as_deref() == Some(&*id));
+        if ids::is_unnamed(trace_id) || is_only_of_session(&records) {
+            continue;
+        }
+        let trace = render::trace(&records, &project);
+        bytes += trace.to_string().len();
+        bounded(bytes)?;
+        let at = trace.get("timestamp").and_then(Json::as_text);
+        traces.push((at.unwrap_or_default().to_owned(), trace));
+    }
+    if traces.is_empty() {
+        return Err(Refused::missing("Session not found"));
+    }
+    traces.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let traces = traces.into_iter().map(|(_, trace)| trace).collect();
+    let body = Json::map([
+        ("sessionId", Json::text(id)),
+        ("traces", Json::List(traces)),
+    ]);
+    Ok(answer::json(StatusCode::OK, &body))
+}
+
+/// `GET /v1/sessions/{id}/spans`.
+pub(super) async fn session_spans(
+    State(shared): State<Arc<Shared>>,
+    keyed: Keyed,
+    Path(id): Path<String>,
+) -> Result<Response, Refused> {
+    let deadline = Instant::now() + shared.config.query_timeout.0;
+    let mut found: Vec<(u64, String)> = Vec::new();
+    let mut bytes = 0;
+    let project = keyed.project.to_string();
+    for trace_id in traces_of(&shared, keyed.project, &id, deadline).await? {
+        for stored in whole(&shared, keyed.project, trace_id, deadline).await? {
+            let record = Record::of(&stored);
+            let is_meant = record.session_id.as_deref() == Some(&*id);
+            if is_meant && !is_first_generation(&stored.summary) {
+                let span = render::span(&record, &project).to_string();
+                bytes += span.len();
+                bounded(bytes)?;
+                found.push((stored.summary.start_unix_nano, span));
+            }
+        }
+    }
+    if found.is_empty() {
+        return Err(Refused::missing("Session not found"));
+    }
+    found.sort_by_key(|(start, _)| *start);
+    let spans: Vec<_> = found.into_iter().map(|(_, span)| span).collect();
+    let body = format!(
+        "{{\"sessionId\":{},\"spans\":[{}]}}",
+        Json::text(id),
+        spans.join(",")
+    );
+    Ok(answer::written(StatusCode::OK, body))
+}
+
+/// The traces with a span of a session; where there is none, the trace whose spans name no session
+/// and so are in one that is called as the trace.
+async fn traces_of(
+    shared: &Shared,
+    project: ProjectId,
+    session: &str,
+    deadline: Instant,
+) -> Result<Vec<TraceId>, Refused> {
+    let mut traces = Vec::new();
+    let mut after = None;
+    loop {
+        in_time(deadline)?;
+        let page = PageRequest { limit: STEP, after };
+        let Some(found) = shared.reader.session(project, session, &page).await? else {
+            break;
+        };
+        traces.extend(found.traces.iter().map(|trace| trace.trace_id));
+        match found.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    if traces.is_empty() {
+        traces.push(ids::trace_id(session));
+    }
+    Ok(traces)
+}
+
+/// Traces as they are answered, in the order given; those that are gone are left out.
+pub(super) async fn traces(
+    shared: &Shared,
+    project: ProjectId,
+    wanted: &[TraceId],
+    deadline: Instant,
+) -> Result<Vec<String>, Refused> {
+    let permit = shared.trace_permits.acquire().await;
+    let _permit = permit.map_err(|_closed| Refused::internal())?;
+    let mut rendered = Vec::new();
+    let mut bytes = 0;
+    for trace_id in wanted {
+        let records = records(shared, project, *trace_id, deadline).await?;
+        if records.is_empty() {
+            continue;
+        }
+        let trace = render::trace(&records, &project.to_string()).to_string();
+        bytes += trace.len();
+        bounded(bytes)?;
+        rendered.push(trace);
+    }
+    Ok(rendered)
+}
+
+/// What is stored of some spans, in their order.
+pub(super) async fn stored(
+    shared: &Shared,
+    project: ProjectId,
+    wanted: &[(TraceId, SpanId)],
+) -> Result<Vec<Option<StoredSpan>>, Refused> {
+    let mut found = Vec::with_capacity(wanted.len());
+    for wanted in wanted.chunks(QUESTIONS_AT_ONCE) {
+        let mut asked = Vec::with_capacity(wanted.len());
+        for (trace_id, span_id) in wanted {
+            asked.push(shared.reader.span(project, *trace_id, *span_id));
+        }
+        found.extend(try_join_all(asked).await?);
+    }
+    Ok(found)
+}
+
+/// Spans as they are answered, in the order given; those that are gone are left out.
+pub(super) async fn spans(
+    shared: &Shared,
+    project: ProjectId,
+    wanted: &[(TraceId, SpanId)],
+    deadline: Instant,
+) -> Result<Vec<String>, Refused> {
+    let mut rendered = Vec::new();
+    let mut bytes = 0;
+    for wanted in wanted.chunks(QUESTIONS_AT_ONCE) {
+        in_time(deadline)?;
+        for stored in stored(shared, project, wanted).await?.iter().flatten() {
+            let span = render::span(&Record::of(stored), &project.to_string()).to_string();
+            bytes += span.len();
+            bounded(bytes)?;
+            rendered.push(span);
+        }
+    }
+    Ok(rendered)
+}
+
+/// Whether a trace tells of nothing but the beginning and end of a session.
+pub(super) async fn is_of_session(
+    shared: &Shared,
+    project: ProjectId,
+    trace_id: TraceId,
+) -> Result<bool, Refused> {
+    let page = PageRequest {
+        limit: STEP,
+        after: None,
+    };
+    let trace = shared.reader.trace(project, trace_id, &page).await?;
+    let spans = trace.map(|trace| trace.spans).unwrap_or_default();
+    let records: Vec<_> = spans.iter().map(Record::of).collect();
+    Ok(is_only_of_session(&records))
+}
+
+fn is_only_of_session(records: &[Record]) -> bool {
+    let mut events = records.iter().map(|record| record.event_type.as_str());
+    events.all(|event| OF_SESSION.contains(&event))
+}
+
+async fn records(
+    shared: &Shared,
+    project: ProjectId,
+    trace_id: TraceId,
+    deadline: Instant,
+) -> Result<Vec<Record>, Refused> {
+    let stored = whole(shared, project, trace_id, deadline).await?;
+    Ok(stored.iter().map(Record::of).collect())
+}
+
+/// The spans of a trace in the order of time, as many as an answer may have.
+async fn whole(
+    shared: &Shared,
+    project: ProjectId,
+    trace_id: TraceId,
+    deadline: Instant,
+) -> Result<Vec<StoredSpan>, Refused> {
+    let most = usize::try_from(shared.config.trace_spans_max).unwrap_or(usize::MAX);
+    let mut spans: Vec<StoredSpan> = Vec::new();
+    let mut bytes = 0;
+    let mut after = None;
+    while spans.len() < most {
+        in_time(deadline)?;
+        let limit = STEP.min(most - spans.len());
+        let page = PageRequest { limit, after };
+        let Some(trace) = shared.reader.trace(project, trace_id, &page).await? else {
+            break;
+        };
+        bytes += trace.spans.iter().map(|it| it.message.len()).sum::<usize>();
+        bounded(bytes)?;
+        spans.extend(trace.spans);
+        match trace.next {
+            Some(next) => after = Some(next),
+            None => break,
+        }
+    }
+    Ok(spans)
+}
+
+fn in_time(deadline: Instant) -> Result<(), Refused> {
+    if Instant::now() < deadline {
+        Ok(())
+    } else {
+        Err(answer::out_of_time())
+    }
+}
+
+fn bounded(bytes: usize) -> Result<(), Refused> {
+    if bytes <= ANSWER_BYTES_MAX {
+        return Ok(());
+    }
+    let sentence = "The answer would be too large; ask with a smaller limit";
+    Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, sentence))
+}
