@@ -9,6 +9,7 @@
 mod analytics;
 mod body;
 mod caller;
+mod control;
 mod cursor;
 mod envelope;
 mod facts;
@@ -41,6 +42,7 @@ use crate::auth::Gate;
 use crate::config::{ByteSize, Duration};
 use crate::net::{cors, tls};
 use crate::pricing;
+use crate::storage::access::AccessStore;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
@@ -106,6 +108,8 @@ pub struct State {
     pub reader: Arc<dyn SpanReader>,
     /// Who may ask.
     pub gate: Gate,
+    /// Projects and keys.
+    pub access: Arc<dyn AccessStore>,
     /// What projects have settled.
     pub settings: Arc<dyn ProjectSettings>,
     /// Limits of pages and time.
@@ -129,6 +133,7 @@ impl fmt::Debug for State {
 struct Shared {
     reader: Arc<dyn SpanReader>,
     gate: Gate,
+    access: Arc<dyn AccessStore>,
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
@@ -153,6 +158,7 @@ pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
         reader: state.reader,
         gate: state.gate,
+        access: state.access,
         settings: state.settings,
         config: state.config,
         prices: state.prices,

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
-use super::{Shared, analytics, lists, models, prices, search, sessions, spans, traces};
+use super::{Shared, analytics, control, lists, models, prices, search, sessions, spans, traces};
 
 /// Longest time the health answer waits for the store.
 const HEALTH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(1);
@@ -33,7 +33,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 17] = [
+pub(super) static ROUTES: [Route; 22] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -197,6 +197,31 @@ pub(super) static ROUTES: [Route; 17] = [
         path: "/api/v1/dead-letters",
         parameters: &["limit", "cursor"],
         serve: || get(lists::dead_letters),
+    },
+    Route {
+        path: "/api/v1/projects",
+        parameters: &["limit", "cursor"],
+        serve: || get(control::projects).post(control::create_project),
+    },
+    Route {
+        path: "/api/v1/projects/{project_id}",
+        parameters: &[],
+        serve: || get(control::project).delete(control::delete_project),
+    },
+    Route {
+        path: "/api/v1/keys",
+        parameters: &["project_id", "limit", "cursor"],
+        serve: || get(control::keys).post(control::create_key),
+    },
+    Route {
+        path: "/api/v1/keys/{key_id}",
+        parameters: &["project_id"],
+        serve: || get(control::key).delete(control::revoke_key),
+    },
+    Route {
+        path: "/api/v1/audit",
+        parameters: &["project_id", "limit", "cursor"],
+        serve: || get(control::audit),
     },
     Route {
         path: "/health",

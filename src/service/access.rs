@@ -13,7 +13,7 @@ use super::tasks::Tasks;
 use crate::auth::Resolver;
 use crate::auth::resolver::{Openness, REFRESH_INTERVAL};
 use crate::pipeline::clock::Clock;
-use crate::storage::access::CredentialStore;
+use crate::storage::access::{AccessStore, CredentialStore};
 
 /// File in the data directory that tells whether there were keys and people.
 const NOTE: &str = "access";
@@ -27,6 +27,7 @@ const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     pub(super) resolver: Resolver,
+    pub(super) store: Arc<dyn AccessStore>,
     note: PathBuf,
 }
 
@@ -46,11 +47,15 @@ impl Access {
         })?;
         let note = data_dir.join(NOTE);
         let clock = Arc::clone(clock);
-        let credentials: Arc<dyn CredentialStore> = access;
+        let credentials: Arc<dyn CredentialStore> = Arc::<dyn AccessStore>::clone(&access);
         let before = read(&note).await;
         let resolver = Resolver::new(credentials, Arc::new(move || clock.unix_nano()), before);
         let known = resolver.refresh().await;
-        let access = Self { resolver, note };
+        let access = Self {
+            resolver,
+            store: access,
+            note,
+        };
         access.remember(before, known).await;
         Ok(access)
     }

@@ -262,6 +262,7 @@ impl Base {
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
             gate: self.gates.at(Purpose::Read, listeners.gateway.address()),
+            access: Arc::clone(&self.access.store),
             settings: self.store.settings().map_err(|source| Error::Store {
                 store: self.store.describe(),
                 source,

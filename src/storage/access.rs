@@ -268,6 +268,16 @@ pub trait AccessStore: CredentialStore {
         page: PageRequest,
     ) -> BoxFuture<'_, Result<Page<ApiKey>, Error>>;
 
+    /// One key of a project.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`].
+    fn key_by_id(
+        &self,
+        project: ProjectId,
+        id: String,
+    ) -> BoxFuture<'_, Result<Option<ApiKey>, Error>>;
+
     /// Stores a key.
     ///
     /// # Errors
