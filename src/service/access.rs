@@ -14,6 +14,7 @@ use crate::auth::Resolver;
 use crate::auth::resolver::{Openness, REFRESH_INTERVAL};
 use crate::pipeline::clock::Clock;
 use crate::storage::access::{AccessStore, CredentialStore};
+use crate::telemetry::health::Check;
 
 /// File in the data directory that tells whether there were keys and people.
 const NOTE: &str = "access";
@@ -60,9 +61,12 @@ impl Access {
         Ok(access)
     }
 
-    /// Looks up changes, and writes which keys were used, until the daemon drains.
-    pub(super) fn keep(&self, tasks: &Tasks) {
+    /// Looks up changes, and writes which keys were used, until the daemon drains. `check` says
+    /// whether it is known who needs a key: before that, requests without one are put off.
+    pub(super) fn keep(&self, check: Check, tasks: &Tasks) {
         let (access, shutdown) = (self.clone(), tasks.shutdown_token());
+        let tell = move |known: Option<Openness>| check.set(known.is_some(), "not looked up yet");
+        tell(self.resolver.openness());
         tasks.spawn("access", async move {
             let mut refresh = interval(REFRESH_INTERVAL);
             let mut write = interval(WRITE_USES_EVERY);
@@ -75,6 +79,7 @@ impl Access {
                         let before = known;
                         known = access.resolver.refresh().await;
                         access.remember(before, known).await;
+                        tell(known);
                     }
                     _ = write.tick() => access.resolver.write_uses().await,
                     () = shutdown.cancelled() => break,
