@@ -9,6 +9,7 @@
 mod analytics;
 mod body;
 mod caller;
+mod control;
 mod cursor;
 mod envelope;
 mod events;
@@ -48,6 +49,7 @@ use crate::net::{cors, tls};
 use crate::pipeline::Ingest;
 use crate::pricing;
 use crate::service::tasks::Tasks;
+use crate::storage::access::AccessStore;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
@@ -117,6 +119,8 @@ pub struct State {
     pub reader: Arc<dyn SpanReader>,
     /// Who may ask.
     pub gate: Gate,
+    /// Projects and keys.
+    pub access: Arc<dyn AccessStore>,
     /// What projects have settled.
     pub settings: Arc<dyn ProjectSettings>,
     /// Limits of pages and time.
@@ -144,6 +148,7 @@ impl fmt::Debug for State {
 struct Shared {
     reader: Arc<dyn SpanReader>,
     gate: Gate,
+    access: Arc<dyn AccessStore>,
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
@@ -177,6 +182,7 @@ pub fn router(state: State) -> Router {
         tail: Arc::new(tail),
         reader: state.reader,
         gate: state.gate,
+        access: state.access,
         settings: state.settings,
         config: state.config,
         prices: state.prices,

@@ -22,6 +22,9 @@ use crate::model::access::Scope;
 /// What probes and tools ask before they have a key.
 const OPEN: [&str; 2] = ["/api/v1/health", "/openapi.json"];
 
+/// What only admins see: projects, keys, and what was changed.
+const ADMIN: [&str; 3] = ["/api/v1/projects", "/api/v1/keys", "/api/v1/audit"];
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -37,11 +40,16 @@ fn needed(path: &str, method: &Method) -> Option<Scope> {
         return None;
     }
     let is_question = *method == Method::GET || *method == Method::HEAD;
-    Some(if is_question {
+    Some(if is_question && !is_administrative(path) {
         Scope::Read
     } else {
         Scope::Admin
     })
+}
+
+/// Whether a route is for admins, whatever the method.
+pub(super) fn is_administrative(path: &str) -> bool {
+    ADMIN.iter().any(|admin| path.starts_with(admin))
 }
 
 /// Lets a request through to its route, or not.

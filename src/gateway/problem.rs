@@ -35,6 +35,8 @@ pub(super) enum Code {
     MethodNotAllowed,
     /// The request is not HTTP as we accept it.
     InvalidRequest,
+    /// What is asked for does not go together with what is there.
+    Conflict,
     /// The body is not of a type that is taken.
     UnsupportedMediaType,
     /// The body is over its limit.
@@ -56,7 +58,7 @@ pub(super) enum Code {
 impl Code {
     /// Every kind, for the test that compares them with the document.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 17] = [
+    pub(super) const ALL: [Self; 18] = [
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::QueryTooLong,
@@ -66,6 +68,7 @@ impl Code {
         Self::Forbidden,
         Self::MethodNotAllowed,
         Self::InvalidRequest,
+        Self::Conflict,
         Self::UnsupportedMediaType,
         Self::RequestTooLarge,
         Self::HeadersTooLarge,
@@ -88,6 +91,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidRequest => "invalid_request",
+            Self::Conflict => "conflict",
             Self::UnsupportedMediaType => "unsupported_media_type",
             Self::RequestTooLarge => "request_too_large",
             Self::HeadersTooLarge => "headers_too_large",
@@ -105,6 +109,7 @@ impl Code {
                 StatusCode::BAD_REQUEST
             }
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Conflict => StatusCode::CONFLICT,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -130,6 +135,7 @@ impl Code {
             Self::Forbidden => "forbidden",
             Self::MethodNotAllowed => "method not allowed",
             Self::InvalidRequest => "invalid request",
+            Self::Conflict => "conflict",
             Self::UnsupportedMediaType => "unsupported media type",
             Self::RequestTooLarge => "request too large",
             Self::HeadersTooLarge => "header section too large",

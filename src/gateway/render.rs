@@ -6,6 +6,7 @@
 //! Durations are numbers in ns.
 
 mod analytics;
+pub(super) mod control;
 mod conversation;
 mod detail;
 mod event;

@@ -14,7 +14,8 @@ use serde::Serialize;
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
 use super::{
-    Shared, analytics, events, lists, models, prices, search, sessions, spans, tail, traces,
+    Shared, analytics, control, events, lists, models, prices, search, sessions, spans, tail,
+    traces,
 };
 
 /// Longest time the health answer waits for the store.
@@ -35,7 +36,7 @@ pub(super) struct Route {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 20] = [
+pub(super) static ROUTES: [Route; 25] = [
     Route {
         path: "/api/v1/traces",
         parameters: &[
@@ -250,6 +251,31 @@ pub(super) static ROUTES: [Route; 20] = [
         path: "/api/v1/dead-letters",
         parameters: &["limit", "cursor"],
         serve: || get(lists::dead_letters),
+    },
+    Route {
+        path: "/api/v1/projects",
+        parameters: &["limit", "cursor"],
+        serve: || get(control::projects).post(control::create_project),
+    },
+    Route {
+        path: "/api/v1/projects/{project_id}",
+        parameters: &[],
+        serve: || get(control::project).delete(control::delete_project),
+    },
+    Route {
+        path: "/api/v1/keys",
+        parameters: &["project_id", "limit", "cursor"],
+        serve: || get(control::keys).post(control::create_key),
+    },
+    Route {
+        path: "/api/v1/keys/{key_id}",
+        parameters: &["project_id"],
+        serve: || get(control::key).delete(control::revoke_key),
+    },
+    Route {
+        path: "/api/v1/audit",
+        parameters: &["project_id", "limit", "cursor"],
+        serve: || get(control::audit),
     },
     Route {
         path: "/api/v1/health",

@@ -23,7 +23,13 @@ use tower::ServiceExt as _;
 use super::routes::OPENAPI;
 use super::*;
 use crate::auth::{self, Gates, Purpose, testing};
+use crate::model::access::Scopes;
+use crate::storage::access::{Change, NewKey};
+use crate::storage::sqlite::SqliteAccess;
 use stub::{EVENT, SPAN, Stub, TRACE};
+
+/// Id of the key that there is.
+const KEY: &str = "k1";
 
 struct Answer {
     status: StatusCode,
@@ -50,8 +56,34 @@ async fn send(reader: Arc<Stub>, request: Request<Body>) -> Answer {
     send_through(&gates, reader, request).await
 }
 
+/// On a store of projects that has one key.
 async fn send_through(gates: &Gates, reader: Arc<Stub>, request: Request<Body>) -> Answer {
+    let access = SqliteAccess::in_memory();
+    let key = NewKey {
+        id: KEY.to_owned(),
+        project: crate::model::ProjectId::DEFAULT,
+        name: "first".to_owned(),
+        hash: [1; 32],
+        prefix: "pulse_sk_abcd".to_owned(),
+        scopes: Scopes::ALL,
+        expires_unix_nano: None,
+    };
+    let change = Change {
+        by: "a test".to_owned(),
+        at_unix_nano: 1,
+    };
+    access.create_key(key, change).await.unwrap().unwrap();
+    send_to(gates, reader, Arc::new(access), request).await
+}
+
+async fn send_to(
+    gates: &Gates,
+    reader: Arc<Stub>,
+    access: Arc<dyn AccessStore>,
+    request: Request<Body>,
+) -> Answer {
     let state = State {
+        access,
         gate: gate(gates),
         settings: Arc::<Stub>::clone(&reader),
         reader,
@@ -102,6 +134,8 @@ async fn get(reader: &Arc<Stub>, uri: &str) -> Answer {
 
 fn uri_of(path: &str) -> String {
     let uri = path
+        .replace("{project_id}", "1")
+        .replace("{key_id}", KEY)
         .replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
         .replace("{event_id}", &EVENT.to_string())

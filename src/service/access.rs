@@ -13,7 +13,8 @@ use super::tasks::Tasks;
 use crate::auth::Resolver;
 use crate::auth::resolver::{Openness, REFRESH_INTERVAL};
 use crate::pipeline::clock::Clock;
-use crate::storage::access::CredentialStore;
+use crate::storage::access::{AccessStore, CredentialStore};
+use crate::telemetry::health::Check;
 
 /// File in the data directory that tells whether there were keys and people.
 const NOTE: &str = "access";
@@ -27,6 +28,7 @@ const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     pub(super) resolver: Resolver,
+    pub(super) store: Arc<dyn AccessStore>,
     note: PathBuf,
 }
 
@@ -46,18 +48,25 @@ impl Access {
         })?;
         let note = data_dir.join(NOTE);
         let clock = Arc::clone(clock);
-        let credentials: Arc<dyn CredentialStore> = access;
+        let credentials: Arc<dyn CredentialStore> = Arc::<dyn AccessStore>::clone(&access);
         let before = read(&note).await;
         let resolver = Resolver::new(credentials, Arc::new(move || clock.unix_nano()), before);
         let known = resolver.refresh().await;
-        let access = Self { resolver, note };
+        let access = Self {
+            resolver,
+            store: access,
+            note,
+        };
         access.remember(before, known).await;
         Ok(access)
     }
 
-    /// Looks up changes, and writes which keys were used, until the daemon drains.
-    pub(super) fn keep(&self, tasks: &Tasks) {
+    /// Looks up changes, and writes which keys were used, until the daemon drains. `check` says
+    /// whether it is known who needs a key: before that, requests without one are put off.
+    pub(super) fn keep(&self, check: Check, tasks: &Tasks) {
         let (access, shutdown) = (self.clone(), tasks.shutdown_token());
+        let tell = move |known: Option<Openness>| check.set(known.is_some(), "not looked up yet");
+        tell(self.resolver.openness());
         tasks.spawn("access", async move {
             let mut refresh = interval(REFRESH_INTERVAL);
             let mut write = interval(WRITE_USES_EVERY);
@@ -70,6 +79,7 @@ impl Access {
                         let before = known;
                         known = access.resolver.refresh().await;
                         access.remember(before, known).await;
+                        tell(known);
                     }
                     _ = write.tick() => access.resolver.write_uses().await,
                     () = shutdown.cancelled() => break,

@@ -258,10 +258,12 @@ impl Base {
             &self.readiness,
             &self.tasks,
         )?;
-        self.access.keep(&self.tasks);
+        let known = self.readiness.register("keys");
+        self.access.keep(known, &self.tasks);
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
             gate: self.gates.at(Purpose::Read, listeners.gateway.address()),
+            access: Arc::clone(&self.access.store),
             settings: self.store.settings().map_err(|source| Error::Store {
                 store: self.store.describe(),
                 source,

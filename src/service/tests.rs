@@ -75,7 +75,7 @@ fn ask(address: SocketAddr, head: &str, body: &[u8]) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
     let head = format!(
-        "{head} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+        "{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
          content-type: application/x-protobuf\r\ncontent-length: {length}\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();

@@ -269,6 +269,7 @@ fn known_keys_go_on_while_the_database_is_away() {
     assert_eq!(status, 200);
     sent.push(trace);
     proxy.refuse();
+    proxy.cut();
     for _ in 0..20 {
         let (status, trace) = send(&daemon, &mut random, &known.text);
         assert_eq!(status, 200);

@@ -1,5 +1,7 @@
 //! What answers look like.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -11,6 +13,7 @@ use super::stub::{Mood, Stub, TRACE};
 use super::{document, gate, get, prices, schema, send, uri_of};
 use crate::auth::{self, testing};
 use crate::gateway::{Config, Metrics, State, render, router};
+use crate::storage::sqlite::SqliteAccess;
 
 // Scenario: an answer of some kilobytes and one of a few bytes are asked for with and without gzip,
 // and by HEAD.
@@ -24,6 +27,7 @@ async fn large_answers_are_compressed_for_who_asks() {
         request.body(Body::empty()).unwrap()
     };
     let state = || State {
+        access: Arc::new(SqliteAccess::in_memory()),
         gate: gate(&testing::gates(&auth::Config::default()).1),
         reader: Stub::new(Mood::Well),
         settings: Stub::new(Mood::Well),

@@ -210,6 +210,12 @@ pub(super) async fn keys_are_listed_by_project(store: &dyn AccessStore) {
     };
     assert_eq!(list(PROJECT).await, ["k4", "k2", "k5", "k1"]);
     assert_eq!(list(OTHER).await, ["k3"]);
+    let one = async |project| store.key_by_id(project, "k3".to_owned()).await.unwrap();
+    assert_eq!(
+        one(OTHER).await.map(|key| key.name).as_deref(),
+        Some("key 3")
+    );
+    assert_eq!(one(PROJECT).await, None);
 }
 
 // Scenario: changes of every kind about two projects and about none.

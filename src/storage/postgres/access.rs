@@ -247,6 +247,14 @@ impl AccessStore for PostgresAccess {
         async move { self.keys_now(project, &page).await }.boxed()
     }
 
+    fn key_by_id(
+        &self,
+        project: ProjectId,
+        id: String,
+    ) -> BoxFuture<'_, Result<Option<ApiKey>, Error>> {
+        async move { self.key_now(project, &id).await }.boxed()
+    }
+
     fn create_key(&self, key: NewKey, change: Change) -> BoxFuture<'_, Done<ApiKey>> {
         self.create_key_now(key, change).boxed()
     }

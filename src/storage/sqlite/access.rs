@@ -269,6 +269,14 @@ impl AccessStore for SqliteAccess {
         self.run(move |connection| keys::list(connection, project, &page))
     }
 
+    fn key_by_id(
+        &self,
+        project: ProjectId,
+        id: String,
+    ) -> BoxFuture<'_, Result<Option<ApiKey>, Error>> {
+        self.run(move |connection| keys::one(connection, project, &id).optional())
+    }
+
     fn create_key(&self, key: NewKey, change: Change) -> BoxFuture<'_, Done<ApiKey>> {
         self.change(move |transaction| keys::create(transaction, &change, &key))
     }

@@ -122,6 +122,17 @@ impl PostgresAccess {
         }))
     }
 
+    pub(super) async fn key_now(
+        &self,
+        project: ProjectId,
+        id: &str,
+    ) -> Result<Option<ApiKey>, Error> {
+        let transaction = self.begin().await?;
+        let found = find(&transaction, project, id).await?;
+        transaction.commit(CONTEXT).await?;
+        Ok(found)
+    }
+
     pub(super) async fn create_key_now(&self, key: NewKey, change: Change) -> Done<ApiKey> {
         let transaction = self.begin_change().await?;
         if !projects::exists(&transaction, key.project).await? {

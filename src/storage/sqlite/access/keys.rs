@@ -97,7 +97,11 @@ pub(super) fn list(
     }))
 }
 
-fn one(connection: &Connection, project: ProjectId, id: &str) -> rusqlite::Result<ApiKey> {
+pub(super) fn one(
+    connection: &Connection,
+    project: ProjectId,
+    id: &str,
+) -> rusqlite::Result<ApiKey> {
     let sql = [
         "SELECT ",
         COLUMNS,
