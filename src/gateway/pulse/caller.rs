@@ -10,6 +10,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 
 use super::super::Shared;
 use super::answer::Refused;
+use crate::auth::key::PREFIX;
 use crate::auth::{Denied, Principal};
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
@@ -24,7 +25,7 @@ pub(super) struct Keyed {
 impl Keyed {
     async fn of(parts: &Parts, shared: &Shared, needed: &[Scope]) -> Result<Self, Refused> {
         let unauthorized = |error| Refused::new(StatusCode::UNAUTHORIZED, error);
-        if !has_bearer(&parts.headers) {
+        if bearer(&parts.headers).is_none() {
             return Err(unauthorized("Missing or invalid Authorization header"));
         }
         let mut denied = Denied::Unknown;
@@ -59,6 +60,9 @@ async fn admit(parts: &Parts, shared: &Shared, scope: Scope) -> Result<Principal
     let Err(Denied::Unknown) = admitted else {
         return admitted;
     };
+    if !bearer(&parts.headers).is_some_and(|key| key.starts_with(PREFIX)) {
+        return admitted;
+    }
     let mut headers = HeaderMap::new();
     for host in parts.headers.get_all(header::HOST) {
         headers.append(header::HOST, host.clone());
@@ -96,10 +100,9 @@ impl OptionalFromRequestParts<Arc<Shared>> for Keyed {
     }
 }
 
-/// Whether there is a header whose scheme and one space are exactly as these servers want them.
-fn has_bearer(headers: &HeaderMap) -> bool {
-    let header = headers.get(header::AUTHORIZATION);
-    let header = header.and_then(|header| header.to_str().ok());
-    let token = header.and_then(|header| header.strip_prefix("Bearer "));
-    token.is_some_and(|token| !token.is_empty() && !token.contains(' '))
+/// What follows `Bearer`, where scheme and one space are exactly as these servers want them.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let header = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let token = header.strip_prefix("Bearer ")?;
+    (!token.is_empty() && !token.contains(' ')).then_some(token)
 }

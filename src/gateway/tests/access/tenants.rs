@@ -7,6 +7,9 @@ use std::time::Duration;
 use axum::http::Method;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
@@ -122,10 +125,46 @@ impl Tenant {
         span
     }
 
+    /// A log record of the first span of each trace.
+    fn logs(&self) -> ExportLogsServiceRequest {
+        let log_records = [1, self.own_trace].map(|trace| LogRecord {
+            time_unix_nano: NOW,
+            event_name: self.word("name"),
+            trace_id: trace_id(trace).0.to_vec(),
+            span_id: conformance::span_id(1).0.to_vec(),
+            attributes: vec![
+                text("session.id", &self.word("session")),
+                text("secret", &self.word("attribute")),
+            ],
+            ..LogRecord::default()
+        });
+        let service = text("service.name", &self.word("service"));
+        ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs {
+                resource: Some(Resource {
+                    attributes: vec![service],
+                    ..Resource::default()
+                }),
+                scope_logs: vec![ScopeLogs {
+                    log_records: log_records.to_vec(),
+                    ..ScopeLogs::default()
+                }],
+                ..ResourceLogs::default()
+            }],
+        }
+    }
+
     /// Stores what it has.
     fn fill(&self, store: &mut Store) {
         let traces = [1, self.own_trace];
-        let records = traces.map(|trace| {
+        let logs = Record {
+            position: Position(10 * u64::from(self.project.0)),
+            project: self.project,
+            received_unix_nano: NOW,
+            kind: PayloadKind::OtlpLogs,
+            payload: Bytes::from(self.logs().encode_to_vec()),
+        };
+        let spans = traces.map(|trace| {
             let spans = (1..=3).map(|number| self.span(trace, number)).collect();
             let sent = conformance::request(&self.word("service"), spans);
             Record {
@@ -137,6 +176,7 @@ impl Tenant {
             }
         });
         let limits = limits::Config::default();
+        let records: Vec<_> = std::iter::once(logs).chain(spans).collect();
         let (batch, _) = Assembler::new(0, &limits).assemble(&records);
         let prices = format!(r#"[{{"model":"{}","input":1.0}}]"#, self.word("priced"));
         let prices = Some(prices.into_bytes());
@@ -236,7 +276,13 @@ fn neither_sees_the_other(mut store: Store) {
     // What has no end is followed below.
     let is_asked = |route: &&Route| {
         let path = route.path;
-        path.starts_with("/api") && !is_administrative(path) && path != "/api/v1/tail"
+        // Ids of events are asked for below; health is nobody's.
+        let others = [
+            "/api/v1/tail",
+            "/api/v1/events/{event_id}",
+            "/api/v1/health",
+        ];
+        path.starts_with("/api") && !is_administrative(path) && !others.contains(&path)
     };
     let api = || ROUTES.iter().filter(is_asked);
     for (route, (one, other)) in
@@ -284,6 +330,12 @@ fn neither_sees_the_other(mut store: Store) {
     }
     assert!(cursors > 20, "{cursors}");
     for (one, other) in [(ALPHA, BETA), (BETA, ALPHA)] {
+        let (_, listed) = ask_as(&store, &gates, other, "/api/v1/events");
+        let listed: Value = serde_json::from_str(&listed).unwrap();
+        let id = listed["items"][0]["event_id"].as_str().unwrap();
+        let uri = format!("/api/v1/events/{id}");
+        assert_eq!(ask_as(&store, &gates, one, &uri).0, 404);
+        assert_eq!(ask_as(&store, &gates, other, &uri).0, 200);
         let told = runtime().block_on(follow_as(&store, &gates, one));
         for secret in [other.name, &trace_id(other.own_trace).to_string()] {
             assert!(!told.contains(secret), "{told}");
