@@ -50,7 +50,9 @@ impl Settings {
     /// Statements touch a few rows by key: sequential scans, hash and merge joins are never right
     /// for them, and just-in-time compilation costs more than any of them. They are planned each
     /// time, which takes a fraction of a millisecond, because a plan that was made while a table
-    /// was empty may go by the wrong index and would be kept.
+    /// was empty may go by the wrong index and would be kept. An entry of an index is said to cost
+    /// as much as a page: of a partition that was never analyzed the server knows no better than
+    /// that a project has a few of its rows, and would look for a span among all of the project's.
     ///
     /// A commit is on stable storage when it returns, because the log is released on the strength
     /// of it: a role or database that switched that off is overruled.
@@ -65,6 +67,7 @@ impl Settings {
              SET LOCAL enable_seqscan = off; \
              SET LOCAL enable_hashjoin = off; \
              SET LOCAL enable_mergejoin = off; \
+             SET LOCAL cpu_index_tuple_cost = 1; \
              SET LOCAL plan_cache_mode = force_custom_plan; \
              SET LOCAL jit = off; \
              SELECT set_config('synchronous_commit', 'on', true) {WHEN_OFF}"
