@@ -65,6 +65,9 @@ const TRACES_AT_ONCE: usize = 4;
 /// Searches run at once: each has a connection of the store for as long as it runs, and all share
 /// the same few threads.
 const SEARCHES_AT_ONCE: usize = 2;
+/// Questions of the older servers' routes at once, for the same reason: they read whole traces and
+/// count whole lists.
+const PULSE_AT_ONCE: usize = 2;
 
 /// `gateway`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -159,6 +162,8 @@ struct Shared {
     trace_permits: Semaphore,
     /// Bounds the connections that searches have.
     search_permits: Semaphore,
+    /// Bounds what routes of the older servers read, and how much of the store they keep busy.
+    pulse_permits: Semaphore,
     /// Who follows the feed.
     tail: Arc<Hub>,
 }
@@ -191,6 +196,7 @@ pub fn router(state: State) -> Router {
         request_ids: RequestIds::new(),
         trace_permits: Semaphore::new(TRACES_AT_ONCE),
         search_permits: Semaphore::new(SEARCHES_AT_ONCE),
+        pulse_permits: Semaphore::new(PULSE_AT_ONCE),
     });
     let own = routes::ROUTES.iter().fold(Router::new(), |router, route| {
         let guarded = middleware::from_fn_with_state((Arc::clone(&shared), route), caller::guard);

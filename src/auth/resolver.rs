@@ -174,7 +174,12 @@ impl Resolver {
             Remembered::Fresh(entry) => entry,
             Remembered::Stale(entry) if self.is_away() => Some(entry),
             Remembered::Nothing if self.is_away() => return Err(Denied::Unavailable),
-            Remembered::Stale(entry) => self.look_up(hash).await.unwrap_or(Some(entry)),
+            Remembered::Stale(entry) => match self.look_up(hash).await {
+                Ok(found) => found,
+                // A queue of ours is no reason to go by what may have changed.
+                Err(_) if self.is_away() => Some(entry),
+                Err(denied) => return Err(denied),
+            },
             Remembered::Nothing => self.look_up(hash).await?,
         };
         let entry = entry.ok_or(Denied::Unknown)?;
@@ -219,30 +224,26 @@ impl Resolver {
 
     /// Asks the store, a bounded number of requests at once.
     async fn look_up(&self, hash: KeyHash) -> Result<Option<Arc<Entry>>, Denied> {
-        let asking = async {
-            let permit = self.shared.lookups.acquire().await;
-            let _permit = permit.map_err(|_closed| Denied::Unavailable)?;
-            // Another request may have asked the same meanwhile.
-            if let Remembered::Fresh(entry) = self.remembered(&hash) {
-                return Ok(entry);
-            }
-            if self.is_away() {
-                return Err(Denied::Unavailable);
-            }
-            match self.shared.store.key(hash.0).await {
-                Ok(found) => Ok(self.remember(hash, found)),
-                Err(error) => {
-                    tracing::debug!(error = %chain(&error), "can't look up a key");
-                    Err(Denied::Unavailable)
-                }
-            }
+        let Ok(Ok(_permit)) = timeout(PATIENCE, self.shared.lookups.acquire()).await else {
+            // So many ask that some must come back; that says nothing about the store.
+            return Err(Denied::Unavailable);
         };
-        let asked = timeout(PATIENCE, asking).await;
-        let found = asked.unwrap_or(Err(Denied::Unavailable));
-        if found.is_err() {
-            self.leave_alone();
+        // Another request may have asked the same meanwhile.
+        if let Remembered::Fresh(entry) = self.remembered(&hash) {
+            return Ok(entry);
         }
-        found
+        if self.is_away() {
+            return Err(Denied::Unavailable);
+        }
+        match timeout(PATIENCE, self.shared.store.key(hash.0)).await {
+            Ok(Ok(found)) => return Ok(self.remember(hash, found)),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %chain(&error), "can't look up a key");
+            }
+            Err(_) => tracing::debug!("the store did not say whose key it is"),
+        }
+        self.leave_alone();
+        Err(Denied::Unavailable)
     }
 
     fn remember(&self, hash: KeyHash, found: Found<KeyGrant>) -> Option<Arc<Entry>> {

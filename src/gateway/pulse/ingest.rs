@@ -137,6 +137,7 @@ async fn batch(
 ) -> Result<(Vec<StoredSpan>, usize), Refused> {
     let (mut taken, items) = take(shared, request, sort).await?;
     let ids: Vec<Ids> = items.iter().map(sort.ids).collect();
+    let _turn = load::turn(shared).await?;
     let known = load::stored(shared, project, &pairs(&ids)).await?;
     let mut seen = HashSet::new();
     let new: Vec<(&Item, Ids)> = items

@@ -157,7 +157,6 @@ pub(super) async fn traces(
     keyed: Keyed,
     Parameters(pairs): Pairs,
 ) -> Result<Response, Refused> {
-    let deadline = Instant::now() + shared.config.query_timeout.0;
     let mut query = Query::new(pairs);
     let mut filter = TraceFilter {
         session_id: query.uuid("session_id"),
@@ -187,14 +186,23 @@ pub(super) async fn traces(
             value,
             or_absent: false,
         }));
+    let _turn = load::turn(&shared).await?;
     let mut found = Counted::new();
     if let Some(range) = range {
         filter.range = range;
-        found = find_traces(&shared, keyed.project, &filter, window, deadline).await?;
+        let until = count_until(&shared);
+        found = find_traces(&shared, keyed.project, &filter, window, until).await?;
     }
     let traces: Vec<_> = found.items.iter().map(|trace| trace.trace_id).collect();
+    // Counting may have used up its time; what was found is answered all the same.
+    let deadline = load::deadline(&shared);
     let rendered = load::traces(&shared, keyed.project, &traces, deadline).await?;
     Ok(found.answer("traces", &rendered, window))
+}
+
+/// Until when a list is walked to count it.
+fn count_until(shared: &Shared) -> Instant {
+    Instant::now() + shared.config.query_timeout.0 / 2
 }
 
 async fn find_traces(
@@ -220,6 +228,10 @@ async fn find_traces(
             }
         };
         for trace in page.items {
+            if Instant::now() >= deadline {
+                found.ended(window, storage::Error::Timeout)?;
+                return Ok(found);
+            }
             let is_doubtful = OF_SESSIONS.contains(&trace.name.as_str());
             let is_hidden = ids::is_unnamed(trace.trace_id)
                 || is_doubtful && load::is_of_session(shared, project, trace.trace_id).await?;
@@ -245,7 +257,6 @@ pub(super) async fn spans(
     keyed: Keyed,
     Parameters(pairs): Pairs,
 ) -> Result<Response, Refused> {
-    let deadline = Instant::now() + shared.config.query_timeout.0;
     let mut query = Query::new(pairs);
     let source = query.one_of("source", SOURCES);
     let kind = query.one_of("kind", KINDS);
@@ -267,6 +278,7 @@ pub(super) async fn spans(
             .collect(),
         ..SpanFilter::default()
     };
+    let _turn = load::turn(&shared).await?;
     let mut found = Counted::new();
     if let Some(range) = range {
         filter.range = range;
@@ -274,18 +286,21 @@ pub(super) async fn spans(
             project: keyed.project,
             kind,
             window,
-            deadline,
+            deadline: count_until(&shared),
         };
         found = question.ask(&shared, &filter, false).await?;
-        if let Some(session) = session.filter(|_| found.total == 0) {
-            // Spans without a session are in one that is called as their trace.
+        // Spans without a session are in one that is called as their trace.
+        let called = session.map(|session| ids::trace_id(&session));
+        let called = called.filter(|called| filter.trace_id.is_none_or(|id| id == *called));
+        if let Some(called) = called.filter(|_| found.total == 0) {
             filter.session_id = None;
-            filter.trace_id = Some(ids::trace_id(&session));
+            filter.trace_id = Some(called);
             found = question.ask(&shared, &filter, true).await?;
         }
     }
     let items = found.items.iter();
     let spans: Vec<_> = items.map(|it| (it.trace_id, it.span_id)).collect();
+    let deadline = load::deadline(&shared);
     let rendered = load::spans(&shared, keyed.project, &spans, deadline).await?;
     Ok(found.answer("spans", &rendered, window))
 }

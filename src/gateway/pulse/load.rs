@@ -1,12 +1,13 @@
 //! Whole traces, sessions and spans.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{Path, State};
 use axum::response::Response;
 use futures_util::future::try_join_all;
 use http::StatusCode;
+use tokio::sync::SemaphorePermit;
 
 use super::super::Shared;
 use super::answer::{self, Refused};
@@ -23,8 +24,31 @@ use crate::storage::{PageRequest, StoredSpan};
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 /// Questions to the store at once.
 const QUESTIONS_AT_ONCE: usize = 4;
+/// Longest search for a span by its id alone: there is no index of those.
+const FIND_TIMEOUT: Duration = Duration::from_secs(2);
+/// Traces of a session that are answered at most.
+const TRACES_OF_SESSION_MAX: usize = 10_000;
+/// Spans read at once to see whether a trace tells of a session only.
+const SPANS_LOOKED_AT: usize = 32;
 /// Events that make no trace.
 const OF_SESSION: [&str; 2] = ["session_start", "session_end"];
+
+/// Waits for a turn: what these routes read is bounded for each request, and so is their number.
+pub(super) async fn turn(shared: &Shared) -> Result<SemaphorePermit<'_>, Refused> {
+    let wait = shared.config.query_timeout.0;
+    match tokio::time::timeout(wait, shared.pulse_permits.acquire()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(_)) | Err(_) => {
+            let sentence = "Other questions are being answered; try again";
+            Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, sentence))
+        }
+    }
+}
+
+/// When a question that begins now must have its answer.
+pub(super) fn deadline(shared: &Shared) -> Instant {
+    Instant::now() + shared.config.query_timeout.0
+}
 
 /// `GET /v1/traces/{id}`.
 pub(super) async fn trace(
@@ -32,7 +56,8 @@ pub(super) async fn trace(
     keyed: Keyed,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
-    let deadline = Instant::now() + shared.config.query_timeout.0;
+    let _turn = turn(&shared).await?;
+    let deadline = deadline(&shared);
     let trace_id = ids::trace_id(&id);
     let mut rendered = traces(&shared, keyed.project, &[trace_id], deadline).await?;
     let found = rendered.pop().filter(|_| !ids::is_unnamed(trace_id));
@@ -48,7 +73,10 @@ pub(super) async fn span(
 ) -> Result<Response, Refused> {
     let missing = || Refused::missing("Span not found");
     let span_id = ids::span_id(&id);
-    let trace_id = shared.reader.find_span(keyed.project, span_id).await?;
+    let _turn = turn(&shared).await?;
+    let find = shared.reader.find_span(keyed.project, span_id);
+    let trace_id = tokio::time::timeout(FIND_TIMEOUT, find).await;
+    let trace_id = trace_id.map_err(|_elapsed| answer::out_of_time())??;
     let trace_id = trace_id.ok_or_else(missing)?;
     let found = shared.reader.span(keyed.project, trace_id, span_id).await?;
     let found = found.filter(|it| !is_first_generation(&it.summary));
@@ -63,7 +91,8 @@ pub(super) async fn session(
     keyed: Keyed,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
-    let deadline = Instant::now() + shared.config.query_timeout.0;
+    let _turn = turn(&shared).await?;
+    let deadline = deadline(&shared);
     let mut traces: Vec<(String, Json)> = Vec::new();
     let mut bytes = 0;
     let project = keyed.project.to_string();
@@ -97,7 +126,8 @@ pub(super) async fn session_spans(
     keyed: Keyed,
     Path(id): Path<String>,
 ) -> Result<Response, Refused> {
-    let deadline = Instant::now() + shared.config.query_timeout.0;
+    let _turn = turn(&shared).await?;
+    let deadline = deadline(&shared);
     let mut found: Vec<(u64, String)> = Vec::new();
     let mut bytes = 0;
     let project = keyed.project.to_string();
@@ -143,6 +173,9 @@ async fn traces_of(
             break;
         };
         traces.extend(found.traces.iter().map(|trace| trace.trace_id));
+        if traces.len() > TRACES_OF_SESSION_MAX {
+            bounded(usize::MAX)?;
+        }
         match found.next {
             Some(next) => after = Some(next),
             None => break,
@@ -161,8 +194,6 @@ pub(super) async fn traces(
     wanted: &[TraceId],
     deadline: Instant,
 ) -> Result<Vec<String>, Refused> {
-    let permit = shared.trace_permits.acquire().await;
-    let _permit = permit.map_err(|_closed| Refused::internal())?;
     let mut rendered = Vec::new();
     let mut bytes = 0;
     for trace_id in wanted {
@@ -222,14 +253,24 @@ pub(super) async fn is_of_session(
     project: ProjectId,
     trace_id: TraceId,
 ) -> Result<bool, Refused> {
-    let page = PageRequest {
-        limit: STEP,
+    let mut page = PageRequest {
+        limit: SPANS_LOOKED_AT,
         after: None,
     };
-    let trace = shared.reader.trace(project, trace_id, &page).await?;
-    let spans = trace.map(|trace| trace.spans).unwrap_or_default();
-    let records: Vec<_> = spans.iter().map(Record::of).collect();
-    Ok(is_only_of_session(&records))
+    loop {
+        let trace = shared.reader.trace(project, trace_id, &page).await?;
+        let Some(trace) = trace else {
+            return Ok(true);
+        };
+        let records: Vec<_> = trace.spans.iter().map(Record::of).collect();
+        if !is_only_of_session(&records) {
+            return Ok(false);
+        }
+        match trace.next {
+            Some(next) => page.after = Some(next),
+            None => return Ok(true),
+        }
+    }
 }
 
 fn is_only_of_session(records: &[Record]) -> bool {

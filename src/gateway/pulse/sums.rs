@@ -15,6 +15,7 @@ use super::super::Shared;
 use super::answer::{self, Refused};
 use super::caller::Keyed;
 use super::lists::{Pairs, is_first_generation, range, walk};
+use super::load;
 use super::query::{Dates, Query};
 use super::record::{duration_of, kind_of};
 use crate::model::ProjectId;
@@ -166,14 +167,11 @@ pub(super) async fn calls(
 ) -> Result<Response, Refused> {
     let (dates, by_hour) = asked(pairs, &["day", "hour", "model", "provider"])?;
     let mut sums = calls::Sums::new(by_hour);
-    each(
-        &shared,
-        keyed.project,
-        dates,
-        SpanFilter::default(),
-        |span| sums.add(span),
-    )
-    .await?;
+    let _turn = load::turn(&shared).await?;
+    let asked = Asked::new(&shared, keyed.project, dates);
+    asked
+        .each(SpanFilter::default(), |span| sums.add(span))
+        .await?;
     Ok(answer::json(StatusCode::OK, &sums.answer()))
 }
 
@@ -188,70 +186,77 @@ pub(super) async fn spans(
         by_hour,
         ..SpanSums::default()
     };
-    each(
-        &shared,
-        keyed.project,
-        dates,
-        SpanFilter::default(),
-        |span| sums.add(span),
-    )
-    .await?;
-    sums.sources = sources(&shared, keyed.project, dates, sums.spans).await?;
+    let _turn = load::turn(&shared).await?;
+    let asked = Asked::new(&shared, keyed.project, dates);
+    asked
+        .each(SpanFilter::default(), |span| sums.add(span))
+        .await?;
+    sums.sources = asked.sources(sums.spans).await?;
     Ok(answer::json(StatusCode::OK, &sums.answer()))
 }
 
-/// Spans by what sent them, which no column tells: one question a source.
-async fn sources(
-    shared: &Shared,
+/// What is added up, and until when all of it must be.
+struct Asked<'s> {
+    shared: &'s Shared,
     project: ProjectId,
     dates: Dates,
-    spans: f64,
-) -> Result<BTreeMap<String, f64>, Refused> {
-    let mut counts = BTreeMap::new();
-    let mut others = spans;
-    let named = super::lists::named_sources();
-    for (source, attribute) in named {
-        let filter = SpanFilter {
-            attributes: vec![attribute],
-            ..SpanFilter::default()
-        };
-        let mut count = 0.0;
-        each(shared, project, dates, filter, |span| {
-            count += f64::from(u8::from(!is_first_generation(span)));
-        })
-        .await?;
-        if count > 0.0 {
-            counts.insert(source.to_owned(), count);
-        }
-        others -= count;
-    }
-    if others > 0.0 {
-        counts.insert("sdk".to_owned(), others);
-    }
-    Ok(counts)
+    deadline: Instant,
 }
 
-async fn each(
-    shared: &Shared,
-    project: ProjectId,
-    dates: Dates,
-    mut filter: SpanFilter,
-    mut add: impl FnMut(&SpanSummary),
-) -> Result<(), Refused> {
-    let deadline = Instant::now() + shared.config.query_timeout.0;
-    let Some(range) = range(dates) else {
-        return Ok(());
-    };
-    filter.range = range;
-    let filter = &filter;
-    let ask =
-        |page: PageRequest| async move { shared.reader.list_spans(project, filter, &page).await };
-    let each = |span: SpanSummary| {
-        add(&span);
-        Ok::<(), Infallible>(())
-    };
-    match walk(deadline, ask, each).await {
-        Ok(ended) => Ok(ended?),
-        Err(never) => match never {},
+impl<'s> Asked<'s> {
+    fn new(shared: &'s Shared, project: ProjectId, dates: Dates) -> Self {
+        Self {
+            shared,
+            project,
+            dates,
+            deadline: load::deadline(shared),
+        }
+    }
+
+    /// Spans by what sent them, which no column tells: one question a source.
+    async fn sources(&self, spans: f64) -> Result<BTreeMap<String, f64>, Refused> {
+        let mut counts = BTreeMap::new();
+        let mut others = spans;
+        for (source, attribute) in super::lists::named_sources() {
+            let filter = SpanFilter {
+                attributes: vec![attribute],
+                ..SpanFilter::default()
+            };
+            let mut count = 0.0;
+            self.each(filter, |span| {
+                count += f64::from(u8::from(!is_first_generation(span)));
+            })
+            .await?;
+            if count > 0.0 {
+                counts.insert(source.to_owned(), count);
+            }
+            others -= count;
+        }
+        if others > 0.0 {
+            counts.insert("sdk".to_owned(), others);
+        }
+        Ok(counts)
+    }
+
+    async fn each(
+        &self,
+        mut filter: SpanFilter,
+        mut add: impl FnMut(&SpanSummary),
+    ) -> Result<(), Refused> {
+        let Some(range) = range(self.dates) else {
+            return Ok(());
+        };
+        filter.range = range;
+        let (reader, filter) = (&self.shared.reader, &filter);
+        let ask =
+            |page: PageRequest| async move { reader.list_spans(self.project, filter, &page).await };
+        let each = |span: SpanSummary| {
+            add(&span);
+            Ok::<(), Infallible>(())
+        };
+        match walk(self.deadline, ask, each).await {
+            Ok(ended) => Ok(ended?),
+            Err(never) => match never {},
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 
 use crate::gateway::render;
 use crate::model::ProjectId;
@@ -21,6 +21,8 @@ const POLL: Duration = Duration::from_millis(200);
 const RETRY: Duration = Duration::from_secs(1);
 /// A page ends with the block in which it gets this many spans.
 const SPANS_MIN: usize = 500;
+/// Clients that read what they missed at once; others wait.
+const CATCH_UPS_AT_ONCE: usize = 2;
 /// Pages kept for watchers that are behind.
 const PAGES_KEPT: usize = 16;
 
@@ -50,6 +52,8 @@ pub(super) struct Batch {
     pub(super) end: FeedPosition,
     /// Whether the spans are whole.
     pub(super) whole: bool,
+    /// See [`Reached::epoch`].
+    pub(super) epoch: u64,
 }
 
 /// Where a feed is.
@@ -58,6 +62,8 @@ pub(super) struct Reached {
     pub(super) position: FeedPosition,
     /// Spans found.
     pub(super) spans: u64,
+    /// How often positions began again, which they do when a store has lost its newest blocks.
+    pub(super) epoch: u64,
 }
 
 /// The feed of a project.
@@ -92,6 +98,8 @@ pub(in crate::gateway) struct Hub {
     tasks: Tasks,
     channels: Mutex<HashMap<ProjectId, Arc<Channel>>>,
     seats: Arc<Semaphore>,
+    /// Clients that came back and read what they missed, at once.
+    turns: Semaphore,
 }
 
 impl fmt::Debug for Hub {
@@ -117,7 +125,13 @@ impl Hub {
             tasks,
             channels: Mutex::new(HashMap::new()),
             seats: Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))),
+            turns: Semaphore::new(CATCH_UPS_AT_ONCE),
         }
+    }
+
+    /// A turn to read what was missed.
+    pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
     }
 
     /// Cancelled when the daemon drains.
@@ -143,7 +157,11 @@ impl Hub {
         let channel = channels.entry(project).or_insert_with(|| {
             let channel = Arc::new(Channel {
                 pages: broadcast::Sender::new(PAGES_KEPT),
-                reached: Mutex::new(Reached { position, spans: 0 }),
+                reached: Mutex::new(Reached {
+                    position,
+                    spans: 0,
+                    epoch: 0,
+                }),
                 whole: AtomicUsize::new(0),
             });
             let follow = follow(Arc::clone(self), project, Arc::clone(&channel));
@@ -207,6 +225,9 @@ async fn follow(hub: Arc<Hub>, project: ProjectId, channel: Arc<Channel>) {
 impl Channel {
     fn send(&self, page: FeedPage, whole: bool) {
         let mut reached = lock(&self.reached);
+        if page.next < reached.position {
+            reached.epoch += 1;
+        }
         reached.position = page.next;
         if page.spans.is_empty() {
             return;
@@ -215,6 +236,7 @@ impl Channel {
             before: reached.spans,
             end: page.next,
             whole,
+            epoch: reached.epoch,
             spans: page.spans.into_iter().map(Found::from).collect(),
         };
         reached.spans += batch.spans.len() as u64;

@@ -31,6 +31,8 @@ const RATE_WINDOW: Duration = Duration::from_secs(1);
 /// rate; the rest went by.
 const CATCH_UP_SPANS: usize = 50_000;
 const CATCH_UP_EVENTS: u32 = 10_000;
+/// Questions that the store may leave unanswered in a row before a client goes on with what is new.
+const CATCH_UP_FAILURES: u32 = 10;
 /// Spans read from the store at once for one client.
 const CATCH_UP_PAGE: usize = 500;
 
@@ -56,6 +58,10 @@ pub(super) struct Watcher {
     shutdown: CancellationToken,
     /// Everything up to here was looked at.
     position: FeedPosition,
+    /// See [`super::hub::Reached::epoch`].
+    epoch: u64,
+    /// Questions about what was missed that were not answered in a row.
+    failures: u32,
     /// Number of the span of the feed that comes next, as its task counts them.
     expected: u64,
     /// What is read from the store before the feed is followed.
@@ -107,6 +113,8 @@ impl Watcher {
             shared: Arc::clone(shared),
             check_at: now + CHECK_EVERY,
             position: resume.unwrap_or(until),
+            epoch: seat.reached.epoch,
+            failures: 0,
             expected: seat.reached.spans,
             catching_up: resume.map(|_| CatchUp::to(until)),
             wanted,
@@ -207,6 +215,10 @@ impl Watcher {
             self.missed.unseen = self.missed.unseen.map(|unseen| unseen + more);
         }
         self.expected = batch.before + batch.spans.len() as u64;
+        if batch.epoch != self.epoch {
+            self.epoch = batch.epoch;
+            self.position = FeedPosition::before(0);
+        }
         self.turn_window(Instant::now());
         if self.missed.unseen != Some(0) {
             self.tell_missed(frames);
@@ -257,11 +269,20 @@ impl Watcher {
             whole: self.needs_whole(),
             spans_min: CATCH_UP_PAGE,
         };
-        let page = self.shared.reader.feed(self.wanted.project, &request).await;
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.tail.turn().await;
+        let page = shared.reader.feed(self.wanted.project, &request).await;
+        drop(turn);
         let Ok(page) = page else {
-            self.give_up(frames);
+            self.failures += 1;
+            if self.failures > CATCH_UP_FAILURES {
+                self.give_up(frames);
+            } else {
+                tokio::time::sleep(RATE_WINDOW).await;
+            }
             return;
         };
+        self.failures = 0;
         let (next, more, count) = (page.next, page.more, page.spans.len());
         let spans: Vec<_> = page.spans.into_iter().map(Found::from).collect();
         let events = self.look_at(&spans, state.events_left, frames);
@@ -272,7 +293,7 @@ impl Watcher {
             ..state
         };
         self.catching_up = Some(state);
-        if !more || self.position >= state.until {
+        if !more && count == 0 || self.position >= state.until {
             self.catching_up = None;
         } else if state.spans_left == 0 || state.events_left == 0 {
             self.give_up(frames);

@@ -29,6 +29,8 @@ const CONTEXT: &str = "use projects and keys";
 #[derive(Debug, Clone)]
 pub struct SqliteAccess {
     connection: Arc<Mutex<Connection>>,
+    /// For looking up keys, which waits for no change.
+    reads: Arc<Mutex<Connection>>,
 }
 
 /// What a change does, and what the audit log says of it.
@@ -54,8 +56,14 @@ impl SqliteAccess {
             )
             .map_err(&failed)?;
         migrate::is_current(&connection)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let reads = Connection::open_with_flags(path, flags).map_err(&failed)?;
+        reads
+            .execute_batch("PRAGMA busy_timeout = 2000; PRAGMA cache_size = -512;")
+            .map_err(&failed)?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
+            reads: Arc::new(Mutex::new(reads)),
         })
     }
 
@@ -64,8 +72,10 @@ impl SqliteAccess {
     pub(crate) fn in_memory() -> Self {
         let mut connection = Connection::open_in_memory().unwrap();
         migrate::migrate(&mut connection, 0).unwrap();
+        let connection = Arc::new(Mutex::new(connection));
         Self {
-            connection: Arc::new(Mutex::new(connection)),
+            reads: Arc::clone(&connection),
+            connection,
         }
     }
 
@@ -74,7 +84,13 @@ impl SqliteAccess {
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Error>> {
-        let connection = Arc::clone(&self.connection);
+        Self::run_on(Arc::clone(&self.connection), work)
+    }
+
+    fn run_on<'a, T: Send + 'static>(
+        connection: Arc<Mutex<Connection>>,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> BoxFuture<'a, Result<T, Error>> {
         async {
             let done = tokio::task::spawn_blocking(move || {
                 let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
@@ -226,11 +242,11 @@ fn audit_now(
 
 impl CredentialStore for SqliteAccess {
     fn state(&self) -> BoxFuture<'_, Result<State, Error>> {
-        self.run(|connection| state_now(connection))
+        Self::run_on(Arc::clone(&self.reads), |connection| state_now(connection))
     }
 
     fn key(&self, hash: Hash) -> BoxFuture<'_, Result<Found<KeyGrant>, Error>> {
-        self.run(move |connection| {
+        Self::run_on(Arc::clone(&self.reads), move |connection| {
             // Both of one moment.
             let transaction = connection.transaction()?;
             let generation = generation(&transaction)?;

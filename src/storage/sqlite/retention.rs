@@ -69,14 +69,13 @@ pub(super) fn enforce(
         spans_deleted += trace.span_count;
         traces_deleted += 1;
     }
-    if traces_deleted > 0 || deleted::events(&transaction)? {
+    if traces_deleted > 0 || deleted::events(&transaction)? || deleted::rest(&transaction)? {
         transaction.commit().map_err(&failed)?;
         return Ok(RetentionReport {
             traces_deleted: traces_deleted as u64,
             more: true,
         });
     }
-    deleted::rest(&transaction)?;
     let mut events = OldestEvents::read(&transaction)?;
     for trace in oldest_traces(&transaction)? {
         let is_old = bound.is_some_and(|bound| trace.received < bound);

@@ -25,20 +25,22 @@ use crate::storage::content::{self, DecodedBlock};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan, WholeSpan};
 use crate::storage::summary::clamp_time;
 
-/// The oldest transaction under way that may be one of this database, else the next.
-pub(super) const SETTLED: &str = "SELECT coalesce( \
+/// The oldest transaction under way that may be one of this database, else the next. A replica knows
+/// them by their oldest only.
+pub(super) const SETTLED: &str = "SELECT CASE WHEN pg_is_in_recovery() \
+     THEN pg_snapshot_xmin(pg_current_snapshot()) ELSE coalesce( \
      (SELECT open.id FROM pg_snapshot_xip(pg_current_snapshot()) AS open (id) \
       WHERE NOT EXISTS (SELECT FROM pg_locks AS own JOIN pg_stat_activity AS backend USING (pid) \
           WHERE own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock' \
               AND own.transactionid = open.id::xid AND backend.datname <> current_database()) \
       ORDER BY open.id LIMIT 1), \
-     pg_snapshot_xmax(pg_current_snapshot()))::text";
+     pg_snapshot_xmax(pg_current_snapshot())) END::text";
 
 /// The next blocks of a project, as many as fit into a number of bytes, at least one. Only the
 /// partitions of the last day are looked at: what arrived before it and is stored only now is not
 /// news.
-pub(super) const NEXT: &str = "SELECT committed::text, block_id, codec, content FROM ( \
-     SELECT committed, block_id, codec, content, sum(octet_length(content)) \
+pub(super) const NEXT: &str = "SELECT committed::text, block_id, codec, content, found FROM ( \
+     SELECT committed, block_id, codec, content, count(*) OVER () AS found, sum(octet_length(content)) \
          OVER (ORDER BY committed, block_id) - octet_length(content) AS before FROM ( \
          SELECT committed, block_id, codec, content FROM content_block \
          WHERE project_id = $1 AND (committed, block_id) >= ($2::text::xid8, $3) \
@@ -98,7 +100,9 @@ pub(super) async fn page(
     let found = next_blocks(session, project, after).await?;
     let mut wanted = Vec::new();
     let mut spans = 0;
-    page.more = i64::try_from(found.len()).is_ok_and(|found| found >= BLOCKS_MAX);
+    // As many as are looked for, or cut off by their bytes.
+    let there = found.first().map_or(0, |block| block.there);
+    page.more = there >= BLOCKS_MAX || i64::try_from(found.len()).is_ok_and(|it| it < there);
     for block in found {
         if spans >= request.spans_min.max(1) {
             page.more = true;
@@ -146,6 +150,8 @@ struct Block {
     commit: u64,
     id: i64,
     messages: DecodedBlock,
+    /// Blocks that the question found, this one included.
+    there: i64,
 }
 
 async fn next_blocks(
@@ -178,6 +184,7 @@ async fn next_blocks(
                 commit,
                 id,
                 messages,
+                there: columns.take()?,
             })
         })
         .collect()

@@ -40,7 +40,8 @@ pub(super) fn page(
     request: &FeedRequest,
 ) -> Result<FeedPage, Error> {
     // Row numbers begin again when retention has deleted the newest.
-    let after = request.after.min(end(session)?);
+    let last = end(session)?;
+    let after = request.after.min(last);
     let mut page = FeedPage {
         spans: Vec::new(),
         next: after,
@@ -75,6 +76,10 @@ pub(super) fn page(
             });
         }
         page.next = page.next.max(FeedPosition::after_block(0, block_id));
+    }
+    if !page.more {
+        // What others stored meanwhile is not looked at again.
+        page.next = page.next.max(last);
     }
     Ok(page)
 }

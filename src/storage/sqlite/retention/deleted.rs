@@ -54,27 +54,38 @@ pub(super) fn events(transaction: &Transaction<'_>) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Deletes everything else of deleted projects.
+/// Deletes a step's worth of everything else of deleted projects; answers whether there was anything.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
-pub(super) fn rest(transaction: &Transaction<'_>) -> Result<(), Error> {
+pub(super) fn rest(transaction: &Transaction<'_>) -> Result<bool, Error> {
     let failed = storage_error("delete what deleted projects stored");
+    let mut found = false;
     for sql in [
-        "DELETE FROM session_trace WHERE session_key IN (SELECT s.session_key FROM session s
-            WHERE s.project_id IN (SELECT project_id FROM project_deleted))",
-        "DELETE FROM session WHERE project_id IN (SELECT project_id FROM project_deleted)",
-        "DELETE FROM rollup WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM session_trace WHERE (session_key, trace_key) IN (
+            SELECT t.session_key, t.trace_key FROM project_deleted d
+            CROSS JOIN session s ON s.project_id = d.project_id
+            CROSS JOIN session_trace t ON t.session_key = s.session_key LIMIT 2000)",
+        "DELETE FROM session WHERE session_key IN (SELECT s.session_key FROM project_deleted d
+            CROSS JOIN session s ON s.project_id = d.project_id
+            WHERE NOT EXISTS (SELECT 1 FROM session_trace t WHERE t.session_key = s.session_key)
+            LIMIT 2000)",
+        "DELETE FROM rollup
+         WHERE (project_id, level, minute, service_name, operation, provider, model) IN (
+            SELECT r.project_id, level, minute, service_name, operation, provider, model
+            FROM project_deleted d CROSS JOIN rollup r ON r.project_id = d.project_id LIMIT 2000)",
         "DELETE FROM service WHERE project_id IN (SELECT project_id FROM project_deleted)",
-        "DELETE FROM resource WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM resource WHERE resource_id IN (SELECT r.resource_id FROM project_deleted d
+            CROSS JOIN resource r ON r.project_id = d.project_id LIMIT 2000)",
         "DELETE FROM scope WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_letter WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_event WHERE project_id IN (SELECT project_id FROM project_deleted)",
     ] {
-        transaction
+        let deleted = transaction
             .prepare_cached(sql)
             .and_then(|mut delete| delete.execute([]))
             .map_err(&failed)?;
+        found |= deleted > 0;
     }
-    Ok(())
+    Ok(found)
 }
