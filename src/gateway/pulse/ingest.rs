@@ -137,8 +137,9 @@ async fn batch(
 ) -> Result<(Vec<StoredSpan>, usize), Refused> {
     let (mut taken, items) = take(shared, request, sort).await?;
     let ids: Vec<Ids> = items.iter().map(sort.ids).collect();
-    let _turn = load::turn(shared).await?;
+    let turn = load::turn(shared).await?;
     let known = load::stored(shared, project, &pairs(&ids)).await?;
+    drop(turn);
     let mut seen = HashSet::new();
     let new: Vec<(&Item, Ids)> = items
         .iter()
@@ -153,6 +154,8 @@ async fn batch(
     append(&mut taken, project, sort, &new_items).await?;
     drop(taken);
     await_stored(shared, project, new_ids.last()).await?;
+    // Others have their turn while this one waits to be stored.
+    let _turn = load::turn(shared).await?;
     let stored = load::stored(shared, project, &pairs(&new_ids)).await?;
     Ok((stored.into_iter().flatten().collect(), skipped))
 }
