@@ -84,6 +84,21 @@ pub(super) struct Seat {
     _permit: OwnedSemaphorePermit,
 }
 
+impl Seat {
+    /// Leaves out the pages that wait, and answers where the feed is now: the next page is of what
+    /// comes after that.
+    pub(super) fn skip(&mut self) -> Reached {
+        let reached = lock(&self.channel.reached);
+        self.pages = self.channel.pages.subscribe();
+        *reached
+    }
+
+    /// Where the feed is now.
+    pub(super) fn reached(&self) -> Reached {
+        *lock(&self.channel.reached)
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         if self.whole {
@@ -98,6 +113,8 @@ pub(in crate::gateway) struct Hub {
     tasks: Tasks,
     channels: Mutex<HashMap<ProjectId, Arc<Channel>>>,
     seats: Arc<Semaphore>,
+    /// Seats that one project may have.
+    seats_of_one: usize,
     /// Clients that came back and read what they missed, at once.
     turns: Semaphore,
 }
@@ -125,6 +142,8 @@ impl Hub {
             tasks,
             channels: Mutex::new(HashMap::new()),
             seats: Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))),
+            // The last tenth is for others.
+            seats_of_one: seats - seats / 10,
             turns: Semaphore::new(CATCH_UPS_AT_ONCE),
         }
     }
@@ -139,7 +158,7 @@ impl Hub {
         &self.tasks
     }
 
-    /// Takes a seat; `None` when all are taken.
+    /// Takes a seat; `None` when all are taken, or all that the project may have.
     pub(super) async fn sit(
         self: &Arc<Self>,
         project: ProjectId,
@@ -149,7 +168,8 @@ impl Hub {
             return Ok(None);
         };
         if let Some(channel) = lock(&self.channels).get(&project) {
-            return Ok(Some(seat(channel, whole, permit)));
+            let is_free = channel.pages.receiver_count() < self.seats_of_one;
+            return Ok(is_free.then(|| seat(channel, whole, permit)));
         }
         let position = self.reader.feed_end().await?;
         let mut channels = lock(&self.channels);

@@ -294,10 +294,27 @@ impl Watcher {
         };
         self.catching_up = Some(state);
         if !more && count == 0 || self.position >= state.until {
-            self.catching_up = None;
+            self.caught_up();
         } else if state.spans_left == 0 || state.events_left == 0 {
             self.give_up(frames);
         }
+    }
+
+    /// Goes on with what is new, or reads on: pages that were found meanwhile may be gone.
+    fn caught_up(&mut self) {
+        let now = self.seat.reached();
+        if self.position < now.position && now.epoch == self.epoch {
+            if let Some(state) = &mut self.catching_up {
+                state.until = now.position;
+            }
+            return;
+        }
+        let reached = self.seat.skip();
+        self.expected = reached.spans;
+        self.epoch = reached.epoch;
+        // What was found between the two looks.
+        self.catching_up =
+            (self.position < reached.position).then(|| CatchUp::to(reached.position));
     }
 
     /// Goes on with what is new.
