@@ -69,9 +69,7 @@ impl Access {
         tell(self.resolver.openness());
         tasks.spawn("access", async move {
             let mut refresh = interval(REFRESH_INTERVAL);
-            let mut write = interval(WRITE_USES_EVERY);
             refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            write.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut known = access.resolver.openness();
             loop {
                 tokio::select! {
@@ -81,11 +79,22 @@ impl Access {
                         access.remember(before, known).await;
                         tell(known);
                     }
-                    _ = write.tick() => access.resolver.write_uses().await,
                     () = shutdown.cancelled() => break,
                 }
             }
-            access.resolver.write_uses().await;
+        });
+        // Apart, so that a store slow to write does not put off the look at what was revoked.
+        let (resolver, shutdown) = (self.resolver.clone(), tasks.shutdown_token());
+        tasks.spawn("key uses", async move {
+            let mut write = interval(WRITE_USES_EVERY);
+            write.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    _ = write.tick() => resolver.write_uses().await,
+                    () = shutdown.cancelled() => break,
+                }
+            }
+            resolver.write_uses().await;
         });
     }
 
