@@ -35,11 +35,10 @@ pub(super) struct Route {
     pub(super) serve: fn() -> MethodRouter<Arc<Shared>>,
 }
 
-/// All routes.
-pub(super) static ROUTES: [Route; 25] = [
-    Route {
-        path: "/api/v1/traces",
-        parameters: &[
+/// The filters of spans and of traces, and what a route has besides.
+macro_rules! filtered {
+    ($($more:literal),*) => {
+        &[
             "start",
             "end",
             "service",
@@ -59,9 +58,16 @@ pub(super) static ROUTES: [Route; 25] = [
             "tag",
             "error_kind",
             ATTRIBUTE,
-            "limit",
-            "cursor",
-        ],
+            $($more),*
+        ]
+    };
+}
+
+/// All routes.
+pub(super) static ROUTES: [Route; 25] = [
+    Route {
+        path: "/api/v1/traces",
+        parameters: filtered!("limit", "cursor"),
         serve: || get(traces::list),
     },
     Route {
@@ -71,89 +77,17 @@ pub(super) static ROUTES: [Route; 25] = [
     },
     Route {
         path: "/api/v1/spans",
-        parameters: &[
-            "start",
-            "end",
-            "trace_id",
-            "service",
-            "name",
-            "status",
-            "min_duration",
-            "max_duration",
-            "session_id",
-            "user_id",
-            "min_tokens",
-            "min_cost",
-            "operation",
-            "provider",
-            "model",
-            "agent",
-            "tool",
-            "tag",
-            "error_kind",
-            ATTRIBUTE,
-            "limit",
-            "cursor",
-        ],
+        parameters: filtered!("trace_id", "limit", "cursor"),
         serve: || get(spans::list),
     },
     Route {
         path: "/api/v1/search",
-        parameters: &[
-            "q",
-            "in",
-            "start",
-            "end",
-            "trace_id",
-            "service",
-            "name",
-            "status",
-            "min_duration",
-            "max_duration",
-            "session_id",
-            "user_id",
-            "min_tokens",
-            "min_cost",
-            "operation",
-            "provider",
-            "model",
-            "agent",
-            "tool",
-            "tag",
-            "error_kind",
-            ATTRIBUTE,
-            "timeout",
-            "limit",
-            "cursor",
-        ],
+        parameters: filtered!("q", "in", "trace_id", "timeout", "limit", "cursor"),
         serve: || get(search::search),
     },
     Route {
         path: "/api/v1/tail",
-        parameters: &[
-            "start",
-            "end",
-            "trace_id",
-            "service",
-            "name",
-            "status",
-            "min_duration",
-            "max_duration",
-            "session_id",
-            "user_id",
-            "min_tokens",
-            "min_cost",
-            "operation",
-            "provider",
-            "model",
-            "agent",
-            "tool",
-            "tag",
-            "error_kind",
-            ATTRIBUTE,
-            "rate",
-            "last_event_id",
-        ],
+        parameters: filtered!("trace_id", "rate", "last_event_id"),
         serve: || get(tail::tail),
     },
     Route {
