@@ -21,6 +21,7 @@ mod params;
 mod prices;
 mod problem;
 mod pulse;
+mod quotas;
 mod render;
 mod routes;
 mod search;

@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::auth::Quotas;
+use crate::auth::quota::{Charge, Exceeded};
 use crate::model::ProjectId;
 use crate::otlp::protobuf::{self, Checked};
 use crate::otlp::{Failure, Signal};
@@ -62,8 +64,19 @@ struct Shared {
     metrics: Metrics,
     /// `None` when nothing is to be redacted.
     redaction: Option<Arc<Redaction>>,
+    /// `None` when anybody may send anything.
+    quotas: Option<Quotas>,
     /// Requests let in and not answered yet.
     in_flight: AtomicU64,
+}
+
+/// What is done with requests besides taking them.
+#[derive(Debug, Default)]
+pub struct Rules {
+    /// What it finds is never written.
+    pub redactor: Option<Redactor>,
+    /// What projects may send.
+    pub quotas: Option<Quotas>,
 }
 
 /// A request that was let in. Holds its memory budget until dropped.
@@ -100,17 +113,17 @@ impl Ingest {
         clock: Arc<dyn Clock>,
         metrics: Metrics,
     ) -> Self {
-        Self::redacting(log, limiter, clock, metrics, None)
+        Self::with(log, limiter, clock, metrics, Rules::default())
     }
 
-    /// As [`Ingest::new`]; what the redactor finds is never written.
+    /// As [`Ingest::new`], by rules.
     #[must_use]
-    pub fn redacting(
+    pub fn with(
         log: impl Into<Partitions>,
         limiter: Arc<MemoryLimiter>,
         clock: Arc<dyn Clock>,
         metrics: Metrics,
-        redactor: Option<Redactor>,
+        Rules { redactor, quotas }: Rules,
     ) -> Self {
         let redaction = redactor.map(|redactor| Arc::new(Redaction::new(redactor, &metrics)));
         let in_flight = AtomicU64::new(0);
@@ -121,6 +134,7 @@ impl Ingest {
                 clock,
                 metrics,
                 redaction,
+                quotas,
                 in_flight,
             }),
         }
@@ -155,7 +169,8 @@ impl Ingest {
     ///
     /// # Errors
     /// [`Failure::Malformed`] when the bytes are not such a message; [`Failure::Overloaded`] when
-    /// the log can't take it now; [`Failure::ShuttingDown`].
+    /// the log can't take it now; [`Failure::Throttled`], [`Failure::OverQuota`];
+    /// [`Failure::ShuttingDown`].
     pub async fn export(
         &self,
         admission: &mut Admission,
@@ -179,9 +194,14 @@ impl Ingest {
             checked.items,
         );
         if checked.rejected < checked.items {
+            let accepted = (checked.items - checked.rejected, payload.len() as u64);
+            let charge = self.charge(project, signal, accepted)?;
             let payload = self.redacted(admission, project, signal, payload).await?;
             let payload = named_only(admission, signal, &checked, payload)?;
             self.append(project, signal, payload).await?;
+            if let Some(charge) = charge {
+                charge.keep();
+            }
             let metrics = &self.shared.metrics;
             metrics.receiver_unnamed_attributes(admission.transport, checked.empty_keys);
         }
@@ -196,6 +216,18 @@ impl Ingest {
     /// Reports the requests in flight to the metrics.
     pub fn sample_in_flight(&self) {
         self.shared.sample_in_flight();
+    }
+
+    /// Charges the project for items and bytes.
+    fn charge(
+        &self,
+        project: ProjectId,
+        signal: Signal,
+        (items, bytes): (u64, u64),
+    ) -> Result<Option<Charge<'_>>, Failure> {
+        let quotas = self.shared.quotas.as_ref();
+        let charged = quotas.map(|quotas| quotas.charge(project, signal.as_str(), items, bytes));
+        Ok(charged.transpose()?)
     }
 
     /// The request without what must not be kept.
@@ -316,6 +348,19 @@ fn failure_of(error: &queue::Error, now_unix_nano: u64) -> Failure {
         queue::Error::TooLarge { max, .. } => Failure::TooLarge { limit_bytes: *max },
         queue::Error::Full { .. } => overloaded("the log is full: the store is behind"),
         _ => overloaded("the log can't be written now"),
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Self {
+        let message = exceeded.to_string();
+        match exceeded.retry_after() {
+            Some(retry_after) => Self::Throttled {
+                message,
+                retry_after,
+            },
+            None => Self::OverQuota { message },
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub mod events;
 pub mod feed;
 pub mod postgres;
 pub mod query;
+pub mod quota;
 pub mod remap;
 pub mod rollup;
 pub mod search;

@@ -27,7 +27,7 @@ const MAY_USE: [(&str, &[&str]); 11] = [
     ),
     (
         "pipeline",
-        &["model", "otlp", "processors", "queue", "telemetry"],
+        &["auth", "model", "otlp", "processors", "queue", "telemetry"],
     ),
     (
         "exporters",

@@ -303,6 +303,44 @@ fn projects_are_kept_without_a_daemon() {
     assert!(!ok(&["project", "list"]).contains("team"));
 }
 
+// Scenario: a project is limited, in two steps, and goes back to the limits of the configuration.
+// Guarantees: what is not named stays; wrong limits are one line.
+#[test]
+fn projects_are_limited_without_a_daemon() {
+    let home = Home::new();
+    let quota = |more: &[&str]| home.ok(&[&["project", "quota", "default"], more].concat());
+    let of_config = "project 1 \"default\" may send: no limit (of the configuration)\n";
+    assert_eq!(quota(&[]), of_config);
+    let said = quota(&["--items-per-second", "500"]);
+    assert_eq!(said, "project 1 \"default\" may send: 500 items/s\n");
+    let said = quota(&["--bytes-per-day", "1KiB"]);
+    assert!(said.ends_with("500 items/s, 1024 bytes/day\n"), "{said}");
+    let said = quota(&["--items-per-second", "none", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!(
+        (&json["items_per_second"], &json["bytes_per_day"]),
+        (&().into(), &1024.into())
+    );
+    let configured = quota(&["--default", "--set", "auth.quota.items_per_second=7"]);
+    assert!(
+        configured.ends_with("7 items/s (of the configuration)\n"),
+        "{configured}"
+    );
+    assert!(
+        home.fails(&["project", "quota", "nobody"])
+            .contains("no project \"nobody\"")
+    );
+    for wrong in [
+        &["--items-per-second", "0"][..],
+        &["--bytes-per-day", "much"],
+        &["--default", "--bytes-per-day", "1KiB"],
+    ] {
+        let arguments = [&["project", "quota", "default"], wrong].concat();
+        let output = run_in(home.0.path(), &arguments, "");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
+
 // Scenario: a key of a project is created, listed and revoked where no daemon ever ran.
 // Guarantees: it is printed once; tables and JSON tell the same; nobody revokes another project's.
 #[test]

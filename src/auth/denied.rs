@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::quota::Exceeded;
 use crate::model::access::Scope;
 
 /// Why a request is not let in.
@@ -28,6 +29,9 @@ pub enum Denied {
     /// Whether the credential is good can't be told now.
     #[error("the API key can't be checked now")]
     Unavailable,
+    /// The project may not send more now.
+    #[error(transparent)]
+    OverQuota(#[from] Exceeded),
 }
 
 impl Denied {
@@ -36,6 +40,7 @@ impl Denied {
     pub const fn retry_after(self) -> Option<Duration> {
         match self {
             Self::Unavailable => Some(Duration::from_secs(2)),
+            Self::OverQuota(exceeded) => exceeded.retry_after(),
             _ => None,
         }
     }

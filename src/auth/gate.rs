@@ -9,9 +9,11 @@ use super::Config;
 use super::credential::Credential;
 use super::denied::Denied;
 use super::principal::{Principal, Who};
+use super::quota::Quotas;
 use super::resolver::{Openness, Resolver};
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
+use crate::model::quota::Quota;
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,21 +28,37 @@ pub enum Purpose {
 #[derive(Debug, Clone)]
 pub struct Gates {
     resolver: Resolver,
+    quotas: Quotas,
     config: Config,
 }
 
 impl Gates {
     /// By this configuration.
     #[must_use]
-    pub fn new(resolver: Resolver, config: Config) -> Self {
-        Self { resolver, config }
+    pub fn new(resolver: Resolver, quotas: Quotas, config: Config) -> Self {
+        Self {
+            resolver,
+            quotas,
+            config,
+        }
+    }
+
+    /// What projects may send.
+    #[cfg(test)]
+    pub(crate) fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The way in of a listener at an address.
     #[must_use]
     pub fn at(&self, purpose: Purpose, address: SocketAddr) -> Gate {
         let is_loopback = address.ip().to_canonical().is_loopback();
-        Gate::new(self.resolver.clone(), &self.config, purpose, is_loopback)
+        Gate::new(
+            (self.resolver.clone(), self.quotas.clone()),
+            &self.config,
+            purpose,
+            is_loopback,
+        )
     }
 }
 
@@ -48,6 +66,7 @@ impl Gates {
 #[derive(Debug, Clone)]
 pub struct Gate {
     resolver: Resolver,
+    quotas: Quotas,
     purpose: Purpose,
     /// Whether only this machine reaches the listener.
     is_loopback: bool,
@@ -58,13 +77,19 @@ pub struct Gate {
 impl Gate {
     /// For a listener.
     #[must_use]
-    pub fn new(resolver: Resolver, config: &Config, purpose: Purpose, is_loopback: bool) -> Self {
+    pub fn new(
+        (resolver, quotas): (Resolver, Quotas),
+        config: &Config,
+        purpose: Purpose,
+        is_loopback: bool,
+    ) -> Self {
         let is_open = match purpose {
             Purpose::Ingest => config.anonymous_ingest,
             Purpose::Read => config.anonymous_read,
         };
         Self {
             resolver,
+            quotas,
             purpose,
             is_loopback,
             is_open,
@@ -72,7 +97,7 @@ impl Gate {
     }
 
     /// Turns the credential of a request into who asks, if that one may do this. Looks at the
-    /// head of the request only.
+    /// head of the request only. Who comes to send is let in only while the project may send more.
     ///
     /// # Errors
     /// [`Denied`].
@@ -88,6 +113,9 @@ impl Gate {
             Credential::Key(key) => self.resolver.resolve(&key).await?,
         };
         if principal.may(scope) {
+            if scope == Scope::Ingest {
+                self.quotas.check(principal.project)?;
+            }
             Ok(principal)
         } else if principal.who == Who::Anonymous {
             // A key might be allowed to.
@@ -100,6 +128,13 @@ impl Gate {
     /// Makes a change that was just made count at once on this node.
     pub async fn refresh(&self) {
         self.resolver.refresh().await;
+        self.quotas.refresh(self.resolver.generation()).await;
+    }
+
+    /// What projects may send that have no limits of their own.
+    #[must_use]
+    pub fn default_quota(&self) -> Quota {
+        self.quotas.default_quota()
     }
 
     /// Who asks without a credential. While there are no keys, whoever reaches a loopback listener

@@ -154,6 +154,12 @@ impl Resolver {
         self.openness()
     }
 
+    /// Number of the latest change that is known.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.shared.generation.load(Ordering::SeqCst)
+    }
+
     /// Whether there are keys and people; `None` while that was never known.
     #[must_use]
     pub fn openness(&self) -> Option<Openness> {

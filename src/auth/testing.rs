@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, ready};
@@ -10,11 +11,15 @@ use futures_util::future::{BoxFuture, ready};
 use super::Config;
 use super::gate::Gates;
 use super::key::ApiKey;
+use super::quota::Quotas;
 use super::resolver::{Openness, Resolver};
 use crate::model::ProjectId;
 use crate::model::access::Scopes;
+use crate::model::quota::{Day, Quota};
 use crate::storage::Error;
-use crate::storage::access::{CredentialStore, Found, Hash, KeyGrant, State};
+use crate::storage::access::{Change, CredentialStore, Done, Found, Hash, KeyGrant, State};
+use crate::storage::quota::{QuotaStore, Usage};
+use crate::telemetry::Metrics;
 
 /// Ways in by this configuration, and the store that knows who may come; there is no key yet.
 pub(crate) fn gates(config: &Config) -> (Arc<Keys>, Gates) {
@@ -23,7 +28,8 @@ pub(crate) fn gates(config: &Config) -> (Arc<Keys>, Gates) {
         no_keys: true,
         no_users: true,
     };
-    let gates = Gates::new(keys.resolver(Some(open)), config.clone());
+    let quotas = keys.quotas(config.quota.quota());
+    let gates = Gates::new(keys.resolver(Some(open)), quotas, config.clone());
     (keys, gates)
 }
 
@@ -47,6 +53,9 @@ pub(crate) struct Keys {
     pub(crate) used: Mutex<Vec<Vec<(String, u64)>>>,
     /// Now, ns.
     pub(crate) now: AtomicU64,
+    pub(crate) uptime_seconds: AtomicU64,
+    pub(crate) own: Mutex<BTreeMap<ProjectId, Quota>>,
+    pub(crate) usage: Mutex<Vec<Usage>>,
 }
 
 impl Keys {
@@ -92,6 +101,17 @@ impl Keys {
         Resolver::new(store, now, openness)
     }
 
+    /// What projects may send, by this store.
+    pub(crate) fn quotas(self: &Arc<Self>, default: Quota) -> Quotas {
+        let clock = Arc::clone(self);
+        let now = Arc::new(move || clock.now.load(Ordering::SeqCst));
+        let store: Arc<dyn QuotaStore> = Arc::<Self>::clone(self);
+        let clock = Arc::clone(self);
+        let uptime =
+            Arc::new(move || Duration::from_secs(clock.uptime_seconds.load(Ordering::SeqCst)));
+        Quotas::new(store, (now, uptime), default, Metrics::new().unwrap())
+    }
+
     fn answer<T: Send + 'static>(&self, answer: T) -> BoxFuture<'_, Result<T, Error>> {
         match *self.mood.lock().unwrap() {
             Mood::Well => ready(Ok(answer)).boxed(),
@@ -127,5 +147,53 @@ impl CredentialStore for Keys {
             self.used.lock().unwrap().push(used);
         }
         self.answer(())
+    }
+}
+
+impl QuotaStore for Keys {
+    fn quotas(&self) -> BoxFuture<'_, Result<Vec<(ProjectId, Quota)>, Error>> {
+        let own = self.own.lock().unwrap();
+        self.answer(
+            own.iter()
+                .map(|(project, quota)| (*project, *quota))
+                .collect(),
+        )
+    }
+
+    fn set_quota(
+        &self,
+        project: ProjectId,
+        quota: Option<Quota>,
+        _change: Change,
+    ) -> BoxFuture<'_, Done<()>> {
+        let mut own = self.own.lock().unwrap();
+        match quota {
+            Some(quota) => own.insert(project, quota),
+            None => own.remove(&project),
+        };
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.answer(Ok(()))
+    }
+
+    fn add_usage(&self, usage: Vec<Usage>) -> BoxFuture<'_, Result<(), Error>> {
+        if *self.mood.lock().unwrap() == Mood::Well {
+            self.usage.lock().unwrap().extend(usage);
+        }
+        self.answer(())
+    }
+
+    fn bytes_of(&self, day: Day) -> BoxFuture<'_, Result<Vec<(ProjectId, u64)>, Error>> {
+        let usage = self.usage.lock().unwrap();
+        let mut bytes = BTreeMap::new();
+        for usage in usage.iter().filter(|usage| usage.day == day) {
+            *bytes.entry(usage.project).or_default() += usage.bytes;
+        }
+        self.answer(bytes.into_iter().collect())
+    }
+
+    fn usage(&self, project: ProjectId, from: Day) -> BoxFuture<'_, Result<Vec<Usage>, Error>> {
+        let usage = self.usage.lock().unwrap();
+        let of_it = |usage: &&Usage| usage.project == project && usage.day >= from;
+        self.answer(usage.iter().filter(of_it).cloned().collect())
     }
 }

@@ -95,7 +95,8 @@ impl From<Denied> for Problem {
             Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
                 Code::Unauthenticated
             }
-            Denied::NotAllowed(_) | Denied::ForeignHost => Code::Forbidden,
+            // Nothing is sent to these routes; were it, this is what it comes to.
+            Denied::NotAllowed(_) | Denied::ForeignHost | Denied::OverQuota(_) => Code::Forbidden,
             Denied::Unavailable => Code::StorageUnavailable,
         };
         Self::new(code, denied.to_string())

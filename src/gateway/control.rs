@@ -23,20 +23,20 @@ use crate::storage::access::{Change, Done, Refusal};
 use crate::storage::{self, Cursor, Page, PageRequest};
 
 /// Bytes of a body at most: names and times.
-const BODY_BYTES_MAX: usize = 16 << 10;
+pub(super) const BODY_BYTES_MAX: usize = 16 << 10;
 
-fn change(caller: &Caller) -> Change {
+pub(super) fn change(caller: &Caller) -> Change {
     Change {
         by: caller.principal.who.to_string(),
         at_unix_nano: window::now(),
     }
 }
 
-fn not_found(what: &str) -> Problem {
+pub(super) fn not_found(what: &str) -> Problem {
     Problem::new(Code::NotFound, format!("there is no such {what}"))
 }
 
-fn wrong(path: &str, message: impl Into<String>) -> FieldError {
+pub(super) fn wrong(path: &str, message: impl Into<String>) -> FieldError {
     FieldError {
         path: path.to_owned(),
         message: message.into(),
@@ -44,7 +44,7 @@ fn wrong(path: &str, message: impl Into<String>) -> FieldError {
 }
 
 /// The project that is meant: the caller's, or for operators any.
-fn meant(caller: &Caller, project: Option<u32>) -> Result<ProjectId, Problem> {
+pub(super) fn meant(caller: &Caller, project: Option<u32>) -> Result<ProjectId, Problem> {
     match project.map(ProjectId) {
         None => Ok(caller.project),
         Some(project) if project == caller.project => Ok(project),
@@ -66,7 +66,7 @@ fn project_parameter(caller: &Caller, params: &mut Params) -> Result<ProjectId, 
 }
 
 /// Waits for a change, makes it count on this node at once, and says what came of it.
-async fn changed<T>(
+pub(super) async fn changed<T>(
     shared: &Shared,
     what: &str,
     change: impl Future<Output = Done<T>>,
@@ -83,7 +83,7 @@ async fn changed<T>(
     })
 }
 
-async fn within<T>(
+pub(super) async fn within<T>(
     shared: &Shared,
     work: impl Future<Output = Result<T, storage::Error>>,
 ) -> Result<T, Problem> {
@@ -91,7 +91,7 @@ async fn within<T>(
     Ok(done.unwrap_or(Err(storage::Error::Timeout))?)
 }
 
-async fn project_of(
+pub(super) async fn project_of(
     shared: &Shared,
     id: ProjectId,
 ) -> Result<Page<storage::access::Project>, Problem> {
@@ -165,7 +165,7 @@ pub(super) async fn create_project(
     Ok((StatusCode::CREATED, Json(Project::from(project))).into_response())
 }
 
-fn only_operators(caller: &Caller) -> Result<(), Problem> {
+pub(super) fn only_operators(caller: &Caller) -> Result<(), Problem> {
     if caller.principal.is_operator() {
         return Ok(());
     }

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
 use super::{
-    Shared, analytics, control, events, lists, models, prices, search, sessions, spans, tail,
-    traces,
+    Shared, analytics, control, events, lists, models, prices, quotas, search, sessions, spans,
+    tail, traces,
 };
 
 /// Longest time the health answer waits for the store.
@@ -64,7 +64,7 @@ macro_rules! filtered {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 25] = [
+pub(super) static ROUTES: [Route; 27] = [
     Route {
         path: "/api/v1/traces",
         parameters: filtered!("limit", "cursor"),
@@ -195,6 +195,20 @@ pub(super) static ROUTES: [Route; 25] = [
         path: "/api/v1/projects/{project_id}",
         parameters: &[],
         serve: || get(control::project).delete(control::delete_project),
+    },
+    Route {
+        path: "/api/v1/projects/{project_id}/quota",
+        parameters: &[],
+        serve: || {
+            get(quotas::quota)
+                .put(quotas::replace)
+                .delete(quotas::reset)
+        },
+    },
+    Route {
+        path: "/api/v1/projects/{project_id}/usage",
+        parameters: &["days"],
+        serve: || get(quotas::usage),
     },
     Route {
         path: "/api/v1/keys",

@@ -10,6 +10,15 @@ pub enum Signal {
 }
 
 impl Signal {
+    /// Its name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Logs => "logs",
+        }
+    }
+
     /// Several of its items, for people.
     #[must_use]
     pub const fn items(self) -> &'static str {

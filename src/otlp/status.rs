@@ -86,6 +86,20 @@ pub enum Failure {
         /// What is not allowed.
         message: String,
     },
+    /// The sender is over its rate; it will pass.
+    #[error("{message}")]
+    Throttled {
+        /// Which rate.
+        message: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The sender is over its quota, for longer than a client keeps what it was told to send again.
+    #[error("{message}")]
+    OverQuota {
+        /// Which quota.
+        message: String,
+    },
     /// Memory or the log is full; it will pass.
     #[error("{message}")]
     Overloaded {
@@ -135,6 +149,9 @@ impl Failure {
             Self::RequestTimeout => (Code::DeadlineExceeded, StatusCode::REQUEST_TIMEOUT),
             Self::Unauthenticated { .. } => (Code::Unauthenticated, StatusCode::UNAUTHORIZED),
             Self::PermissionDenied { .. } => (Code::PermissionDenied, StatusCode::FORBIDDEN),
+            // Not RESOURCE_EXHAUSTED: clients that don't look for RetryInfo throw away on that.
+            Self::Throttled { .. } => (Code::Unavailable, StatusCode::TOO_MANY_REQUESTS),
+            Self::OverQuota { .. } => (Code::ResourceExhausted, StatusCode::FORBIDDEN),
             Self::Overloaded { .. } | Self::ShuttingDown => {
                 (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
             }
@@ -161,7 +178,9 @@ impl Failure {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         let wish = match self {
-            Self::Overloaded { retry_after, .. } => *retry_after,
+            Self::Overloaded { retry_after, .. } | Self::Throttled { retry_after, .. } => {
+                *retry_after
+            }
             Self::ShuttingDown => SHUTDOWN_RETRY,
             _ => return None,
         };

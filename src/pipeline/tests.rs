@@ -32,6 +32,14 @@ fn pipeline() -> Pipeline {
 
 /// A way in to a log of two segments of some KiB.
 fn redacting(segment_kib: u64, redactor: Option<Redactor>) -> Pipeline {
+    let rules = Rules {
+        redactor,
+        quotas: None,
+    };
+    with(segment_kib, rules)
+}
+
+fn with(segment_kib: u64, rules: Rules) -> Pipeline {
     let directory = tempfile::tempdir().unwrap();
     let config = queue::Config {
         max_size: ByteSize::kib(2 * segment_kib),
@@ -46,7 +54,7 @@ fn redacting(segment_kib: u64, redactor: Option<Redactor>) -> Pipeline {
     let metrics = Metrics::new().unwrap();
     let clock = Arc::new(SystemClock);
     Pipeline {
-        ingest: Ingest::redacting(log.clone(), limiter, clock, metrics.clone(), redactor),
+        ingest: Ingest::with(log.clone(), limiter, clock, metrics.clone(), rules),
         log,
         reader,
         metrics,
@@ -259,4 +267,49 @@ async fn log_records_are_logged_whole() {
     let counted = "pulse_receiver_accepted_log_records_total{transport=\"http_protobuf\"} 3\n";
     assert!(text.contains(counted), "{text}");
     assert!(text.contains("pulse_receiver_accepted_spans_total{transport=\"http_protobuf\"} 0\n"));
+}
+
+// Scenario: a project that may send a hundred bytes a day sends a request, and one too many; then
+// it may send anything, and the log is full.
+// Guarantees: what it sent is charged once it is logged; what is refused is counted as refused, and
+// neither logged nor charged.
+#[tokio::test]
+async fn what_is_logged_is_charged() {
+    let keys = Arc::new(crate::auth::testing::Keys::default());
+    let quotas = keys.quotas(crate::model::quota::Quota {
+        items_per_second: None,
+        bytes_per_day: Some(100),
+    });
+    let rules = Rules {
+        redactor: None,
+        quotas: Some(quotas.clone()),
+    };
+    let mut pipeline = with(64, rules);
+    let sent = request(Vec::new(), 100);
+    pipeline.send(sent.clone()).await.unwrap();
+    let over = pipeline.send(sent.clone()).await.unwrap_err();
+    assert!(matches!(over, Failure::OverQuota { .. }), "{over}");
+    let counted = "pulse_receiver_refused_spans_total{transport=\"http_protobuf\"} 1\n";
+    assert!(pipeline.metrics.render().contains(counted));
+    assert!(pipeline.read().is_some());
+    assert!(pipeline.read().is_none());
+    quotas.write_usage().await;
+
+    let unlimited = crate::model::quota::Quota::default();
+    keys.own
+        .lock()
+        .unwrap()
+        .insert(ProjectId::DEFAULT, unlimited);
+    quotas.refresh(1).await;
+    let (large, mut logged) = (request(Vec::new(), 14_000), 1);
+    while pipeline.send(large.clone()).await.is_ok() {
+        logged += 1;
+    }
+    quotas.write_usage().await;
+    let usage = keys.usage.lock().unwrap().clone();
+    let items: u64 = usage.iter().map(|usage| usage.items).sum();
+    let bytes: u64 = usage.iter().map(|usage| usage.bytes).sum();
+    assert_eq!(items, logged);
+    let expected = sent.len() + large.len() * usize::try_from(logged - 1).unwrap();
+    assert_eq!(bytes, expected as u64);
 }

@@ -3,17 +3,21 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Error;
 use super::store::Store;
 use super::tasks::Tasks;
-use crate::auth::Resolver;
-use crate::auth::resolver::{Openness, REFRESH_INTERVAL};
+use crate::auth::quota::Uptime;
+use crate::auth::resolver::{Now, Openness, REFRESH_INTERVAL};
+use crate::auth::{Quotas, Resolver};
+use crate::config::Config;
 use crate::pipeline::clock::Clock;
 use crate::storage::access::{AccessStore, CredentialStore};
+use crate::storage::quota::QuotaStore;
+use crate::telemetry::Metrics;
 use crate::telemetry::health::Check;
 
 /// File in the data directory that tells whether there were keys and people.
@@ -28,6 +32,7 @@ const WRITE_USES_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     pub(super) resolver: Resolver,
+    pub(super) quotas: Quotas,
     pub(super) store: Arc<dyn AccessStore>,
     note: PathBuf,
 }
@@ -40,20 +45,33 @@ impl Access {
     pub(super) async fn open(
         store: &dyn Store,
         clock: &Arc<dyn Clock>,
-        data_dir: &Path,
+        config: &Config,
+        metrics: &Metrics,
     ) -> Result<Self, Error> {
         let access = store.access().map_err(|source| Error::Store {
             store: store.describe(),
             source,
         })?;
-        let note = data_dir.join(NOTE);
+        let note = config.data_dir().join(NOTE);
         let clock = Arc::clone(clock);
+        let started = Instant::now();
+        let uptime: Uptime = Arc::new(move || started.elapsed());
+        let now: Now = Arc::new(move || clock.unix_nano());
         let credentials: Arc<dyn CredentialStore> = Arc::<dyn AccessStore>::clone(&access);
         let before = read(&note).await;
-        let resolver = Resolver::new(credentials, Arc::new(move || clock.unix_nano()), before);
+        let resolver = Resolver::new(credentials, Arc::clone(&now), before);
         let known = resolver.refresh().await;
+        let limits: Arc<dyn QuotaStore> = Arc::<dyn AccessStore>::clone(&access);
+        let quotas = Quotas::new(
+            limits,
+            (now, uptime),
+            config.auth.quota.quota(),
+            metrics.clone(),
+        );
+        quotas.refresh(resolver.generation()).await;
         let access = Self {
             resolver,
+            quotas,
             store: access,
             note,
         };
@@ -61,7 +79,7 @@ impl Access {
         Ok(access)
     }
 
-    /// Looks up changes, and writes which keys were used, until the daemon drains. `check` says
+    /// Looks up changes, and writes which keys were used and what was sent, until the daemon drains. `check` says
     /// whether it is known who needs a key: before that, requests without one are put off.
     pub(super) fn keep(&self, check: Check, tasks: &Tasks) {
         let (access, shutdown) = (self.clone(), tasks.shutdown_token());
@@ -76,6 +94,7 @@ impl Access {
                     _ = refresh.tick() => {
                         let before = known;
                         known = access.resolver.refresh().await;
+                        access.quotas.refresh(access.resolver.generation()).await;
                         access.remember(before, known).await;
                         tell(known);
                     }
@@ -84,18 +103,24 @@ impl Access {
             }
         });
         // Apart, so that a store slow to write does not put off the look at what was revoked.
-        let (resolver, shutdown) = (self.resolver.clone(), tasks.shutdown_token());
-        tasks.spawn("key uses", async move {
+        let (uses, shutdown) = (self.clone(), tasks.shutdown_token());
+        tasks.spawn("uses", async move {
             let mut write = interval(WRITE_USES_EVERY);
             write.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
-                    _ = write.tick() => resolver.write_uses().await,
+                    _ = write.tick() => uses.write().await,
                     () = shutdown.cancelled() => break,
                 }
             }
-            resolver.write_uses().await;
+            uses.write().await;
         });
+    }
+
+    /// Writes which keys were used, and what was sent.
+    async fn write(&self) {
+        self.resolver.write_uses().await;
+        self.quotas.write_usage().await;
     }
 
     /// Notes what has changed. A note that can't be written is missed only by a start without the

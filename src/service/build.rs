@@ -20,8 +20,8 @@ use crate::config::Config;
 use crate::exporters::storage::StoreHealth;
 use crate::gateway;
 use crate::net::listener::{self, Bound};
-use crate::pipeline::Ingest;
 use crate::pipeline::clock::{Clock, SystemClock};
+use crate::pipeline::{Ingest, Rules};
 use crate::processors::memory_limiter::MemoryLimiter;
 use crate::processors::redaction::Redactor;
 use crate::queue::{Durability, Partitions};
@@ -165,8 +165,12 @@ pub(super) async fn start_with(
     let store_health = StoreHealth::new(readiness.register("store"), metrics.clone());
     let reader = LateReader::connect(&store, &store_health, &tasks).await?;
     let (writers, failures) = Writers::new(&config, &store, &clock, &metrics, &store_health);
-    let access = Access::open(&*store, &clock, &config.data_dir()).await?;
-    let gates = Gates::new(access.resolver.clone(), config.auth.clone());
+    let access = Access::open(&*store, &clock, &config, &metrics).await?;
+    let gates = Gates::new(
+        access.resolver.clone(),
+        access.quotas.clone(),
+        config.auth.clone(),
+    );
     let mut banner = banner(&config, listeners.as_ref(), operations.as_ref(), &*store);
     banner.lacks_a_key = listeners
         .as_ref()
@@ -239,7 +243,11 @@ impl Base {
         let clock = Arc::clone(&self.clock);
         let metrics = self.metrics.clone();
         let limit = Arc::clone(&limiter);
-        let ingest = Ingest::redacting(log.clone(), limit, clock, metrics, redactor);
+        let rules = Rules {
+            redactor,
+            quotas: Some(self.access.quotas.clone()),
+        };
+        let ingest = Ingest::with(log.clone(), limit, clock, metrics, rules);
         let sampled = Sampled {
             ingest: ingest.clone(),
             log: log.clone(),

@@ -12,6 +12,7 @@ mod items;
 
 use futures_util::future::BoxFuture;
 
+use super::quota::QuotaStore;
 use super::{Error, Page, PageRequest};
 use crate::model::ProjectId;
 use crate::model::access::Role;
@@ -90,7 +91,7 @@ pub trait CredentialStore: Send + Sync + std::fmt::Debug {
 }
 
 /// Keeps projects, keys, people and what was changed.
-pub trait AccessStore: CredentialStore {
+pub trait AccessStore: CredentialStore + QuotaStore {
     /// Projects by number.
     ///
     /// # Errors

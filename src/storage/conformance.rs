@@ -15,6 +15,7 @@ mod lists;
 mod long;
 mod paging;
 mod people;
+mod quotas;
 mod remap;
 mod run;
 mod search;

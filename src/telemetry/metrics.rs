@@ -114,6 +114,8 @@ struct ReceiverHandles {
 }
 
 struct Handles {
+    over_rate: Counter,
+    over_day: Counter,
     in_flight_requests: Gauge,
     in_flight_bytes: Gauge,
     queue_bytes: Gauge,
@@ -222,6 +224,17 @@ impl Metrics {
             ];
             counter(&self.shared.recorder, names::REQUESTS, labels)
         });
+        counter.increment(1);
+    }
+
+    /// A request was refused because its project is over what it may send: in a second, or a day.
+    pub fn over_quota(&self, is_of_day: bool) {
+        let handles = &self.shared.handles;
+        let counter = if is_of_day {
+            &handles.over_day
+        } else {
+            &handles.over_rate
+        };
         counter.increment(1);
     }
 

@@ -22,7 +22,7 @@ const IN_EFFECT_WITHIN: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a command of the command line beside the daemon; answers what it printed.
-fn command(setup: &Setup, arguments: &[&str]) -> String {
+pub(crate) fn command(setup: &Setup, arguments: &[&str]) -> String {
     let output = setup.run(arguments);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {stderr}");
@@ -30,12 +30,12 @@ fn command(setup: &Setup, arguments: &[&str]) -> String {
 }
 
 /// A key as its maker sees it.
-struct Key {
-    id: String,
-    text: String,
+pub(crate) struct Key {
+    pub(crate) id: String,
+    pub(crate) text: String,
 }
 
-fn create_key(setup: &Setup, project: &str, scopes: &str) -> Key {
+pub(crate) fn create_key(setup: &Setup, project: &str, scopes: &str) -> Key {
     let arguments = [
         "key",
         "create",
@@ -53,13 +53,13 @@ fn create_key(setup: &Setup, project: &str, scopes: &str) -> Key {
     }
 }
 
-fn get(daemon: &Daemon, path: &str, key: &str) -> Response {
+pub(crate) fn get(daemon: &Daemon, path: &str, key: &str) -> Response {
     let header = format!("authorization: Bearer {key}");
     http::get_with(daemon.addresses().gateway, path, &header).unwrap()
 }
 
 /// Trace ids that a key can see.
-fn traces(daemon: &Daemon, key: &str) -> Vec<String> {
+pub(crate) fn traces(daemon: &Daemon, key: &str) -> Vec<String> {
     let answer = get(daemon, "/api/v1/traces?limit=1000", key);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let items = answer.json()["items"].as_array().unwrap().clone();

@@ -57,6 +57,7 @@ mod modes_faults;
 mod postgres_faults;
 mod postgres_outages;
 mod pulse;
+mod quotas;
 mod readme;
 mod redaction;
 mod remap;

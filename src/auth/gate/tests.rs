@@ -22,8 +22,10 @@ impl Case {
         let config = Config {
             anonymous_ingest: is_open,
             anonymous_read: is_open,
+            ..Config::default()
         };
-        Gate::new(self.resolver.clone(), &config, purpose, is_loopback)
+        let known = (self.resolver.clone(), self.keys.quotas(Quota::default()));
+        Gate::new(known, &config, purpose, is_loopback)
     }
 }
 

@@ -5,11 +5,12 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
+use crate::otlp::Failure;
 use crate::receivers::pulse::json::Json;
 use crate::storage;
 
 /// When a client may come back after 503, in seconds.
-const RETRY_AFTER_SECONDS: u16 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, body: &Json) -> Response {
@@ -39,6 +40,8 @@ pub(super) fn not_found() -> Response {
 pub(super) struct Refused {
     status: StatusCode,
     body: String,
+    /// When to come back, in seconds.
+    retry_after: Option<u64>,
 }
 
 impl Refused {
@@ -47,6 +50,7 @@ impl Refused {
         Self {
             status,
             body: Json::map([("error", Json::text(error))]).to_string(),
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
         }
     }
 
@@ -69,6 +73,18 @@ impl Refused {
         Self {
             status: StatusCode::BAD_REQUEST,
             body: body.to_string(),
+            retry_after: None,
+        }
+    }
+
+    /// The project may not send more: for now, as a failure that says when to come back, or today.
+    pub(super) fn over_quota(failure: &Failure) -> Self {
+        match failure.retry_after() {
+            Some(after) => Self {
+                retry_after: Some(after.as_secs()),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "Rate limit exceeded")
+            },
+            None => Self::new(StatusCode::FORBIDDEN, "Daily quota exceeded"),
         }
     }
 
@@ -86,9 +102,8 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let mut response = written(self.status, self.body);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -135,6 +135,7 @@ pub(super) fn refused(failure: &Failure, busy: &str) -> Refused {
             StatusCode::REQUEST_TIMEOUT,
             "The body did not arrive in time",
         ),
+        Failure::Throttled { .. } | Failure::OverQuota { .. } => Refused::over_quota(failure),
         Failure::Overloaded { .. } | Failure::ShuttingDown => {
             Refused::new(StatusCode::SERVICE_UNAVAILABLE, busy)
         }

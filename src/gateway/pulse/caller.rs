@@ -45,6 +45,7 @@ impl Keyed {
             Denied::NotAllowed(_) | Denied::ForeignHost => {
                 Refused::new(StatusCode::FORBIDDEN, "Forbidden")
             }
+            Denied::OverQuota(exceeded) => Refused::over_quota(&exceeded.into()),
             Denied::Unavailable => {
                 let error = "The key can't be looked up now";
                 Refused::new(StatusCode::SERVICE_UNAVAILABLE, error)

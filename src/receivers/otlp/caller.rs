@@ -10,8 +10,8 @@ use crate::otlp::Failure;
 /// The project that a request may send telemetry to.
 ///
 /// # Errors
-/// [`Failure::Unauthenticated`], [`Failure::PermissionDenied`], and [`Failure::Overloaded`] while
-/// that can't be told.
+/// [`Failure::Unauthenticated`], [`Failure::PermissionDenied`], [`Failure::Throttled`],
+/// [`Failure::OverQuota`], and [`Failure::Overloaded`] while that can't be told.
 pub(super) async fn project<B>(gate: &Gate, request: &Request<B>) -> Result<ProjectId, Failure> {
     let admitted = gate.admit(request.headers(), request.uri(), Scope::Ingest);
     match admitted.await {
@@ -27,6 +27,7 @@ fn failure(denied: Denied) -> Failure {
             Failure::Unauthenticated { message }
         }
         Denied::NotAllowed(_) | Denied::ForeignHost => Failure::PermissionDenied { message },
+        Denied::OverQuota(exceeded) => exceeded.into(),
         Denied::Unavailable => Failure::Overloaded {
             message,
             retry_after: denied.retry_after().unwrap_or_default(),

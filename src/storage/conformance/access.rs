@@ -11,6 +11,8 @@ use crate::storage::access::{
 };
 use crate::storage::{Cursor, Page, PageRequest};
 
+pub(super) use super::quotas::{quotas_are_of_one_project, usage_adds_up_by_day};
+
 const MINUTE: u64 = 60_000_000_000;
 
 fn change(at: u64) -> Change {

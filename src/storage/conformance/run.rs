@@ -289,6 +289,8 @@ access_cases! {
     every_change_is_in_the_audit_log,
     people_are_members_of_projects,
     sessions_and_invitations_end,
+    quotas_are_of_one_project,
+    usage_adds_up_by_day,
 }
 
 #[test]

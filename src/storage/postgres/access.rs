@@ -3,6 +3,7 @@
 mod keys;
 mod people;
 mod projects;
+mod quotas;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt as _;

@@ -115,7 +115,8 @@ pub(super) const BYTES_IN_USE: &str =
             'schema_migration', 'span_partition', 'resource', 'scope', 'trace', 'trace_service',
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
-            'invite', 'audit', 'dead_event']) AS name
+            'invite', 'audit', 'dead_event', 'project_quota',
+            'project_usage']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),

@@ -4,6 +4,7 @@
 mod keys;
 mod people;
 mod projects;
+mod quotas;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -95,6 +95,8 @@ metrics! {
         "Time from the request's headers to its answer.");
     REQUEST_BYTES = histogram("pulse_receiver_request_bytes", TRANSPORT,
         "Size of request bodies as they came over the wire.");
+    OVER_QUOTA = counter("pulse_receiver_over_quota_requests_total", &["limit"],
+        "Requests refused because their project may not send more, by limit: rate, day.");
     IN_FLIGHT_REQUESTS = gauge("pulse_receiver_in_flight_requests",
         "Requests being read, decoded or waiting for the log.");
     IN_FLIGHT_BYTES = gauge("pulse_receiver_in_flight_bytes",

@@ -83,10 +83,16 @@ impl Handles {
             let labels = vec![Label::new("cost_source", source)];
             counter(recorder, names::MODEL_CALLS, labels)
         };
+        let over_quota = |limit| {
+            let labels = vec![Label::new("limit", limit)];
+            counter(recorder, names::OVER_QUOTA, labels)
+        };
         let counter = |info| counter(recorder, info, Vec::new());
         let gauge = |info| gauge(recorder, info, Vec::new());
         let histogram = |info| histogram(recorder, info, Vec::new());
         Self {
+            over_rate: over_quota("rate"),
+            over_day: over_quota("day"),
             in_flight_requests: gauge(names::IN_FLIGHT_REQUESTS),
             in_flight_bytes: gauge(names::IN_FLIGHT_BYTES),
             queue_bytes: gauge(names::QUEUE_BYTES),

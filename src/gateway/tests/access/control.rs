@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::super::stub::{Mood, Stub};
 use super::*;
+use crate::model::quota::Day;
 use crate::storage::access::{AccessStore, Change, NewKey};
+use crate::storage::quota::{QuotaStore as _, Usage};
 use crate::storage::sqlite::SqliteAccess;
 
 /// Two tenants beside the operator's project, each with a key that may do everything.
@@ -267,4 +269,103 @@ async fn the_first_key_can_be_made_over_the_api() {
     );
     assert_eq!(audit.await.unwrap().items[0].by, "anonymous");
     assert!(case.keys.lookups() == 0);
+}
+
+// Scenario: the operator limits a project, looks, changes its mind and takes the limits away; the
+// project's admin looks, and tries the same; wrong limits are given.
+// Guarantees: limits are what was given, those of the configuration otherwise; only operators change
+// them; every wrong member is named.
+#[tokio::test]
+async fn an_operator_limits_what_a_project_may_send() {
+    let case = Case::new().await;
+    let path = "/api/v1/projects/2/quota";
+    let put = |key, body| case.ask(Method::PUT, path, key, Some(body));
+    let quota = |items: Option<u32>, bytes: Option<u64>, is_default: bool| {
+        json!({
+            "project_id": 2, "items_per_second": items, "bytes_per_day": bytes,
+            "is_default": is_default, "bytes_today": 0,
+        })
+    };
+    let before = case.get(path, ALPHA).await;
+    fits(&before, "Quota");
+    assert_eq!(before.json, quota(None, None, true));
+    let body = json!({"items_per_second": 5, "bytes_per_day": 1000});
+    let set = put(OPERATOR, body.clone()).await;
+    assert_eq!(
+        (set.status, &set.json),
+        (StatusCode::OK, &quota(Some(5), Some(1000), false))
+    );
+    assert_eq!(case.get(path, ALPHA).await.json, set.json);
+    let set = put(OPERATOR, json!({"items_per_second": null})).await;
+    assert_eq!(set.json, quota(None, None, false));
+
+    assert_eq!(put(ALPHA, body.clone()).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(put(BETA, body).await.status, StatusCode::NOT_FOUND);
+    let reset = case.ask(Method::DELETE, path, ALPHA, None).await;
+    assert_eq!(reset.status, StatusCode::FORBIDDEN);
+    let reset = case.ask(Method::DELETE, path, OPERATOR, None).await;
+    assert_eq!(
+        (reset.status, reset.json),
+        (StatusCode::OK, quota(None, None, true))
+    );
+
+    let wrong = put(
+        OPERATOR,
+        json!({"items_per_second": 0, "bytes_per_day": 1u64 << 53}),
+    )
+    .await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    let fields = wrong.json["fields"].as_array().unwrap();
+    assert_eq!(fields.len(), 2, "{}", wrong.json);
+    for (path, key) in [
+        ("99/quota", OPERATOR),
+        ("x/quota", OPERATOR),
+        ("99/usage", OPERATOR),
+    ] {
+        let uri = format!("/api/v1/projects/{path}");
+        assert_eq!(
+            case.get(&uri, key).await.status,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+}
+
+// Scenario: a project has sent something today and last year; its admin and another's look.
+// Guarantees: days are told oldest first, as many as were asked for, to whom they concern.
+#[tokio::test]
+async fn admins_see_what_was_sent() {
+    let case = Case::new().await;
+    let today = Day::of(window::now());
+    let sent = |day, signal: &str, items| Usage {
+        project: crate::model::ProjectId(2),
+        day,
+        signal: signal.to_owned(),
+        items,
+        bytes: items * 100,
+    };
+    let usage = vec![
+        sent(today, "traces", 3),
+        sent(Day(today.0 - 1), "logs", 2),
+        sent(Day(today.0 - 30), "traces", 1),
+    ];
+    case.access.add_usage(usage).await.unwrap();
+    let path = "/api/v1/projects/2/usage";
+    let items = async |query: &str| {
+        let answer = case.get(&format!("{path}{query}"), ALPHA).await;
+        fits(&answer, "UsageList");
+        let items = answer.json["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .map(|day| day["items"].as_u64().unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(items("").await, [2, 3]);
+    assert_eq!(items("?days=31").await, [1, 2, 3]);
+    assert_eq!(items("?days=1").await, [3]);
+    let today = case.get("/api/v1/projects/2/quota", ALPHA).await;
+    assert_eq!(today.json["bytes_today"], 300);
+    assert_eq!(case.get(path, BETA).await.status, StatusCode::NOT_FOUND);
+    let wrong = case.get(&format!("{path}?days=401"), ALPHA).await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
 }

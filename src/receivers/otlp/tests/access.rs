@@ -1,5 +1,7 @@
 //! Who may send, and into which project.
 
+use std::sync::atomic::Ordering;
+
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, StreamBody};
 
@@ -8,6 +10,8 @@ use crate::auth;
 use crate::auth::testing::Mood;
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
+use crate::model::quota::Quota;
+use crate::storage::quota::QuotaStore as _;
 
 const INGEST: Scopes = Scopes::NONE.with(Scope::Ingest);
 const READ: Scopes = Scopes::NONE.with(Scope::Read);
@@ -142,4 +146,69 @@ async fn without_a_key_it_is_the_default_project() {
     assert_eq!(http(&server, "").await.status, 200);
     assert_eq!(grpc(&server, None).await.code, 0);
     assert_eq!(server.double.projects(), [ProjectId::DEFAULT; 2]);
+}
+
+// Scenario: two projects send; one gets limits, and goes over that of a second, then over that of
+// a day.
+// Guarantees: it is told to come back, then that it is no use, with a Status, before its body; the
+// other goes on; limits taken away are gone.
+#[tokio::test]
+async fn a_project_over_its_quota_is_refused_by_its_head() {
+    let server = guarded(&auth::Config::default()).await;
+    server.keys.put("pulse_sk_other", 8, INGEST);
+    let quotas = server.gates.quotas().clone();
+    let limit = async |quota| {
+        let change = crate::storage::access::Change {
+            by: String::new(),
+            at_unix_nano: 0,
+        };
+        let set = server.keys.set_quota(ProjectId(7), quota, change).await;
+        set.unwrap().unwrap();
+        server.refresh().await;
+    };
+    let (own, other) = ("x-api-key: pulse_sk_send", "x-api-key: pulse_sk_other");
+    let in_grpc = Some(("x-api-key", "pulse_sk_send"));
+    limit(Some(Quota {
+        items_per_second: Some(10),
+        bytes_per_day: Some(1000),
+    }))
+    .await;
+    assert_eq!(http(&server, own).await.status, 200);
+    let sent = quotas.charge(ProjectId(7), "traces", 100, 999);
+    sent.unwrap().keep();
+    let answer = http(&server, own).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, "5"));
+    answer.assert_status_body();
+    assert!(
+        answer.text().contains("10 items a second"),
+        "{}",
+        answer.text()
+    );
+    let outcome = grpc(&server, in_grpc).await;
+    assert_eq!((outcome.code, outcome.has_details), (14, true));
+
+    server.keys.uptime_seconds.store(3600, Ordering::SeqCst);
+    assert_eq!(http(&server, own).await.status, 200);
+    quotas.charge(ProjectId(7), "logs", 1, 1).unwrap().keep();
+    let answer = http(&server, own).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (403, ""));
+    answer.assert_status_body();
+    let outcome = grpc(&server, in_grpc).await;
+    assert_eq!((outcome.code, outcome.has_details), (8, false));
+    assert!(outcome.message.contains("1000%20bytes"), "{outcome:?}");
+    assert_eq!(http(&server, other).await.status, 200);
+    let read = exchange(
+        server.http,
+        post(&[PROTOBUF, "x-api-key: pulse_sk_read"], b""),
+    )
+    .await;
+    assert_eq!(read.status, 403, "and not for its quota: {}", read.text());
+
+    limit(None).await;
+    assert_eq!(http(&server, own).await.status, 200);
+    let seven = [ProjectId(7); 2];
+    assert_eq!(
+        server.double.projects(),
+        [&seven[..], &[ProjectId(8), ProjectId(7)]].concat()
+    );
 }

@@ -100,6 +100,8 @@ impl PostgresAccess {
             "DELETE FROM membership WHERE project_id = $1",
             "DELETE FROM invite WHERE project_id = $1",
             "DELETE FROM project_setting WHERE project_id = $1",
+            "DELETE FROM project_quota WHERE project_id = $1",
+            "DELETE FROM project_usage WHERE project_id = $1",
         ] {
             let params = [(&id as _, Type::INT8)];
             transaction.execute(sql, &params, CONTEXT).await?;

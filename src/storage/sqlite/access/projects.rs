@@ -106,6 +106,8 @@ pub(super) fn delete(
         "DELETE FROM membership WHERE project_id = ?1",
         "DELETE FROM invite WHERE project_id = ?1",
         "DELETE FROM project_setting WHERE project_id = ?1",
+        "DELETE FROM project_quota WHERE project_id = ?1",
+        "DELETE FROM project_usage WHERE project_id = ?1",
     ] {
         transaction.execute(sql, [project.0])?;
     }
