@@ -54,6 +54,7 @@ mod metrics;
 mod migrate;
 mod modes;
 mod modes_faults;
+mod native;
 mod postgres_faults;
 mod postgres_outages;
 mod pulse;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use super::rewrite::put_varint;
 use crate::otlp::Failure;
 
-/// What a changed message may be longer than twice its size; what is longer is refused.
+/// What a changed message may be longer than the multiple of its size; what is longer is refused.
 const GROWTH_MIN: usize = 64 << 10;
 
 /// Asked for the bytes that are about to be held.
@@ -46,13 +46,19 @@ pub(super) struct Mark {
 }
 
 impl<'i, 'r> Editor<'i, 'r> {
+    /// For changes that make a message at most twice as large.
     pub(super) fn new(input: &'i [u8], reserve: Reserve<'r>) -> Self {
+        Self::growing(input, 2, reserve)
+    }
+
+    /// For changes that make a message at most this many times as large.
+    pub(super) fn growing(input: &'i [u8], times: usize, reserve: Reserve<'r>) -> Self {
         Self {
             input,
             taken: 0,
             out: Vec::new(),
             changes: 0,
-            bytes_max: input.len().saturating_mul(2).saturating_add(GROWTH_MIN),
+            bytes_max: input.len().saturating_mul(times).saturating_add(GROWTH_MIN),
             reserve,
             failure: None,
         }
@@ -104,8 +110,7 @@ impl<'i, 'r> Editor<'i, 'r> {
     /// The changed message; `None` when nothing was changed.
     ///
     /// # Errors
-    /// What the reservation said; [`Failure::TooLarge`] when the message became more than twice as
-    /// large.
+    /// What the reservation said; [`Failure::TooLarge`] when the message became larger than it may.
     pub(super) fn finish(mut self) -> Result<Option<Vec<u8>>, Failure> {
         if self.changes > 0 {
             self.copy_until(self.input.len());
@@ -139,8 +144,8 @@ impl<'i, 'r> Editor<'i, 'r> {
         self.out = Vec::new();
     }
 
-    /// Grows in two steps: to the size of the input, which nearly always suffices, and to the most
-    /// it may become.
+    /// Grows to the size of the input, which nearly always suffices, and then by doubling up to the
+    /// most it may become.
     fn make_room(&mut self, more: usize) -> Result<(), Failure> {
         let needed = self.out.len() + more;
         if needed <= self.out.capacity() {
@@ -154,9 +159,9 @@ impl<'i, 'r> Editor<'i, 'r> {
         let capacity = if needed <= usual {
             usual
         } else {
-            self.bytes_max
+            needed.saturating_mul(2).min(self.bytes_max)
         };
-        (self.reserve)(capacity)?;
+        (self.reserve)(capacity - self.out.capacity())?;
         self.out.reserve_exact(capacity - self.out.len());
         Ok(())
     }

@@ -128,6 +128,78 @@ where
     }
 }
 
+/// The prefix of a gRPC message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announced {
+    pub(super) is_compressed: bool,
+    /// Bytes of the message.
+    pub(super) length: usize,
+}
+
+/// The messages of a gRPC stream, one after the other.
+#[derive(Debug)]
+pub(super) struct Messages<B> {
+    body: B,
+    /// What arrived and was not looked at yet.
+    piece: Bytes,
+}
+
+impl<B> Messages<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    pub(super) fn new(body: B) -> Self {
+        Self {
+            body,
+            piece: Bytes::new(),
+        }
+    }
+
+    /// Reads the prefix of the next message; `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when the stream breaks off in it, or it is none.
+    pub(super) async fn announced(&mut self) -> Result<Option<Announced>, Failure> {
+        let mut prefix = Vec::with_capacity(PREFIX_LENGTH);
+        loop {
+            let take = self.piece.len().min(PREFIX_LENGTH - prefix.len());
+            prefix.extend_from_slice(&self.piece.split_to(take));
+            if let Some((is_compressed, length)) = parse_prefix(&prefix)? {
+                return Ok(Some(Announced {
+                    is_compressed,
+                    length,
+                }));
+            }
+            match next_piece(&mut self.body).await? {
+                Some(piece) => self.piece = piece,
+                None if prefix.is_empty() => return Ok(None),
+                None => return Err(malformed("the message is cut short")),
+            }
+        }
+    }
+
+    /// Reads a message whose prefix was read.
+    ///
+    /// # Errors
+    /// [`Failure::Malformed`] when the stream breaks off in it; what the budget says.
+    pub(super) async fn message(
+        &mut self,
+        announced: Announced,
+        budget: &mut impl Budget,
+    ) -> Result<Bytes, Failure> {
+        let mut collected = Collected::new(announced.length);
+        loop {
+            let take = self.piece.len().min(collected.missing());
+            collected.push(&self.piece.split_to(take), budget)?;
+            if collected.missing() == 0 {
+                return Ok(buffers::share(collected.bytes));
+            }
+            let piece = next_piece(&mut self.body).await?;
+            self.piece = piece.ok_or_else(|| malformed("the message is cut short"))?;
+        }
+    }
+}
+
 /// A flag byte and four bytes of length.
 pub(super) const PREFIX_LENGTH: usize = 5;
 

@@ -1,6 +1,6 @@
 //! Who sends, and into which project: decided from the head of a request, before its body is read.
 
-use http::Request;
+use http::{HeaderMap, Request, Uri};
 
 use crate::auth::{Denied, Gate};
 use crate::model::ProjectId;
@@ -13,8 +13,16 @@ use crate::otlp::Failure;
 /// [`Failure::Unauthenticated`], [`Failure::PermissionDenied`], [`Failure::Throttled`],
 /// [`Failure::OverQuota`], and [`Failure::Overloaded`] while that can't be told.
 pub(super) async fn project<B>(gate: &Gate, request: &Request<B>) -> Result<ProjectId, Failure> {
-    let admitted = gate.admit(request.headers(), request.uri(), Scope::Ingest);
-    match admitted.await {
+    project_of(gate, request.headers(), request.uri()).await
+}
+
+/// As [`project`], of the parts of a head.
+pub(super) async fn project_of(
+    gate: &Gate,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<ProjectId, Failure> {
+    match gate.admit(headers, uri, Scope::Ingest).await {
         Ok(principal) => Ok(principal.project),
         Err(denied) => Err(failure(denied)),
     }

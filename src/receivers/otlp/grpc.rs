@@ -1,10 +1,12 @@
-//! OTLP/gRPC: the unary `Export` of the trace and log services, health and reflection.
+//! OTLP/gRPC: the unary `Export` of the trace and log services, the native service, health and
+//! reflection.
 //!
 //! The framing of unary calls is our own, because the one of the framework answers an oversize
 //! message with a code that makes clients send it again for ever, and reserves the announced
 //! length. Health and reflection are the framework's.
 
 mod health;
+mod stream;
 mod timeout;
 mod until;
 
@@ -33,11 +35,16 @@ use crate::otlp::compression::Encoding;
 use crate::otlp::partial::Answer;
 use crate::otlp::{Failure, Signal};
 use crate::pipeline::{Accepted, Transport};
+use crate::receivers::native;
 use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
 
-/// Paths of the only methods of the export services.
-const EXPORT_PATHS: [(&str, Signal); 2] = [
+#[cfg(test)]
+pub(super) use stream::CREDIT as STREAM_CREDIT;
+
+/// Paths of the unary methods that take telemetry.
+const EXPORT_PATHS: [(&str, Signal); 3] = [
+    (NATIVE_EXPORT, Signal::Traces),
     (
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         Signal::Traces,
@@ -47,10 +54,15 @@ const EXPORT_PATHS: [(&str, Signal); 2] = [
         Signal::Logs,
     ),
 ];
+/// The unary method of the native service, whose requests are OTLP's with a field more.
+const NATIVE_EXPORT: &str = "/pulse.trace.v1.TraceIngest/Export";
+/// Its stream.
+const NATIVE_STREAM: &str = "/pulse.trace.v1.TraceIngest/Stream";
 /// What reflection lists; the descriptors hold services that are not served, too.
-const REFLECTED_SERVICES: [&str; 3] = [
+const REFLECTED_SERVICES: [&str; 4] = [
     "opentelemetry.proto.collector.trace.v1.TraceService",
     "opentelemetry.proto.collector.logs.v1.LogsService",
+    "pulse.trace.v1.TraceIngest",
     "grpc.health.v1.Health",
 ];
 /// Largest request to the health and reflection services.
@@ -169,6 +181,7 @@ impl<S: Sink> Grpc<S> {
     ) -> Result<Accepted, Failure> {
         let inner = &*self.inner;
         let project = caller::project(&inner.gate, &request).await?;
+        let is_native = request.uri().path() == NATIVE_EXPORT;
         let named = request.headers().get("grpc-encoding");
         let encoding = inner.encodings.select(named)?;
         let announced = request.body().size_hint().lower();
@@ -187,6 +200,11 @@ impl<S: Sink> Grpc<S> {
         let heavy = &inner.heavy;
         let decoded = heavy.decode(admission, encoding, None, message, limit);
         let (mut admission, payload) = decoded.await?;
+        let payload = if is_native {
+            stream::as_otlp(&mut admission, payload)?
+        } else {
+            payload
+        };
         let sink = &inner.sink;
         sink.export(&mut admission, signal, project, payload).await
     }
@@ -324,6 +342,7 @@ pub(super) fn service<S: Sink>(
     let descriptors = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(opentelemetry_proto::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(native::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
         REFLECTED_SERVICES.into_iter().fold(
             builder,
@@ -334,12 +353,12 @@ pub(super) fn service<S: Sink>(
     let reflection = reflection.max_decoding_message_size(SMALL_MESSAGE_MAX);
     let reflection_alpha = descriptors().build_v1alpha()?;
     let reflection_alpha = reflection_alpha.max_decoding_message_size(SMALL_MESSAGE_MAX);
-    let shutdown = tasks.shutdown_token();
+    let (tasks, shutdown) = (tasks.clone(), tasks.shutdown_token());
     Ok(tower::service_fn(move |request: Request<Incoming>| {
         let grpc = grpc.clone();
         let health_service = health_service.clone();
         let (reflection, reflection_alpha) = (reflection.clone(), reflection_alpha.clone());
-        let shutdown = shutdown.clone();
+        let (tasks, shutdown) = (tasks.clone(), shutdown.clone());
         async move {
             if let Err(failure) = check_protocol(&request) {
                 let content_type = request.headers().get(header::CONTENT_TYPE);
@@ -350,6 +369,7 @@ pub(super) fn service<S: Sink>(
             let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
             let response = match name.map_or("", |(service, _)| service) {
                 _ if let Some((_, signal)) = exported => grpc.export(*signal, request).await,
+                _ if path == NATIVE_STREAM => stream::serve(grpc, request, &tasks).await,
                 "grpc.health.v1.Health" => {
                     until::shutdown(call(health_service, request).await, shutdown)
                 }

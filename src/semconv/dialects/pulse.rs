@@ -20,6 +20,7 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
     row("pulse.tool.id", Take::Text(Text::ToolCallId)),
     row("pulse.cost_cents", Take::With(cost)),
     row("pulse.error", Take::With(error)),
+    row("pulse.tags", Take::Tags).neutral(),
 ];
 
 /// Comes after the keys of the OpenTelemetry conventions.

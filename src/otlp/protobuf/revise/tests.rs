@@ -346,8 +346,11 @@ fn memory_is_asked_for_only_when_something_changes_and_growth_ends() {
         matches!(refused, Err(Failure::TooLarge { .. })),
         "{refused:?}"
     );
-    assert_eq!(asked.len(), 3);
-    assert!(asked.iter().all(|it| *it <= 2 * bytes.len() + (64 << 10)));
+    // Once by the first that changed something, then up to the limit of the second.
+    let most = 2 * bytes.len() + (64 << 10);
+    let first = asked[0];
+    assert!(first < bytes.len() * 5 / 4, "{asked:?}");
+    assert_eq!(asked[1..].iter().sum::<usize>(), most, "{asked:?}");
     let mut full = |_: usize| Err(Failure::ShuttingDown);
     let refused = revise(Signal::Traces, &bytes, &mut rules, &mut full);
     assert!(matches!(refused, Err(Failure::ShuttingDown)), "{refused:?}");
