@@ -20,6 +20,7 @@ mod queries;
 mod report;
 mod server;
 mod stats;
+mod stream;
 mod target;
 mod template;
 mod verify;

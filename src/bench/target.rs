@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Builder, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
@@ -16,6 +16,7 @@ use serde::Serialize;
 use tonic_types::StatusExt as _;
 
 use super::compression::Compression;
+use super::stream::Connection;
 use super::template::Encoding;
 
 /// How requests are sent.
@@ -29,24 +30,31 @@ pub enum Protocol {
     HttpProtobuf,
     /// OTLP/HTTP with JSON bodies.
     HttpJson,
+    /// Batches of a native stream, one stream a connection.
+    NativeStream,
 }
 
 impl Protocol {
     pub(super) const fn default_endpoint(self) -> &'static str {
         match self {
-            Self::Grpc => "http://127.0.0.1:4317",
+            Self::Grpc | Self::NativeStream => "http://127.0.0.1:4317",
             Self::HttpProtobuf | Self::HttpJson => "http://127.0.0.1:4318/v1/traces",
         }
     }
 
     pub(super) const fn encoding(self) -> Encoding {
         match self {
-            Self::Grpc | Self::HttpProtobuf => Encoding::Protobuf,
+            Self::Grpc | Self::HttpProtobuf | Self::NativeStream => Encoding::Protobuf,
             Self::HttpJson => Encoding::Json,
         }
     }
 
-    /// Frame header before a message of this length: gRPC has one, HTTP none.
+    const fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::NativeStream)
+    }
+
+    /// Frame header before a message of this length: gRPC has one, HTTP none, and a stream has its
+    /// own.
     pub(super) fn header(self, compressed: bool, length: usize) -> Vec<u8> {
         if self != Self::Grpc {
             return Vec::new();
@@ -91,6 +99,8 @@ pub(super) struct Target {
     /// One client a connection: HTTP/2 multiplexes the requests in flight. Over HTTP/1.1 a client
     /// opens as many connections as it has requests in flight.
     clients: Vec<Client<HttpConnector, Full<Bytes>>>,
+    /// One a connection, where requests are batches of a stream.
+    streams: Vec<Connection>,
     timeout: Duration,
 }
 
@@ -108,6 +118,7 @@ pub(super) struct Settings<'a> {
 /// Answers are small; a larger one is an error of the server.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 const EXPORT_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+const STREAM_PATH: &str = "/pulse.trace.v1.TraceIngest/Stream";
 /// Bytes of a request the connection takes before it waits for the socket.
 const SEND_BUFFER_BYTES: usize = 4 << 20;
 
@@ -117,23 +128,33 @@ impl Target {
         let uri = endpoint(protocol, settings.endpoint)?;
         let mut headers: HeaderMap = settings.headers.iter().cloned().collect();
         let content_type = match protocol {
-            Protocol::Grpc => "application/grpc",
+            Protocol::Grpc | Protocol::NativeStream => "application/grpc",
             Protocol::HttpProtobuf => "application/x-protobuf",
             Protocol::HttpJson => "application/json",
         };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if protocol == Protocol::Grpc {
+        if protocol.is_grpc() {
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         if let Some(name) = settings.compression.name() {
+            anyhow::ensure!(
+                protocol != Protocol::NativeStream,
+                "--compression is not for --protocol native-stream"
+            );
             let key = match protocol {
-                Protocol::Grpc => http::HeaderName::from_static("grpc-encoding"),
+                Protocol::Grpc | Protocol::NativeStream => {
+                    http::HeaderName::from_static("grpc-encoding")
+                }
                 Protocol::HttpProtobuf | Protocol::HttpJson => header::CONTENT_ENCODING,
             };
             headers.insert(key, HeaderValue::from_static(name));
         }
-        let clients = (0..settings.connections.max(1)).map(|_| client(protocol));
+        let connections = settings.connections.max(1);
+        let clients = (0..connections).map(|_| client(protocol));
+        let streams = (0..connections).filter(|_| protocol == Protocol::NativeStream);
+        let streams = streams.map(|_| Connection::new(connector(), uri.clone(), headers.clone()));
         Ok(Self {
+            streams: streams.collect(),
             protocol,
             uri,
             headers,
@@ -144,6 +165,10 @@ impl Target {
 
     /// Sends a request over one of the connections. Connects, and connects again, when needed.
     pub(super) async fn send(&self, connection: usize, body: Bytes) -> Answer {
+        let stream = connection.checked_rem(self.streams.len());
+        if let Some(stream) = stream.and_then(|number| self.streams.get(number)) {
+            return stream.send(body, self.timeout).await;
+        }
         let Some(client) = self.clients.get(connection % self.clients.len()) else {
             return retryable("no connection");
         };
@@ -180,7 +205,7 @@ impl Target {
     }
 }
 
-fn retryable(code: &str) -> Answer {
+pub(super) fn retryable(code: &str) -> Answer {
     Answer::Retryable {
         code: code.to_owned(),
         after: None,
@@ -188,15 +213,25 @@ fn retryable(code: &str) -> Answer {
 }
 
 fn client(protocol: Protocol) -> Client<HttpConnector, Full<Bytes>> {
+    builder(protocol.is_grpc()).build(connector())
+}
+
+fn connector() -> HttpConnector {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(Duration::from_secs(5)));
-    Client::builder(TokioExecutor::new())
+    connector
+}
+
+/// How clients are made.
+pub(super) fn builder(http2_only: bool) -> Builder {
+    let mut builder = Client::builder(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
-        .http2_only(protocol == Protocol::Grpc)
-        .http2_max_send_buf_size(SEND_BUFFER_BYTES)
-        .build(connector)
+        .http2_only(http2_only)
+        .http2_max_send_buf_size(SEND_BUFFER_BYTES);
+    builder
 }
 
 fn endpoint(protocol: Protocol, text: &str) -> anyhow::Result<Uri> {
@@ -217,6 +252,7 @@ fn endpoint(protocol: Protocol, text: &str) -> anyhow::Result<Uri> {
         .map_or("/", |path| path.as_str());
     let path = match (protocol, path) {
         (Protocol::Grpc, _) => EXPORT_PATH,
+        (Protocol::NativeStream, _) => STREAM_PATH,
         (_, "/") => "/v1/traces",
         (_, path) => path,
     };
@@ -267,7 +303,7 @@ fn http_answer(protocol: Protocol, head: &Response<()>, body: &[u8]) -> Answer {
         200..=299 => Answer::Acknowledged {
             rejected: match protocol {
                 Protocol::HttpJson => rejected_json(body),
-                Protocol::Grpc | Protocol::HttpProtobuf => rejected_protobuf(body),
+                _ => rejected_protobuf(body),
             },
         },
         429 | 502 | 503 | 504 => {
