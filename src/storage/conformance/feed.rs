@@ -15,6 +15,53 @@ fn beginning() -> FeedPosition {
     FeedPosition::before(0)
 }
 
+/// A transaction that has a number and does not end.
+pub(super) struct UnderWay {
+    client: tokio_postgres::Client,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl UnderWay {
+    pub(super) fn begin(url: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let client = runtime.block_on(async {
+            let connecting = tokio_postgres::connect(url, tokio_postgres::NoTls);
+            let (client, connection) = connecting.await.unwrap();
+            runtime.spawn(connection);
+            let begin = "BEGIN; SELECT pg_current_xact_id()";
+            client.batch_execute(begin).await.unwrap();
+            client
+        });
+        Self { client, runtime }
+    }
+
+    fn end(self) {
+        let ended = self.client.batch_execute("ROLLBACK");
+        self.runtime.block_on(ended).unwrap();
+    }
+}
+
+/// What is stored now is in the feed only after a transaction has ended.
+pub(super) fn waits(backend: &mut impl Backend, number: u64, transaction: UnderWay) {
+    let after = end(backend);
+    write_spans(backend, &[span(number, number, NOW + number)]);
+    assert_eq!(all_after(backend, PROJECT, after, usize::MAX), []);
+    transaction.end();
+    await_spans(backend, PROJECT, after, 1);
+}
+
+/// What is stored now is in the feed while a transaction is under way.
+pub(super) fn goes_on(backend: &mut impl Backend, number: u64, transaction: UnderWay) {
+    let after = end(backend);
+    write_spans(backend, &[span(number, number, NOW + number)]);
+    await_spans(backend, PROJECT, after, 1);
+    transaction.end();
+}
+
 fn end(backend: &impl Backend) -> FeedPosition {
     runtime().block_on(backend.reader().feed_end()).unwrap()
 }

@@ -355,3 +355,17 @@ fn a_pooler_in_transaction_mode_changes_nothing() {
     super::lists_page_through_what_matches(&mut Postgres::pooled());
     search::filters_narrow_a_search(&mut Postgres::pooled());
 }
+
+// Scenario: a transaction that began earlier is under way while spans are stored: in the same
+// database, then in another one of the server.
+// Guarantees: the feed waits for the first, which may yet store something that comes before, and
+// goes on when it ends; it does not wait for the second.
+#[test]
+fn the_feed_waits_for_its_own_database_only() {
+    let mut store = Postgres::open();
+    let other = Database::create();
+    let own = feed::UnderWay::begin(store.database.url());
+    feed::waits(&mut store, 1, own);
+    let foreign = feed::UnderWay::begin(other.url());
+    feed::goes_on(&mut store, 2, foreign);
+}
