@@ -4,7 +4,8 @@
 //! - **Exactly once.** A span is identified by (project, trace id, span id). Writing it again, in
 //!   the same batch, a later batch or after a replay of the log, changes nothing: rows, counts and
 //!   rollups are as if it had been written once. The first one written wins. An event is identified
-//!   by (project, [`crate::model::event::EventId`]).
+//!   by (project, [`crate::model::event::EventId`]), a data point of a metric by (project, series, time,
+//!   start).
 //! - **Atomic.** Rows, summaries, rollups and the log checkpoint of a batch are one transaction
 //!   that is on stable storage when [`SpanWriter::write`] returns.
 //! - **Order-independent.** Summaries and sums do not depend on the order in which spans arrive.
@@ -22,6 +23,7 @@ pub(crate) mod conformance;
 pub mod content;
 pub mod events;
 pub mod feed;
+pub mod metrics;
 pub mod postgres;
 pub mod query;
 pub mod remap;
@@ -46,11 +48,14 @@ use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::Position;
 
 pub use events::{EventFilter, EventReader, SpanEvents, StoredEvent};
+pub use metrics::query::MetricReader;
 pub use query::{
     Cursor, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanSummary, StatusFilter, StoredSpan, StoredTrace, TimeRange, TraceFilter, TraceSummary,
 };
-pub use write::{Batch, EventRow, ResourceRow, ScopeRow, SpanRow, WriteReport};
+pub use write::{
+    Batch, EventRow, MetricRows, PointRow, ResourceRow, ScopeRow, SeriesRow, SpanRow, WriteReport,
+};
 
 /// `storage`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -214,6 +219,18 @@ pub trait SpanWriter: Send {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
+    /// Stores a data point that the store refused, with the reason, so that it is not lost. `rows` is
+    /// what the point is of.
+    ///
+    /// # Errors
+    /// As [`SpanWriter::write`].
+    fn quarantine_point<'a>(
+        &'a mut self,
+        rows: &'a MetricRows<'a>,
+        point: &'a PointRow,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
     /// Takes the columns of some stored spans anew, in one transaction, if a job to do so is under
     /// way; answers how far it is then.
     ///
@@ -245,7 +262,7 @@ pub struct RetentionReport {
 }
 
 /// Answers queries. Every call names the project; no answer holds another's bytes.
-pub trait SpanReader: EventReader + Send + Sync {
+pub trait SpanReader: EventReader + MetricReader + Send + Sync {
     /// Trace summaries, newest start first.
     fn list_traces<'a>(
         &'a self,

@@ -1,4 +1,4 @@
-//! OTLP/gRPC: the unary `Export` of the trace and log services, health and reflection.
+//! OTLP/gRPC: the unary `Export` of the trace, log and metric services, health and reflection.
 //!
 //! The framing of unary calls is our own, because the one of the framework answers an oversize
 //! message with a code that makes clients send it again for ever, and reserves the announced
@@ -37,7 +37,7 @@ use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
 
 /// Paths of the only methods of the export services.
-const EXPORT_PATHS: [(&str, Signal); 2] = [
+const EXPORT_PATHS: [(&str, Signal); 3] = [
     (
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
         Signal::Traces,
@@ -46,11 +46,16 @@ const EXPORT_PATHS: [(&str, Signal); 2] = [
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
         Signal::Logs,
     ),
+    (
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Metrics,
+    ),
 ];
 /// What reflection lists; the descriptors hold services that are not served, too.
-const REFLECTED_SERVICES: [&str; 3] = [
+const REFLECTED_SERVICES: [&str; 4] = [
     "opentelemetry.proto.collector.trace.v1.TraceService",
     "opentelemetry.proto.collector.logs.v1.LogsService",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "grpc.health.v1.Health",
 ];
 /// Largest request to the health and reflection services.

@@ -10,5 +10,6 @@ mod grpc_services;
 mod http;
 mod limits;
 mod logs;
+mod metrics;
 mod support;
 mod tls;

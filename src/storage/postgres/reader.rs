@@ -17,6 +17,7 @@ mod events;
 mod facts;
 mod feed;
 mod lists;
+mod metrics;
 mod scan;
 mod search;
 mod session;
@@ -40,6 +41,9 @@ use super::writer::clean_text;
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
+use crate::storage::metrics::query::{
+    MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
+};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -312,6 +316,35 @@ impl SpanReader for PostgresReader {
         self.limited(async move {
             let session = self.sessions.begin().await?;
             let answer = lists::usage(&session).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+}
+
+impl MetricReader for PostgresReader {
+    fn list_metrics<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a MetricFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<MetricSummary>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = metrics::list(&session, project, filter, page).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn metric<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a MetricQuery,
+    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = metrics::answer(&session, project, query).await?;
             session.end();
             Ok(answer)
         })

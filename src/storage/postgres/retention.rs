@@ -115,11 +115,11 @@ pub(super) const BYTES_IN_USE: &str =
             'schema_migration', 'span_partition', 'resource', 'scope', 'trace', 'trace_service',
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
-            'invite', 'audit', 'dead_event']) AS name
+            'invite', 'audit', 'dead_event', 'metric_series', 'dead_point']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
-            to_regclass('content_block')))";
+            to_regclass('metric_chunk'), to_regclass('content_block')))";
 
 /// When the store is too large, the arrival before which the oldest partition's worth must go.
 /// The newest partition stays, whatever its size.
@@ -254,6 +254,23 @@ const DEAD_EVENTS: &str = "WITH old AS (
         RETURNING 1)
     SELECT count(*) FROM gone";
 
+const DEAD_POINTS: &str = "WITH old AS (
+        SELECT project_id, series_id, time_unix_nano, start_unix_nano FROM dead_point
+        WHERE created_unix_nano < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM dead_point t USING old
+        WHERE t.project_id = old.project_id AND t.series_id = old.series_id
+            AND t.time_unix_nano = old.time_unix_nano AND t.start_unix_nano = old.start_unix_nano
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+const METRIC_SERIES: &str = "WITH old AS (
+        SELECT project_id, series_id FROM metric_series WHERE last_seen_unix_nano < $1
+        ORDER BY last_seen_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM metric_series t USING old
+        WHERE t.project_id = old.project_id AND t.series_id = old.series_id RETURNING 1)
+    SELECT count(*) FROM gone";
+
 /// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
 /// Whether there is more of it.
 async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Error> {
@@ -266,6 +283,8 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (SCOPES, unused),
         (DEAD_LETTERS, bound),
         (DEAD_EVENTS, bound),
+        (DEAD_POINTS, bound),
+        (METRIC_SERIES, unused),
     ];
     let mut more = false;
     for (sql, bound) in steps {
@@ -301,11 +320,22 @@ async fn delete_from_defaults(transaction: &Transaction, bound: i64) -> Result<b
             DELETE FROM content_block_default t USING old
             WHERE t.project_id = old.project_id AND t.block_id = old.block_id RETURNING 1)
         SELECT count(*) FROM gone";
+    let points = "WITH old AS (
+            SELECT project_id, metric_id, slot_unix_nano, series_id, part FROM metric_chunk_default
+            WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2),
+        gone AS (
+            DELETE FROM metric_chunk_default t USING old
+            WHERE t.project_id = old.project_id AND t.metric_id = old.metric_id
+                AND t.slot_unix_nano = old.slot_unix_nano AND t.series_id = old.series_id
+                AND t.part = old.part
+            RETURNING 1)
+        SELECT count(*) FROM gone";
     let first_block = block_id::first_at(bound / 1_000_000);
     let spans = delete(transaction, spans, bound).await?;
     let events = delete(transaction, events, bound).await?;
+    let points = delete(transaction, points, bound).await?;
     let blocks = delete(transaction, blocks, first_block).await?;
-    Ok(spans.max(events).max(blocks) >= ROWS_PER_STEP)
+    Ok(spans.max(events).max(points).max(blocks) >= ROWS_PER_STEP)
 }
 
 async fn forget_logs(transaction: &Transaction, now: i64) -> Result<(), Error> {
@@ -342,16 +372,22 @@ async fn try_drop_one(pool: &Pool, settings: &Settings, bound: i64) -> Result<bo
         )
         .await?;
     let mut dropped = None;
-    for table in [Table::Span, Table::Event, Table::ContentBlock] {
+    for table in [
+        Table::Span,
+        Table::Event,
+        Table::MetricChunk,
+        Table::ContentBlock,
+    ] {
         for name in partitions::names(&transaction, table).await? {
             let Some(slot) = Slot::parse(table, &name) else {
                 continue;
             };
             let ended = slot.end_unix_nano() <= bound;
             let latest = match table {
-                Table::Span | Table::Event if ended => latest_arrival(&transaction, &name).await?,
                 // Partitioned by arrival.
-                Table::Span | Table::Event | Table::ContentBlock => 0,
+                Table::ContentBlock => 0,
+                _ if ended => latest_arrival(&transaction, &name).await?,
+                _ => 0,
             };
             if ended && latest <= bound {
                 dropped = Some(name);
@@ -381,7 +417,7 @@ async fn try_drop_one(pool: &Pool, settings: &Settings, bound: i64) -> Result<bo
     Ok(true)
 }
 
-/// A time after the last arrival in a partition of `span` or `event`. Nobody can note a later one before this
+/// A time after the last arrival in a partition that is not by arrival. Nobody can note a later one before this
 /// transaction ends.
 async fn latest_arrival(transaction: &Transaction, name: &str) -> Result<i64, Error> {
     let rows = transaction
