@@ -41,9 +41,6 @@ use super::writer::clean_text;
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
-use crate::storage::metrics::query::{
-    MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
-};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -316,35 +313,6 @@ impl SpanReader for PostgresReader {
         self.limited(async move {
             let session = self.sessions.begin().await?;
             let answer = lists::usage(&session).await?;
-            session.end();
-            Ok(answer)
-        })
-    }
-}
-
-impl MetricReader for PostgresReader {
-    fn list_metrics<'a>(
-        &'a self,
-        project: ProjectId,
-        filter: &'a MetricFilter,
-        page: &'a PageRequest,
-    ) -> BoxFuture<'a, Result<Page<MetricSummary>, Error>> {
-        self.limited(async move {
-            let session = self.sessions.begin().await?;
-            let answer = metrics::list(&session, project, filter, page).await?;
-            session.end();
-            Ok(answer)
-        })
-    }
-
-    fn metric<'a>(
-        &'a self,
-        project: ProjectId,
-        query: &'a MetricQuery,
-    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, Error>> {
-        self.limited(async move {
-            let session = self.sessions.begin().await?;
-            let answer = metrics::answer(&session, project, query).await?;
             session.end();
             Ok(answer)
         })

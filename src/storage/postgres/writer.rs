@@ -14,6 +14,7 @@ pub(super) mod params;
 mod refused;
 mod remap;
 mod span_row;
+mod span_writer;
 mod spans;
 mod stored;
 mod sums;
@@ -24,8 +25,6 @@ mod trace_services;
 mod traces;
 
 use deadpool_postgres::Pool;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
 use super::config::Config;
 use super::connect::{self, Purpose};
@@ -37,11 +36,10 @@ use super::transaction::{Settings, Transaction};
 use crate::queue::Position;
 use crate::storage::content::Packer;
 use crate::storage::metrics::directory::Known;
-use crate::storage::remap::{Job, Mapper};
 use crate::storage::rollup::Crowd;
 use crate::storage::summary::clamp_time;
-use crate::storage::write::{Batch, EventRow, MetricRows, PointRow, SpanRow, WriteReport};
-use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
+use crate::storage::write::{Batch, WriteReport};
+use crate::storage::{Error, RetentionConfig, RetentionReport};
 pub(super) use clean::clean_text;
 pub(super) use metric_series::series_of;
 
@@ -379,50 +377,5 @@ impl PostgresWriter {
         self.remembered.forget();
         self.known.forget();
         retention::enforce(&self.pool, &self.config, &self.retention, now_unix_nano).await
-    }
-}
-
-impl SpanWriter for PostgresWriter {
-    fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>> {
-        self.write_now(batch).boxed()
-    }
-
-    fn quarantine<'a>(
-        &'a mut self,
-        span: &'a SpanRow<'a>,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        self.quarantine_now(span, reason).boxed()
-    }
-
-    fn quarantine_event<'a>(
-        &'a mut self,
-        event: &'a EventRow<'a>,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        self.quarantine_event_now(event, reason).boxed()
-    }
-
-    fn quarantine_point<'a>(
-        &'a mut self,
-        rows: &'a MetricRows<'a>,
-        point: &'a PointRow,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        self.quarantine_point_now(rows, point, reason).boxed()
-    }
-
-    fn remap_step<'a>(
-        &'a mut self,
-        mapper: &'a dyn Mapper,
-    ) -> BoxFuture<'a, Result<Option<Job>, Error>> {
-        remap::step(&self.pool, &self.settings, &self.config, mapper).boxed()
-    }
-
-    fn enforce_retention<'a>(
-        &'a mut self,
-        now_unix_nano: u64,
-    ) -> BoxFuture<'a, Result<RetentionReport, Error>> {
-        self.enforce_retention_now(now_unix_nano).boxed()
     }
 }

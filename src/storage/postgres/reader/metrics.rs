@@ -1,17 +1,19 @@
 //! Metrics: the list of them, and their points over time.
 
+use futures_util::future::BoxFuture;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::super::writer::series_of;
 use super::session::Session;
-use super::{corrupt, project_id, unsigned};
+use super::{PostgresReader, corrupt, project_id, unsigned};
 use crate::model::ProjectId;
 use crate::model::metric::{MetricKind, Temporality};
 use crate::storage::metrics::engine::{Engine, SeriesFound};
 use crate::storage::metrics::identity::metric_id;
 use crate::storage::metrics::query::{
-    MetricAnswer, MetricFilter, MetricKey, MetricQuery, MetricSummary, NoAnswer, SERVICES_MAX,
+    MetricAnswer, MetricFilter, MetricKey, MetricQuery, MetricReader, MetricSummary, NoAnswer,
+    SERVICES_MAX,
 };
 use crate::storage::{Error, Page, PageRequest};
 
@@ -43,8 +45,37 @@ pub(super) const CHUNKS: &str = "SELECT slot_unix_nano, series_id, part, points 
         AND ($7::bytea[] IS NULL OR series_id = ANY($7)) \
      ORDER BY slot_unix_nano, series_id, part LIMIT $8";
 
+impl MetricReader for PostgresReader {
+    fn list_metrics<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a MetricFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<MetricSummary>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = list(&session, project, filter, page).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn metric<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a MetricQuery,
+    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = answer(&session, project, query).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+}
+
 /// The metrics of a project, by name.
-pub(super) async fn list(
+async fn list(
     session: &Session,
     project: ProjectId,
     filter: &MetricFilter,
@@ -119,7 +150,7 @@ fn key(row: &Row) -> Result<MetricKey, Error> {
 }
 
 /// The points of a metric over time.
-pub(super) async fn answer(
+async fn answer(
     session: &Session,
     project: ProjectId,
     query: &MetricQuery,
