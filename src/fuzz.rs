@@ -76,6 +76,7 @@ pub fn protobuf(data: &[u8]) {
         attributes_per_link: 1,
         attribute_value_length: ByteSize(3),
         name_length: ByteSize(3),
+        ..limits::Config::default()
     };
     let record = Record {
         position: Position(1),

@@ -16,6 +16,7 @@ mod events;
 mod facts;
 mod listen;
 mod lists;
+mod metrics;
 mod models;
 mod params;
 mod prices;

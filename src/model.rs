@@ -8,6 +8,7 @@ pub mod failure;
 pub mod genai;
 pub mod histogram;
 pub mod ids;
+pub mod metric;
 pub mod quota;
 pub mod span;
 

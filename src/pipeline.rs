@@ -1,5 +1,5 @@
 //! From an admitted request to the log: validation item by item, exactly one counted outcome for
-//! every span and log record, and the answer for the client.
+//! every span, log record and data point, and the answer for the client.
 //!
 //! A request that [`Ingest::export`] answers with `Ok` is durable. Dropping the future
 //! before it answers (the client gave up, the deadline passed) may leave the request stored; the
@@ -257,6 +257,7 @@ impl Ingest {
             kind: match signal {
                 Signal::Traces => PayloadKind::OtlpTraces,
                 Signal::Logs => PayloadKind::OtlpLogs,
+                Signal::Metrics => PayloadKind::OtlpMetrics,
             },
             payload,
         };
@@ -318,6 +319,15 @@ fn named_only(
 
 fn accepted(signal: Signal, checked: &Checked) -> Accepted {
     let items = signal.items();
+    if let Some(first) = &checked.first_point {
+        return Accepted {
+            rejected: checked.rejected,
+            error_message: format!(
+                "rejected {} of {} {items}; first: {first}",
+                checked.rejected, checked.items
+            ),
+        };
+    }
     let error_message = match &checked.first_rejection {
         Some(first) if checked.rejected > 0 => format!(
             "rejected {} of {} {items}; first: {first}",

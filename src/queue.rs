@@ -152,11 +152,13 @@ pub enum PayloadKind {
     OtlpTraces = 1,
     /// An OTLP `ExportLogsServiceRequest` in protobuf.
     OtlpLogs = 2,
+    /// An OTLP `ExportMetricsServiceRequest` in protobuf.
+    OtlpMetrics = 3,
 }
 
 impl PayloadKind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::OtlpTraces, Self::OtlpLogs]
+        [Self::OtlpTraces, Self::OtlpLogs, Self::OtlpMetrics]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
     }

@@ -4,7 +4,8 @@
 //! - **Exactly once.** A span is identified by (project, trace id, span id). Writing it again, in
 //!   the same batch, a later batch or after a replay of the log, changes nothing: rows, counts and
 //!   rollups are as if it had been written once. The first one written wins. An event is identified
-//!   by (project, [`crate::model::event::EventId`]).
+//!   by (project, [`crate::model::event::EventId`]), a data point of a metric by (project, series, time,
+//!   start).
 //! - **Atomic.** Rows, summaries, rollups and the log checkpoint of a batch are one transaction
 //!   that is on stable storage when [`SpanWriter::write`] returns.
 //! - **Order-independent.** Summaries and sums do not depend on the order in which spans arrive.
@@ -20,8 +21,10 @@ pub mod calls;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod content;
+mod error;
 pub mod events;
 pub mod feed;
+pub mod metrics;
 pub mod postgres;
 pub mod query;
 pub mod quota;
@@ -46,12 +49,16 @@ use crate::config::{ByteSize, Duration};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::Position;
 
+pub use error::Error;
 pub use events::{EventFilter, EventReader, SpanEvents, StoredEvent};
+pub use metrics::query::MetricReader;
 pub use query::{
     Cursor, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
     SpanSummary, StatusFilter, StoredSpan, StoredTrace, TimeRange, TraceFilter, TraceSummary,
 };
-pub use write::{Batch, EventRow, ResourceRow, ScopeRow, SpanRow, WriteReport};
+pub use write::{
+    Batch, EventRow, MetricRows, PointRow, ResourceRow, ScopeRow, SeriesRow, SpanRow, WriteReport,
+};
 
 /// `storage`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -121,71 +128,6 @@ impl Default for RetentionConfig {
     }
 }
 
-/// Why a store operation failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store can't be reached or has no room now; the same call may succeed later.
-    #[error("store unavailable: {context}")]
-    Unavailable {
-        /// What was being done.
-        context: &'static str,
-        /// The backend's own error.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The store refuses this data whatever the time; the batch must be bisected.
-    #[error("the store refuses the data: {context}")]
-    Poison {
-        /// What was being done.
-        context: &'static str,
-        /// The backend's own error.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The query ran into its time limit.
-    #[error("the query ran into its time limit")]
-    Timeout,
-    /// The stored data can't be read as what it should be.
-    #[error("stored data is damaged: {context}")]
-    Corrupt {
-        /// What was being read.
-        context: String,
-    },
-    /// The store was written by a newer version of this program.
-    #[error("the store has schema version {found}, this program knows versions up to {known}")]
-    NewerSchema {
-        /// Version in the store.
-        found: u32,
-        /// Newest version this program knows.
-        known: u32,
-    },
-    /// The store has an older schema, and migrating it is not this process's business.
-    #[error(
-        "the store has schema version {found}, this program needs {known}; run pulse-collector migrate"
-    )]
-    OlderSchema {
-        /// Version in the store.
-        found: u32,
-        /// Version this program needs.
-        known: u32,
-    },
-    /// The server can't hold a store.
-    #[error("the database can't be used: {reason}")]
-    Unsuitable {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The store holds tables, but not ours.
-    #[error("the store belongs to another program")]
-    Foreign,
-    /// A migration in the store is not the one this program ships.
-    #[error("migration {version} in the store differs from the one this program ships")]
-    MigrationChanged {
-        /// The version whose checksum differs.
-        version: u32,
-    },
-}
-
 /// Writes batches. One writer per log partition.
 pub trait SpanWriter: Send {
     /// Writes rows, summaries, rollups and the checkpoint in one durable transaction.
@@ -212,6 +154,18 @@ pub trait SpanWriter: Send {
     fn quarantine_event<'a>(
         &'a mut self,
         event: &'a EventRow<'a>,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// Stores a data point that the store refused, with the reason, so that it is not lost. `rows` is
+    /// what the point is of.
+    ///
+    /// # Errors
+    /// As [`SpanWriter::write`].
+    fn quarantine_point<'a>(
+        &'a mut self,
+        rows: &'a MetricRows<'a>,
+        point: &'a PointRow,
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>>;
 
@@ -246,7 +200,7 @@ pub struct RetentionReport {
 }
 
 /// Answers queries. Every call names the project; no answer holds another's bytes.
-pub trait SpanReader: EventReader + Send + Sync {
+pub trait SpanReader: EventReader + MetricReader + Send + Sync {
     /// Trace summaries, newest start first.
     fn list_traces<'a>(
         &'a self,

@@ -251,16 +251,21 @@ impl StorageExporter {
             spans_duplicate,
             events_stored,
             events_duplicate,
+            points_stored,
+            points_duplicate,
+            points_overflow,
         } = outcome.report;
         self.metrics.writer_batch(
             (spans_stored, spans_duplicate),
             (events_stored, events_duplicate),
+            (points_stored, points_duplicate),
             took,
         );
+        self.metrics.writer_points_overflow(points_overflow);
         if outcome.quarantined > 0 {
             tracing::error!(
                 rows = outcome.quarantined,
-                "the store refused spans or events; see dead letters"
+                "the store refused spans, events or data points; see dead letters"
             );
             self.metrics.writer_dead_letters(outcome.quarantined);
         }

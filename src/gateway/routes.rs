@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
 use super::{
-    Shared, analytics, control, events, lists, models, prices, quotas, search, sessions, spans,
-    tail, traces,
+    Shared, analytics, control, events, lists, metrics, models, prices, quotas, search, sessions,
+    spans, tail, traces,
 };
 
 /// Longest time the health answer waits for the store.
@@ -64,7 +64,7 @@ macro_rules! filtered {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 27] = [
+pub(super) static ROUTES: [Route; 29] = [
     Route {
         path: "/api/v1/traces",
         parameters: filtered!("limit", "cursor"),
@@ -117,6 +117,26 @@ pub(super) static ROUTES: [Route; 27] = [
         path: "/api/v1/events/{event_id}",
         parameters: &[],
         serve: || get(events::detail),
+    },
+    Route {
+        path: "/api/v1/metrics",
+        parameters: &["prefix", "service", "limit", "cursor"],
+        serve: || get(metrics::list),
+    },
+    Route {
+        path: "/api/v1/metrics/{metric_name}",
+        parameters: &[
+            "start",
+            "end",
+            "step",
+            "group_by",
+            "aggregation",
+            "service",
+            "environment",
+            ATTRIBUTE,
+            "limit",
+        ],
+        serve: || get(metrics::points),
     },
     Route {
         path: "/api/v1/services",

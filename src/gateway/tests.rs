@@ -5,6 +5,7 @@ mod answers;
 mod document;
 mod events;
 mod genai;
+mod metrics;
 mod problems;
 mod pulse;
 mod questions;
@@ -26,7 +27,7 @@ use crate::auth::{self, Gates, Purpose, testing};
 use crate::model::access::Scopes;
 use crate::storage::access::{Change, NewKey};
 use crate::storage::sqlite::SqliteAccess;
-use stub::{EVENT, SPAN, Stub, TRACE};
+use stub::{EVENT, METRIC, SPAN, Stub, TRACE};
 
 /// Id of the key that there is.
 const KEY: &str = "k1";
@@ -139,6 +140,7 @@ fn uri_of(path: &str) -> String {
         .replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
         .replace("{event_id}", &EVENT.to_string())
+        .replace("{metric_name}", METRIC)
         .replace("{session_id}", "a%2Fb%20c");
     if path == "/api/v1/search" {
         return uri + "?q=word";

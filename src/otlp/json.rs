@@ -17,6 +17,7 @@
 mod encode;
 mod locate;
 mod message;
+mod metric;
 mod record;
 mod scalar;
 
@@ -27,12 +28,13 @@ use std::cell::Cell;
 use std::fmt;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
 use super::Failure;
 use message::{Codec as _, Message, Object};
 
-pub use encode::{Json, encode, encode_logs};
+pub use encode::{Json, encode, encode_logs, encode_metrics};
 
 /// RFC 8259 §8.1: a reader may ignore it.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -95,6 +97,14 @@ pub fn decode(body: &[u8]) -> Result<ExportTraceServiceRequest, DecodeError> {
 /// # Errors
 /// The body is not such a request. Invalid identifiers are no error here.
 pub fn decode_logs(body: &[u8]) -> Result<ExportLogsServiceRequest, DecodeError> {
+    decode_message(body)
+}
+
+/// Decodes the body of a metric export.
+///
+/// # Errors
+/// The body is not such a request. Invalid data points are no error here.
+pub fn decode_metrics(body: &[u8]) -> Result<ExportMetricsServiceRequest, DecodeError> {
     decode_message(body)
 }
 

@@ -4,6 +4,9 @@ use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::{
     ExportLogsPartialSuccess, ExportLogsServiceResponse,
 };
+use opentelemetry_proto::tonic::collector::metrics::v1::{
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTracePartialSuccess, ExportTraceServiceResponse,
 };
@@ -68,6 +71,13 @@ impl Answer {
                 }),
             }
             .encode_to_vec(),
+            Signal::Metrics => ExportMetricsServiceResponse {
+                partial_success: Some(ExportMetricsPartialSuccess {
+                    rejected_data_points: self.rejected,
+                    error_message,
+                }),
+            }
+            .encode_to_vec(),
         })
     }
 
@@ -81,6 +91,7 @@ impl Answer {
         let rejected = match self.signal {
             Signal::Traces => "rejectedSpans",
             Signal::Logs => "rejectedLogRecords",
+            Signal::Metrics => "rejectedDataPoints",
         };
         // Proto3 JSON leaves default values out and writes 64-bit integers as strings.
         if self.rejected != 0 {
@@ -99,7 +110,7 @@ mod tests {
 
     #[test]
     fn full_success_is_zero_bytes_and_an_empty_object() {
-        for signal in [Signal::Traces, Signal::Logs] {
+        for signal in [Signal::Traces, Signal::Logs, Signal::Metrics] {
             let answer = Answer::new(signal, 0, "");
             assert!(answer.protobuf().is_empty());
             assert_eq!(answer.json(), "{}");
@@ -125,6 +136,14 @@ mod tests {
         );
         let decoded = ExportLogsServiceResponse::decode(answer.protobuf()).unwrap();
         assert_eq!(decoded.partial_success.unwrap().rejected_log_records, 3);
+
+        let answer = Answer::new(Signal::Metrics, 3, "no");
+        assert_eq!(
+            answer.json(),
+            r#"{"partialSuccess":{"errorMessage":"no","rejectedDataPoints":"3"}}"#
+        );
+        let decoded = ExportMetricsServiceResponse::decode(answer.protobuf()).unwrap();
+        assert_eq!(decoded.partial_success.unwrap().rejected_data_points, 3);
 
         let warning = Answer::new(Signal::Traces, 0, "string table references were dropped");
         assert_eq!(

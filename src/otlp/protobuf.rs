@@ -1,4 +1,5 @@
-//! `ExportTraceServiceRequest` and `ExportLogsServiceRequest` in protobuf, read where they lie.
+//! `ExportTraceServiceRequest`, `ExportLogsServiceRequest` and `ExportMetricsServiceRequest` in
+//! protobuf, read where they lie.
 //!
 //! [`check`] walks a whole request once and accepts exactly the bytes that the generated
 //! `prost` decoder accepts, its depth limit included; it allocates nothing unless it has something
@@ -17,6 +18,7 @@ mod edit;
 mod error;
 mod ids;
 mod kind;
+mod metric;
 mod native;
 mod record;
 mod revise;
@@ -33,6 +35,10 @@ pub use check::{Checked, check, check_spans, validate};
 pub use edit::TextEdits;
 pub use error::{DecodeError, Fault};
 pub use ids::{InvalidId, Rejection, SpanIds};
+pub use metric::{
+    BUCKETS_MAX, Exemplar, ExponentialPoint, HistogramPoint, InvalidPoint, Metric, NumberPoint,
+    Point, PointValue, RejectedPoint, SummaryPoint,
+};
 pub use native::as_otlp;
 pub use record::LogRecord;
 pub use revise::{Place, Reviser, Verdict, revise};

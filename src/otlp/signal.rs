@@ -7,6 +7,8 @@ pub enum Signal {
     Traces,
     /// Log records.
     Logs,
+    /// Data points of metrics.
+    Metrics,
 }
 
 impl Signal {
@@ -16,6 +18,7 @@ impl Signal {
         match self {
             Self::Traces => "traces",
             Self::Logs => "logs",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -25,6 +28,7 @@ impl Signal {
         match self {
             Self::Traces => "spans",
             Self::Logs => "log records",
+            Self::Metrics => "data points",
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct Config {
     pub attribute_value_length: ByteSize,
     /// Length of a span or event name, in bytes.
     pub name_length: ByteSize,
+    /// Metric series of a project; points of more go to one series of their metric.
+    pub max_metric_series: u32,
 }
 
 impl Default for Config {
@@ -39,6 +41,7 @@ impl Default for Config {
             attributes_per_link: 256,
             attribute_value_length: ByteSize::mib(4),
             name_length: ByteSize::kib(4),
+            max_metric_series: 50_000,
         }
     }
 }
@@ -112,6 +115,7 @@ mod tests {
             attributes_per_link: 1,
             attribute_value_length: ByteSize(4),
             name_length: ByteSize(3),
+            ..Config::default()
         };
         let three = vec![text("a", "12345"), text("b", "1"), text("c", "1")];
         let event = Event {

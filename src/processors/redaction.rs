@@ -116,4 +116,6 @@ pub enum Scope {
     Log,
     /// Bodies of log records.
     LogBody,
+    /// Attributes of data points of metrics, and of their exemplars.
+    Metric,
 }

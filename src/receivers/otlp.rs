@@ -199,6 +199,8 @@ pub struct HttpConfig {
     pub traces_url_path: String,
     /// Path of the log endpoint.
     pub logs_url_path: String,
+    /// Path of the metric endpoint.
+    pub metrics_url_path: String,
     /// Largest body accepted, before and after decompression (OTLP: 64 MiB recommended).
     pub max_request_body_size: ByteSize,
     /// Largest header section, in bytes.
@@ -225,6 +227,7 @@ impl Default for HttpConfig {
             cors: None,
             traces_url_path: "/v1/traces".to_owned(),
             logs_url_path: "/v1/logs".to_owned(),
+            metrics_url_path: "/v1/metrics".to_owned(),
             max_request_body_size: ByteSize::mib(64),
             max_header_list_size: ByteSize::kib(16),
             max_connections: 4096,

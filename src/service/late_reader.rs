@@ -15,6 +15,9 @@ use crate::exporters::storage::StoreHealth;
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
+use crate::storage::metrics::query::{
+    MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
+};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -129,6 +132,25 @@ fn not_connected() -> storage::Error {
     storage::Error::Unavailable {
         context: "connect",
         source: "not reached since the start".into(),
+    }
+}
+
+impl MetricReader for LateReader {
+    fn list_metrics<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a MetricFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<MetricSummary>, storage::Error>> {
+        self.ask(|reader| reader.list_metrics(project, filter, page))
+    }
+
+    fn metric<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a MetricQuery,
+    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, storage::Error>> {
+        self.ask(|reader| reader.metric(project, query))
     }
 }
 

@@ -13,6 +13,7 @@ mod find;
 mod fixture;
 mod lists;
 mod long;
+mod metrics;
 mod paging;
 mod people;
 mod quotas;

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod ids;
 mod insert;
+mod metrics;
 mod migrate;
 mod reader;
 mod remap;

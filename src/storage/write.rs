@@ -2,12 +2,15 @@
 
 use std::borrow::Cow;
 
+use super::metrics::identity::Instrument;
 use crate::model::event::{EventFacts, EventId, EventSource};
+use crate::model::metric::{Point, SeriesId};
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::otlp::protobuf::KeyValues;
 use crate::queue::{LogId, Position};
 
-/// One transaction's worth of spans and events, borrowed from the log records they came in.
+/// One transaction's worth of spans, events and data points, borrowed from the log records they came in.
 #[derive(Debug, Default)]
 pub struct Batch<'a> {
     /// Which life of the log the position is of; a checkpoint says nothing about another one.
@@ -26,21 +29,25 @@ pub struct Batch<'a> {
     pub spans: Vec<SpanRow<'a>>,
     /// The events.
     pub events: Vec<EventRow<'a>>,
+    /// Data points of metrics, and what they are of.
+    pub metrics: MetricRows<'a>,
 }
 
 impl Batch<'_> {
-    /// Arrival of its newest span or event, ns since the Unix epoch; zero when it is empty.
+    /// Arrival of its newest span, event or data point, ns since the Unix epoch; zero when it is empty.
     #[must_use]
     pub fn received_unix_nano(&self) -> u64 {
         let spans = self.spans.iter().map(|span| span.received_unix_nano);
         let events = self.events.iter().map(|event| event.received_unix_nano);
-        spans.chain(events).max().unwrap_or(0)
+        let points = self.metrics.points.iter();
+        let points = points.map(|point| point.received_unix_nano);
+        spans.chain(events).chain(points).max().unwrap_or(0)
     }
 
     /// Rows in it.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.spans.len() + self.events.len()
+        self.spans.len() + self.events.len() + self.metrics.points.len()
     }
 }
 
@@ -154,6 +161,53 @@ pub struct EventRow<'a> {
     pub message: Cow<'a, [u8]>,
 }
 
+/// Data points, and the series, resources and scopes they are of.
+#[derive(Debug, Clone, Default)]
+pub struct MetricRows<'a> {
+    /// Series a project may have at most.
+    pub series_max: u32,
+    /// Resources that [`SeriesRow::resource`] indexes.
+    pub resources: Vec<ResourceRow<'a>>,
+    /// Scopes that [`SeriesRow::scope`] indexes.
+    pub scopes: Vec<ScopeRow<'a>>,
+    /// The series, each once.
+    pub series: Vec<SeriesRow<'a>>,
+    /// The points.
+    pub points: Vec<PointRow>,
+}
+
+/// A series of a metric.
+#[derive(Debug, Clone)]
+pub struct SeriesRow<'a> {
+    /// Owner.
+    pub project: ProjectId,
+    /// Identity.
+    pub id: SeriesId,
+    /// The metric.
+    pub instrument: Instrument<'a>,
+    /// What the metric is, for people.
+    pub description: &'a str,
+    /// Attributes of its points.
+    pub attributes: KeyValues<'a>,
+    /// Index into [`MetricRows::resources`].
+    pub resource: usize,
+    /// Index into [`MetricRows::scopes`].
+    pub scope: usize,
+    /// When the latest of its points was received, ns since the Unix epoch.
+    pub received_unix_nano: u64,
+}
+
+/// A data point. It is identified by its project, its series, its time and its start.
+#[derive(Debug, Clone)]
+pub struct PointRow {
+    /// Index into [`MetricRows::series`].
+    pub series: usize,
+    /// When it was received, ns since the Unix epoch.
+    pub received_unix_nano: u64,
+    /// The point.
+    pub point: Point,
+}
+
 /// What a write did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WriteReport {
@@ -165,4 +219,10 @@ pub struct WriteReport {
     pub events_stored: u64,
     /// Events that were stored already.
     pub events_duplicate: u64,
+    /// Data points stored.
+    pub points_stored: u64,
+    /// Data points that were stored already.
+    pub points_duplicate: u64,
+    /// Of those stored, the ones under a series for those beyond the limit.
+    pub points_overflow: u64,
 }

@@ -108,6 +108,7 @@ type RouteHandles = (Counter, Histogram);
 struct ReceiverHandles {
     spans: ItemHandles,
     log_records: ItemHandles,
+    metric_points: ItemHandles,
     unnamed: Counter,
     seconds: Histogram,
     bytes: Histogram,
@@ -133,6 +134,9 @@ struct Handles {
     duplicate: Counter,
     events_stored: Counter,
     events_duplicate: Counter,
+    points_stored: Counter,
+    points_duplicate: Counter,
+    points_overflow: Counter,
     retries: Counter,
     dead_letters: Counter,
     storage_up: Gauge,
@@ -267,17 +271,30 @@ impl Metrics {
         handles.group_bytes.record(bytes as f64);
     }
 
-    /// A batch was committed: spans and events, of each those newly stored and those that were there
-    /// already; time taken.
-    pub fn writer_batch(&self, spans: (u64, u64), events: (u64, u64), commit: Duration) {
+    /// A batch was committed: spans, events and data points, of each those newly stored and those that
+    /// were there already; time taken.
+    pub fn writer_batch(
+        &self,
+        spans: (u64, u64),
+        events: (u64, u64),
+        points: (u64, u64),
+        commit: Duration,
+    ) {
         let handles = &self.shared.handles;
-        let rows = spans.0 + spans.1 + events.0 + events.1;
+        let rows = spans.0 + spans.1 + events.0 + events.1 + points.0 + points.1;
         handles.batch_rows.record(rows as f64);
         handles.commit_seconds.record(commit);
         handles.stored.increment(spans.0);
         handles.duplicate.increment(spans.1);
         handles.events_stored.increment(events.0);
         handles.events_duplicate.increment(events.1);
+        handles.points_stored.increment(points.0);
+        handles.points_duplicate.increment(points.1);
+    }
+
+    /// Data points were stored under the series of what is over the limit of series.
+    pub fn writer_points_overflow(&self, points: u64) {
+        self.shared.handles.points_overflow.increment(points);
     }
 
     /// A store transaction is tried again.

@@ -55,6 +55,7 @@ mod migrate;
 mod modes;
 mod modes_faults;
 mod native;
+mod otlp_metrics;
 mod postgres_faults;
 mod postgres_outages;
 mod pulse;

@@ -111,15 +111,24 @@ fn check_http(http: &HttpConfig, issues: &mut Vec<Issue>) {
     for (key, path, usual) in [
         ("traces_url_path", &http.traces_url_path, "/v1/traces"),
         ("logs_url_path", &http.logs_url_path, "/v1/logs"),
+        ("metrics_url_path", &http.metrics_url_path, "/v1/metrics"),
     ] {
         if !path.starts_with('/') || path.contains(['{', '}', '?', '#', ' ']) {
             let message = format!("expected a path such as {usual}, got \"{path}\"");
             issues.push(Issue::new(format!("{prefix}.{key}"), message));
         }
     }
-    if http.traces_url_path == http.logs_url_path {
-        let message = "must not be the same as traces_url_path";
-        issues.push(Issue::new(format!("{prefix}.logs_url_path"), message));
+    let (traces, logs) = (&http.traces_url_path, &http.logs_url_path);
+    let metrics = &http.metrics_url_path;
+    for (key, is_taken, other) in [
+        ("logs_url_path", logs == traces, "traces_url_path"),
+        ("metrics_url_path", metrics == traces, "traces_url_path"),
+        ("metrics_url_path", metrics == logs, "logs_url_path"),
+    ] {
+        if is_taken {
+            let message = format!("must not be the same as {other}");
+            issues.push(Issue::new(format!("{prefix}.{key}"), message));
+        }
     }
 }
 
@@ -145,6 +154,7 @@ fn check_processors(config: &Config, issues: &mut Vec<Issue>) {
     not_zero.check("attributes_per_span", &limits.attributes_per_span);
     not_zero.check("attribute_value_length", &limits.attribute_value_length);
     not_zero.check("name_length", &limits.name_length);
+    not_zero.check("max_metric_series", &limits.max_metric_series);
 
     let batch = &config.processors.batch;
     let prefix = "processors.batch";

@@ -120,6 +120,10 @@ const BROKEN: &[(&str, &str)] = &[
         "receivers.otlp.protocols.http.logs_url_path: must not be the same as traces_url_path",
     ),
     (
+        "receivers: {otlp: {protocols: {http: {metrics_url_path: /v1/logs}}}}",
+        "receivers.otlp.protocols.http.metrics_url_path: must not be the same as logs_url_path",
+    ),
+    (
         "receivers: {otlp: {protocols: {grpc: {compression_algorithms: [gzip, br]}}}}",
         "receivers.otlp.protocols.grpc.compression_algorithms: unknown algorithm \"br\"",
     ),

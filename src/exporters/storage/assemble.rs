@@ -7,6 +7,7 @@
 mod anew;
 mod collectors;
 mod events;
+mod metrics;
 mod origin;
 
 use std::borrow::Cow;
@@ -24,7 +25,7 @@ pub use anew::Remapper;
 use collectors::Collectors;
 use origin::{resource_row, scope_row};
 
-/// Spans or log records in a request, by a look at the outermost fields only.
+/// Spans, log records or metrics in a request, by a look at the outermost fields only.
 #[must_use]
 pub fn count_items(request: &[u8]) -> u64 {
     let scopes = Request::new(request)
@@ -76,6 +77,8 @@ struct Building<'a, 's, E> {
     /// Records that ended in slices handed on before.
     completed: usize,
     sink: Sink<'s, 'a, E>,
+    /// Where series are among the rows built so far.
+    metric_places: metrics::Places,
 }
 
 /// Where a span lies.
@@ -157,11 +160,13 @@ impl<'l> Assembler<'l> {
             finished: 0,
             completed: 0,
             sink,
+            metric_places: metrics::Places::default(),
         };
         for record in records {
             match record.kind {
                 PayloadKind::OtlpTraces => building.add_record(record)?,
                 PayloadKind::OtlpLogs => building.add_logs(record)?,
+                PayloadKind::OtlpMetrics => building.add_metrics(record)?,
             }
             building.finished += 1;
         }
@@ -237,6 +242,7 @@ impl<'a, E> Building<'a, '_, E> {
     /// Gives what has been built to the sink and begins anew.
     fn hand_on(&mut self) -> Result<(), E> {
         let mut batch = std::mem::take(&mut self.batch);
+        self.metric_places = metrics::Places::default();
         batch.log_id = self.log;
         batch.partition = self.partition;
         let completed = self.records.get(self.completed..self.finished);

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 
 use crate::queue::Position;
-use crate::storage::{Batch, Error, EventRow, SpanRow, SpanWriter, WriteReport};
+use crate::storage::{
+    Batch, Error, EventRow, MetricRows, PointRow, SpanRow, SpanWriter, WriteReport,
+};
 
 /// What became of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,24 +42,34 @@ pub(super) async fn write(
 struct Rows<'b, 'a> {
     spans: &'b [SpanRow<'a>],
     events: &'b [EventRow<'a>],
+    points: &'b [PointRow],
 }
 
 impl<'b> Rows<'b, '_> {
     fn len(self) -> usize {
-        self.spans.len() + self.events.len()
+        self.spans.len() + self.events.len() + self.points.len()
     }
 
-    /// Both halves, the second first; events follow spans.
+    /// Both halves, the second first; events follow spans, and points them.
     fn halves(self) -> [Self; 2] {
         let half = self.len().div_ceil(2);
         let of_spans = half.min(self.spans.len());
         let (spans, more_spans) = self.spans.split_at(of_spans);
-        let (events, more_events) = self.events.split_at(half - of_spans);
+        let half = half - of_spans;
+        let of_events = half.min(self.events.len());
+        let (events, more_events) = self.events.split_at(of_events);
+        let (points, more_points) = self.points.split_at(half - of_events);
         let second = Self {
             spans: more_spans,
             events: more_events,
+            points: more_points,
         };
-        [second, Self { spans, events }]
+        let first = Self {
+            spans,
+            events,
+            points,
+        };
+        [second, first]
     }
 }
 
@@ -66,6 +78,7 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
     let all = Rows {
         spans: &batch.spans,
         events: &batch.events,
+        points: &batch.metrics.points,
     };
     let mut parts = Vec::from(all.halves());
     while let Some(rows) = parts.pop() {
@@ -78,10 +91,13 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
                 outcome.report.spans_duplicate += report.spans_duplicate;
                 outcome.report.events_stored += report.events_stored;
                 outcome.report.events_duplicate += report.events_duplicate;
+                outcome.report.points_stored += report.points_stored;
+                outcome.report.points_duplicate += report.points_duplicate;
+                outcome.report.points_overflow += report.points_overflow;
             }
             Err(Error::Poison { context, source }) if rows.len() == 1 => {
                 let reason = format!("{context}: {source}");
-                match set_aside(writer, rows, &reason).await {
+                match set_aside(writer, batch, rows, &reason).await {
                     // Not even as bytes: nothing is left to try.
                     Ok(()) | Err(Error::Poison { .. }) => outcome.quarantined += 1,
                     Err(error) => return Err(error),
@@ -94,6 +110,7 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
     let nothing = Rows {
         spans: &[],
         events: &[],
+        points: &[],
     };
     let end = Batch {
         next: batch.next,
@@ -105,6 +122,7 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
 
 async fn set_aside(
     writer: &mut dyn SpanWriter,
+    batch: &Batch<'_>,
     rows: Rows<'_, '_>,
     reason: &str,
 ) -> Result<(), Error> {
@@ -113,6 +131,11 @@ async fn set_aside(
     }
     for event in rows.events {
         writer.quarantine_event(event, reason).await?;
+    }
+    for point in rows.points {
+        writer
+            .quarantine_point(&batch.metrics, point, reason)
+            .await?;
     }
     Ok(())
 }
@@ -140,6 +163,31 @@ fn part_of<'a>(batch: &Batch<'a>, rows: Rows<'_, 'a>) -> Batch<'a> {
         events: events.collect(),
         resources: resources.kept,
         scopes: scopes.kept,
+        metrics: points_of(&batch.metrics, rows.points),
+    }
+}
+
+/// Some points and what they are of.
+fn points_of<'a>(metrics: &MetricRows<'a>, points: &[PointRow]) -> MetricRows<'a> {
+    let mut series = Kept::of(&metrics.series);
+    let points = points.iter().map(|point| PointRow {
+        series: series.keep(point.series),
+        ..point.clone()
+    });
+    let points = points.collect();
+    let mut resources = Kept::of(&metrics.resources);
+    let mut scopes = Kept::of(&metrics.scopes);
+    let mut series = series.kept;
+    for series in &mut series {
+        series.resource = resources.keep(series.resource);
+        series.scope = scopes.keep(series.scope);
+    }
+    MetricRows {
+        series_max: metrics.series_max,
+        resources: resources.kept,
+        scopes: scopes.kept,
+        series,
+        points,
     }
 }
 
@@ -179,9 +227,12 @@ mod tests {
 
     use super::*;
     use crate::model::event::{EventFacts, EventId, EventSource};
+    use crate::model::metric::{MetricKind, Point, SeriesId, Temporality, Value};
     use crate::model::span::{Basics, Kind, Status, TimeMarks};
     use crate::model::{ProjectId, SpanId, TraceId};
-    use crate::storage::{ResourceRow, RetentionReport, ScopeRow};
+    use crate::otlp::protobuf::KeyValues;
+    use crate::storage::metrics::identity::Instrument;
+    use crate::storage::{ResourceRow, RetentionReport, ScopeRow, SeriesRow};
 
     /// Refuses spans whose name is `poison`, as a store with a constraint would.
     #[derive(Default)]
@@ -191,6 +242,9 @@ mod tests {
         quarantined: Vec<SpanId>,
         events: Vec<EventId>,
         events_quarantined: Vec<EventId>,
+        /// Times of points, with the service of each.
+        points: Vec<(u64, String)>,
+        points_quarantined: Vec<u64>,
         writes: usize,
         /// Resources and scopes in all writes.
         origins: usize,
@@ -205,8 +259,13 @@ mod tests {
             self.writes += 1;
             self.origins += batch.resources.len() + batch.scopes.len();
             let is_poison = |event: &EventRow<'_>| event.severity_text == "poison";
+            let metrics = &batch.metrics;
             if batch.spans.iter().any(|span| span.name == "poison")
                 || batch.events.iter().any(is_poison)
+                || metrics
+                    .points
+                    .iter()
+                    .any(|it| it.point.value == Value::Absent)
             {
                 let source = "constraint".into();
                 return ready(Err(Error::Poison {
@@ -224,8 +283,14 @@ mod tests {
             let spans_stored = batch.spans.len() as u64;
             self.events
                 .extend(batch.events.iter().map(|event| event.id));
+            self.points.extend(metrics.points.iter().map(|row| {
+                let series = &metrics.series[row.series];
+                let service = metrics.resources[series.resource].service_name.to_string();
+                (row.point.time_unix_nano, service)
+            }));
             ready(Ok(WriteReport {
                 spans_stored,
+                points_stored: metrics.points.len() as u64,
                 events_stored: batch.events.len() as u64,
                 ..WriteReport::default()
             }))
@@ -247,6 +312,16 @@ mod tests {
             _reason: &'a str,
         ) -> BoxFuture<'a, Result<(), Error>> {
             self.events_quarantined.push(event.id);
+            ready(Ok(())).boxed()
+        }
+
+        fn quarantine_point<'a>(
+            &'a mut self,
+            _rows: &'a MetricRows<'a>,
+            point: &'a PointRow,
+            _reason: &'a str,
+        ) -> BoxFuture<'a, Result<(), Error>> {
+            self.points_quarantined.push(point.point.time_unix_nano);
             ready(Ok(())).boxed()
         }
 
@@ -327,6 +402,65 @@ mod tests {
             scope: 0,
             message: Cow::Borrowed(b""),
         }
+    }
+
+    // Scenario: points of two series among events, of which one can never be stored.
+    // Guarantees: it costs only itself, and the others keep what they are of.
+    #[tokio::test]
+    async fn a_poison_point_costs_only_itself() {
+        let series = [0, 1].map(|resource| SeriesRow {
+            project: ProjectId::DEFAULT,
+            id: SeriesId([7; 16]),
+            instrument: Instrument {
+                name: "m",
+                unit: "",
+                kind: MetricKind::Gauge,
+                temporality: Temporality::None,
+                is_monotonic: false,
+            },
+            description: "",
+            attributes: KeyValues::default(),
+            resource,
+            scope: 0,
+            received_unix_nano: 3,
+        });
+        let points = (1..=9).map(|time| PointRow {
+            series: usize::from(time % 2 == 1),
+            received_unix_nano: 3,
+            point: Point {
+                time_unix_nano: time,
+                start_unix_nano: 0,
+                value: if time == 6 {
+                    Value::Absent
+                } else {
+                    Value::Int(1)
+                },
+                exemplars: Vec::new(),
+            },
+        });
+        let batch = Batch {
+            next: Position(4),
+            events: vec![event(1, "fine")],
+            resources: vec![resource(9)],
+            scopes: vec![scope(0)],
+            metrics: MetricRows {
+                series_max: 5,
+                resources: vec![resource(0), resource(1)],
+                scopes: vec![scope(0)],
+                series: series.to_vec(),
+                points: points.collect(),
+            },
+            ..Batch::default()
+        };
+        let mut writer = Picky::default();
+        let outcome = write(&mut writer, &batch).await.unwrap();
+        assert_eq!((outcome.quarantined, outcome.report.points_stored), (1, 8));
+        assert_eq!(writer.points_quarantined, [6]);
+        writer.points.sort();
+        let expected = (1..=9).filter(|time| *time != 6);
+        let expected = expected.map(|time| (time, format!("service {}", time % 2)));
+        assert_eq!(writer.points, expected.collect::<Vec<_>>());
+        assert_eq!((writer.events.len(), writer.checkpoint), (1, Position(4)));
     }
 
     // Scenario: a batch of spans and events, of which one span and one event can never be stored.

@@ -15,7 +15,7 @@ use super::*;
 use crate::model::{ProjectId, SpanId};
 use crate::pipeline::clock::SystemClock;
 use crate::queue::{self, Entry, Followed, Log, Opened, PayloadKind, Position, Start};
-use crate::storage::{Batch, RetentionReport, SpanRow};
+use crate::storage::{Batch, MetricRows, PointRow, RetentionReport, SpanRow};
 use crate::telemetry::health::Readiness;
 
 /// What a store keeps, as a database that outlives its clients would.
@@ -95,6 +95,15 @@ impl SpanWriter for Memory {
     fn quarantine_event<'a>(
         &'a mut self,
         _event: &'a storage::EventRow<'a>,
+        _reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), storage::Error>> {
+        ready(Ok(())).boxed()
+    }
+
+    fn quarantine_point<'a>(
+        &'a mut self,
+        _rows: &'a MetricRows<'a>,
+        _point: &'a PointRow,
         _reason: &'a str,
     ) -> BoxFuture<'a, Result<(), storage::Error>> {
         ready(Ok(())).boxed()

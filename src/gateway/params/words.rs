@@ -41,6 +41,38 @@ impl Params {
         chosen
     }
 
+    /// `step`: a duration of at least `min`, ns.
+    pub(in crate::gateway) fn step_ns(&mut self, min: u64) -> Option<u64> {
+        self.parsed("step", |text| {
+            let step = value::duration(text)?;
+            let fits = step >= min;
+            fits.then_some(step)
+                .ok_or_else(|| format!("expected a duration of at least {}s", min / 1_000_000_000))
+        })
+    }
+
+    /// Keys of attributes, separated by commas, each at most once; none when not given.
+    pub(in crate::gateway) fn attribute_keys(&mut self, name: &str) -> Vec<String> {
+        const KEYS_MAX: usize = 4;
+        let keys = self.parsed(name, |text| {
+            let mut keys: Vec<String> = Vec::new();
+            for key in text.split(',') {
+                if key.is_empty() {
+                    return Err("has an empty attribute key".to_owned());
+                }
+                if keys.iter().any(|known| known == key) {
+                    return Err(format!("{} is given more than once", value::shorten(key)));
+                }
+                keys.push(key.to_owned());
+            }
+            if keys.len() > KEYS_MAX {
+                return Err(format!("expected at most {KEYS_MAX} attribute keys"));
+            }
+            Ok(keys)
+        });
+        keys.unwrap_or_default()
+    }
+
     /// `timeout`: above zero and no more than `max`.
     pub(in crate::gateway) fn timeout(&mut self, default: Duration, max: Duration) -> Duration {
         let timeout = self.parsed("timeout", |text| {

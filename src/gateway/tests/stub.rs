@@ -10,8 +10,13 @@ use super::rows::{
     user_summary,
 };
 use crate::model::event::EventId;
+use crate::model::metric::{MetricKind, Temporality};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan};
+use crate::storage::metrics::query::{
+    Aggregation, Group, MetricAnswer, MetricFilter, MetricKey, MetricQuery, MetricReader,
+    MetricSummary, NoAnswer,
+};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, Measures, SpanSummary,
     StoredSession, StoredSpan, StoredTrace, UsersAnswer, UsersQuery,
@@ -63,6 +68,8 @@ pub(super) enum Asked {
     Calls(TraceId, PageRequest),
     Users(UsersQuery),
     Events(EventFilter, PageRequest),
+    Metrics(MetricFilter, PageRequest),
+    Metric(MetricQuery),
     Event(EventId),
 }
 
@@ -172,6 +179,70 @@ impl ProjectSettings for Stub {
             Mood::Well => self.settings.put(project, name, value),
             _ => self.in_mood(()),
         }
+    }
+}
+
+/// The name of the one metric that there is.
+pub(super) const METRIC: &str = "tokens";
+
+fn metric_key() -> MetricKey {
+    MetricKey {
+        name: METRIC.to_owned(),
+        kind: MetricKind::Sum,
+        temporality: Temporality::Delta,
+        is_monotonic: true,
+        unit: "{token}".to_owned(),
+    }
+}
+
+impl MetricReader for Stub {
+    fn list_metrics<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a MetricFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<MetricSummary>, Error>> {
+        let asked = Asked::Metrics(filter.clone(), page.clone());
+        let summary = MetricSummary {
+            key: metric_key(),
+            description: "d".to_owned(),
+            services: vec!["api".to_owned()],
+            series_count: 3,
+            has_overflow: false,
+            last_seen_unix_nano: 1_800_000_000_000_000_000,
+        };
+        self.answer(project, asked, one(summary))
+    }
+
+    fn metric<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a MetricQuery,
+    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, Error>> {
+        let answer = match query.name.as_str() {
+            METRIC if query.aggregation == Some(Aggregation::Last) => {
+                Err(NoAnswer::NotOf(MetricKind::Histogram))
+            }
+            METRIC => Ok(MetricAnswer {
+                metrics: vec![metric_key()],
+                aggregation: Aggregation::Increase,
+                series_count: 3,
+                groups: vec![Group {
+                    values: query
+                        .group_by
+                        .iter()
+                        .map(|it| Some(format!("{it}!")))
+                        .collect(),
+                    points: vec![
+                        (1_800_000_000_000_000_000, 1.5),
+                        (1_800_000_060_000_000_000, f64::NAN),
+                    ],
+                }],
+                is_cut: false,
+            }),
+            _ => Err(NoAnswer::Unknown),
+        };
+        self.answer(project, Asked::Metric(query.clone()), answer)
     }
 }
 

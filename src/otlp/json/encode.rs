@@ -1,6 +1,8 @@
 //! Conforming OTLP/JSON: lowerCamelCase keys, 64-bit integers in strings, ids in lower-case hex,
 //! enums as numbers, fields with their default value left out.
 
+mod metric;
+
 use std::fmt;
 
 use base64::display::Base64Display;
@@ -9,6 +11,7 @@ use opentelemetry_proto::tonic::common::v1::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, any_value::Value,
 };
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -28,8 +31,15 @@ pub fn encode_logs(resource_logs: &[ResourceLogs]) -> Vec<u8> {
     serde_json::to_vec(&Json(resource_logs)).unwrap_or_default()
 }
 
+/// Encodes a `MetricsData` or `ExportMetricsServiceRequest` of these metrics.
+#[must_use]
+pub fn encode_metrics(resource_metrics: &[ResourceMetrics]) -> Vec<u8> {
+    serde_json::to_vec(&Json(resource_metrics)).unwrap_or_default()
+}
+
 /// Shows an OTLP message to serde in its JSON form. For a slice of `ResourceSpans` that is the
-/// whole `TracesData`, of `ResourceLogs` the whole `LogsData`.
+/// whole `TracesData`, of `ResourceLogs` the whole `LogsData`, of `ResourceMetrics` the whole
+/// `MetricsData`.
 #[derive(Debug)]
 pub struct Json<'a, T: ?Sized>(pub &'a T);
 
@@ -67,6 +77,21 @@ impl<S: SerializeMap> Members<S> {
             return Ok(());
         }
         self.0.serialize_entry(key, &Shown(value))
+    }
+
+    fn double(&mut self, key: &'static str, value: f64) -> Result<(), S::Error> {
+        // Minus zero is not the default.
+        if value.to_bits() == 0 {
+            return Ok(());
+        }
+        self.some_double(key, Some(value))
+    }
+
+    fn some_double(&mut self, key: &'static str, value: Option<f64>) -> Result<(), S::Error> {
+        match value {
+            Some(value) => self.0.serialize_entry(key, &Double(value)),
+            None => Ok(()),
+        }
     }
 
     fn message<T>(&mut self, key: &'static str, value: Option<&T>) -> Result<(), S::Error>
@@ -117,6 +142,18 @@ impl<T: fmt::Display> Serialize for Shown<T> {
     }
 }
 
+/// A number, or the text of what JSON has no number for.
+struct Double(f64);
+
+impl Serialize for Double {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match non_finite_text(self.0) {
+            Some(text) => serializer.serialize_str(text),
+            None => serializer.serialize_f64(self.0),
+        }
+    }
+}
+
 struct Hex<'a>(&'a [u8]);
 
 impl fmt::Display for Hex<'_> {
@@ -140,6 +177,8 @@ macro_rules! object {
         }
     };
 }
+
+use object;
 
 object!(it: [ResourceSpans] {
     list "resourceSpans" it;
@@ -270,10 +309,9 @@ impl Serialize for Json<'_, AnyValue> {
             Some(Value::StringValue(text)) => map.serialize_entry("stringValue", text)?,
             Some(Value::BoolValue(value)) => map.serialize_entry("boolValue", value)?,
             Some(Value::IntValue(value)) => map.serialize_entry("intValue", &Shown(value))?,
-            Some(Value::DoubleValue(value)) => match non_finite_text(*value) {
-                Some(text) => map.serialize_entry("doubleValue", text)?,
-                None => map.serialize_entry("doubleValue", value)?,
-            },
+            Some(Value::DoubleValue(value)) => {
+                map.serialize_entry("doubleValue", &Double(*value))?;
+            }
             Some(Value::ArrayValue(array)) => map.serialize_entry("arrayValue", &Json(array))?,
             Some(Value::KvlistValue(list)) => map.serialize_entry("kvlistValue", &Json(list))?,
             Some(Value::BytesValue(bytes)) => {

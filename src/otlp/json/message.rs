@@ -77,7 +77,7 @@ impl<'de, C: Codec> Visitor<'de> for Nullable<'_, C> {
     }
 }
 
-fn read<'de, C: Codec, A: MapAccess<'de>>(
+pub(super) fn read<'de, C: Codec, A: MapAccess<'de>>(
     map: &mut A,
     memory: &Memory,
 ) -> Result<Option<C::Value>, A::Error> {

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use opentelemetry_proto::tonic::logs::v1::SeverityNumber;
+use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
@@ -298,6 +299,12 @@ impl Names for SpanKind {
 }
 
 impl Names for SeverityNumber {
+    fn number(name: &str) -> Option<i32> {
+        Self::from_str_name(name).map(i32::from)
+    }
+}
+
+impl Names for AggregationTemporality {
     fn number(name: &str) -> Option<i32> {
         Self::from_str_name(name).map(i32::from)
     }

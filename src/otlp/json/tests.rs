@@ -64,6 +64,12 @@ proptest! {
     }
 
     #[test]
+    fn encoded_metrics_decode_to_the_same(request in generate::metric_request()) {
+        let decoded = decode_metrics(&encode_metrics(&request.resource_metrics)).unwrap();
+        prop_assert_eq!(decoded.encode_to_vec(), request.encode_to_vec());
+    }
+
+    #[test]
     fn damaged_logs_are_an_error_or_a_storable_request(
         request in generate::log_request(),
         damages in vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
@@ -640,4 +646,41 @@ fn log_records_are_read_as_clients_write_them() {
     let error = decode_logs(br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":5}]}]}]}"#);
     let path = "resourceLogs[0].scopeLogs[0].logRecords[0].body";
     assert_eq!(error.unwrap_err().path(), Some(path));
+}
+
+// Guarantees: what the JSON mapping has no number for, and numbers of 64 bits, come as text or number.
+#[test]
+fn numbers_of_metrics_are_read_in_every_form() {
+    let json = br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[
+        {"name":"m","gauge":{"dataPoints":[
+            {"timeUnixNano":18446744073709551615,"asDouble":"NaN"},
+            {"timeUnixNano":"1","asInt":"-9223372036854775808"},{"timeUnixNano":"1","asInt":9223372036854775807},
+            {"timeUnixNano":"1","asDouble":"-Infinity"},{"timeUnixNano":null,"asDouble":null}]}},
+        {"name":"h","histogram":{"aggregationTemporality":"AGGREGATION_TEMPORALITY_DELTA","dataPoints":[
+            {"count":"18446744073709551615","sum":"Infinity","bucketCounts":["1",2],"explicitBounds":["0.5"]}]}}
+    ]}]}]}"#;
+    let request = decode_metrics(json).unwrap();
+    let shown = format!("{request:?}");
+    for expected in [
+        "AsDouble(NaN)",
+        "AsDouble(-inf)",
+        "AsInt(-9223372036854775808)",
+        "AsInt(9223372036854775807)",
+        "value: None",
+        "count: 18446744073709551615",
+        "sum: Some(inf)",
+        "bucket_counts: [1, 2]",
+        "explicit_bounds: [0.5]",
+        "aggregation_temporality: Delta",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+    for wrong in [
+        &br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"sum":{"isMonotonic":1}}]}]}]}"#[..],
+        br#"{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"gauge":{"dataPoints":[{"asInt":0.5}]}}]}]}]}"#,
+        br#"{"resourceMetrics":7}"#,
+    ] {
+        let error = decode_metrics(wrong).unwrap_err();
+        assert!(error.path().unwrap().starts_with("resourceMetrics"), "{error}");
+    }
 }

@@ -1,10 +1,12 @@
 //! One pass over a request that finds everything the generated decoder would refuse.
 
+mod metric;
 mod names;
 mod record;
 
 use super::error::DecodeError;
 use super::ids::{InvalidId, RawIds, Rejection, SpanIds};
+use super::metric::RejectedPoint;
 use super::wire::{Reader, fields};
 use crate::otlp::Signal;
 use names::{
@@ -15,15 +17,18 @@ use names::{
 /// What a check found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Checked {
-    /// Spans or log records in the request.
+    /// Spans, log records or data points in the request.
     pub items: u64,
-    /// Spans among them whose identifiers are invalid. A log record is never rejected.
+    /// Spans among them whose identifiers are invalid, and data points that can't be what they should
+    /// be. A log record is never rejected.
     pub rejected: u64,
     /// Log records that name a trace or a span that can't be one; they belong to none then
     /// (logs.proto). An id of zeros is what some senders write for none.
     pub unlinked: u64,
     /// The first span or log record whose identifiers are invalid.
     pub first_rejection: Option<Rejection>,
+    /// The first data point that is rejected.
+    pub first_point: Option<RejectedPoint>,
     /// Attributes, at any level, and pairs of key-value lists without a key; see
     /// [`super::without_empty_keys`].
     pub empty_keys: u64,
@@ -152,6 +157,10 @@ impl<F: FnMut(Result<SpanIds, InvalidId>)> Walk<F> {
                 LEN_2 if self.signal == Signal::Logs => {
                     let ids = reader.message("log_records", |it| self.log_record(it))?;
                     self.report_record(&ids);
+                }
+                LEN_2 if self.signal == Signal::Metrics => {
+                    let metric = reader.message("metrics", |it| self.metric(it))?;
+                    self.report_points(metric);
                 }
                 LEN_2 => {
                     let ids = reader.message("spans", |it| self.span(it))?;

@@ -36,11 +36,13 @@ pub enum Place {
     Log,
     /// The body of a log record.
     LogBody,
+    /// An attribute of a data point of a metric, or of an exemplar of one.
+    Point,
 }
 
 impl Place {
     /// All places; each is at its own number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Resource,
         Self::Scope,
         Self::Span,
@@ -51,6 +53,7 @@ impl Place {
         Self::StatusMessage,
         Self::Log,
         Self::LogBody,
+        Self::Point,
     ];
 }
 
@@ -205,6 +208,7 @@ impl<'i, R: Reviser> Walk<'i, '_, '_, R> {
             Kind::Event => Place::Event,
             Kind::Link => Place::Link,
             Kind::LogRecord => Place::Log,
+            Kind::Metric => Place::Point,
             _ => place,
         };
         match child {

@@ -10,6 +10,7 @@ use prost::Message as _;
 use super::*;
 
 mod logs;
+mod metrics;
 
 use crate::otlp::{Failure, generate};
 

@@ -1,5 +1,5 @@
 //! The messages of an export, read in place. Resources and scopes are laid out alike for all signals:
-//! what is called spans here are the log records of a log export.
+//! what is called spans here are the log records of a log export, and the metrics of a metric export.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use super::error::DecodeError;
 use super::value::{KeyValue, next_of};
 use super::wire::{Field, fields};
 
-/// An encoded `ExportTraceServiceRequest` or `ExportLogsServiceRequest`.
+/// An encoded export request of any signal.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     bytes: &'a [u8],
@@ -81,7 +81,8 @@ impl<'a> ScopeSpans<'a> {
         })
     }
 
-    /// Iterates over the encoded spans or log records; `Span::parse` and `LogRecord::parse` read them.
+    /// Iterates over the encoded spans, log records or metrics; `Span::parse`, `LogRecord::parse` and
+    /// `Metric::parse` read them.
     pub fn spans(&self) -> impl Iterator<Item = &'a [u8]> + Clone + use<'a> {
         messages(self.bytes, 2)
     }
@@ -110,7 +111,7 @@ fn head(bytes: &[u8]) -> Result<(Cow<'_, [u8]>, &str), DecodeError> {
     Ok((origin.unwrap_or_default(), schema_url))
 }
 
-fn messages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
+pub(super) fn messages(bytes: &[u8], number: u32) -> impl Iterator<Item = &[u8]> + Clone {
     let mut rest = bytes;
     std::iter::from_fn(move || next_of(&mut rest, number))
 }

@@ -175,6 +175,15 @@ impl<'a> Reader<'a> {
             .map_err(|error| error.within(name))
     }
 
+    /// Passes over packed numbers of eight bytes each.
+    #[inline]
+    pub(super) fn skip_packed_fixed64(&mut self, name: &'static str) -> Result<(), DecodeError> {
+        if self.bytes(name)?.len().is_multiple_of(8) {
+            return Ok(());
+        }
+        Err(DecodeError::new(Fault::Truncated).within(name))
+    }
+
     #[inline]
     fn tag(&mut self) -> Result<(u32, u32), DecodeError> {
         let key = self.varint()?;
@@ -182,7 +191,7 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
                 self.rest = rest;

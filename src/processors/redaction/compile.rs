@@ -239,6 +239,7 @@ impl Compiler {
                 Scope::Instrumentation,
                 Scope::Log,
                 Scope::LogBody,
+                Scope::Metric,
             ]
         } else {
             &rule.scope
@@ -374,5 +375,6 @@ fn place(scope: Scope) -> Place {
         Scope::StatusMessage => Place::StatusMessage,
         Scope::Log => Place::Log,
         Scope::LogBody => Place::LogBody,
+        Scope::Metric => Place::Point,
     }
 }

@@ -80,6 +80,7 @@ impl HeavyWork {
             let payload = match signal {
                 Signal::Traces => encoded(&json::decode(&plain)?, &mut admission)?,
                 Signal::Logs => encoded(&json::decode_logs(&plain)?, &mut admission)?,
+                Signal::Metrics => encoded(&json::decode_metrics(&plain)?, &mut admission)?,
             };
             Ok((admission, payload))
         };

@@ -1,4 +1,4 @@
-//! OTLP/gRPC: the unary `Export` of the trace and log services, the native service, health and
+//! OTLP/gRPC: the unary `Export` of the trace, log and metric services, the native service, health and
 //! reflection.
 //!
 //! The framing of unary calls is our own, because the one of the framework answers an oversize
@@ -43,7 +43,7 @@ use crate::telemetry::health::Readiness;
 pub(super) use stream::CREDIT as STREAM_CREDIT;
 
 /// Paths of the unary methods that take telemetry.
-const EXPORT_PATHS: [(&str, Signal); 3] = [
+const EXPORT_PATHS: [(&str, Signal); 4] = [
     (NATIVE_EXPORT, Signal::Traces),
     (
         "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
@@ -53,16 +53,21 @@ const EXPORT_PATHS: [(&str, Signal); 3] = [
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
         Signal::Logs,
     ),
+    (
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        Signal::Metrics,
+    ),
 ];
 /// The unary method of the native service, whose requests are OTLP's with a field more.
 const NATIVE_EXPORT: &str = "/pulse.trace.v1.TraceIngest/Export";
 /// Its stream.
 const NATIVE_STREAM: &str = "/pulse.trace.v1.TraceIngest/Stream";
 /// What reflection lists; the descriptors hold services that are not served, too.
-const REFLECTED_SERVICES: [&str; 4] = [
+const REFLECTED_SERVICES: [&str; 5] = [
     "opentelemetry.proto.collector.trace.v1.TraceService",
     "opentelemetry.proto.collector.logs.v1.LogsService",
     "pulse.trace.v1.TraceIngest",
+    "opentelemetry.proto.collector.metrics.v1.MetricsService",
     "grpc.health.v1.Health",
 ];
 /// Largest request to the health and reflection services.

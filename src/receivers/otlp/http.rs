@@ -1,4 +1,4 @@
-//! OTLP/HTTP: `POST` of traces and logs in protobuf or JSON.
+//! OTLP/HTTP: `POST` of traces, logs and metrics in protobuf or JSON.
 //!
 //! Every answer has the type of its request, failures included; a request whose type is unknown is
 //! answered in JSON.
@@ -56,7 +56,7 @@ struct Inner<S> {
     encodings: Encodings,
     cors: Option<Cors>,
     /// Path of each signal.
-    paths: [(String, Signal); 2],
+    paths: [(String, Signal); 3],
     body_max: usize,
     request_timeout: std::time::Duration,
 }
@@ -104,6 +104,7 @@ impl<S: Sink> Http<S> {
                 paths: [
                     (config.traces_url_path.clone(), Signal::Traces),
                     (config.logs_url_path.clone(), Signal::Logs),
+                    (config.metrics_url_path.clone(), Signal::Metrics),
                 ],
                 body_max: config.max_request_body_size.as_usize(),
                 request_timeout: config.request_timeout.0,

@@ -10,6 +10,7 @@ mod grpc_services;
 mod http;
 mod limits;
 mod logs;
+mod metrics;
 mod native;
 mod support;
 mod tls;

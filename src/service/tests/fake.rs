@@ -12,16 +12,19 @@ use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
 use crate::storage::access::AccessStore;
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
+use crate::storage::metrics::query::{
+    MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
+};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::sqlite::SqliteAccess;
 use crate::storage::{
-    Batch, Error, EventFilter, EventReader, EventRow, Page, PageRequest, RetentionReport,
-    ServiceSummary, SessionFilter, SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanRow,
-    SpanSummary, SpanWriter, StoreUsage, StoredEvent, StoredSpan, StoredTrace, TraceFilter,
-    TraceSummary, WriteReport,
+    Batch, Error, EventFilter, EventReader, EventRow, MetricRows, Page, PageRequest, PointRow,
+    RetentionReport, ServiceSummary, SessionFilter, SessionSummary, SpanEvents, SpanFilter,
+    SpanReader, SpanRow, SpanSummary, SpanWriter, StoreUsage, StoredEvent, StoredSpan, StoredTrace,
+    TraceFilter, TraceSummary, WriteReport,
 };
 
 #[derive(Debug)]
@@ -197,6 +200,15 @@ impl SpanWriter for Client {
         ready(Ok(())).boxed()
     }
 
+    fn quarantine_point<'a>(
+        &'a mut self,
+        _rows: &'a MetricRows<'a>,
+        _point: &'a PointRow,
+        _reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        ready(Ok(())).boxed()
+    }
+
     fn remap_step<'a>(
         &'a mut self,
         _mapper: &'a dyn crate::storage::remap::Mapper,
@@ -214,6 +226,25 @@ impl SpanWriter for Client {
 
 fn nothing<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, Error>> {
     ready(Err(Error::Timeout)).boxed()
+}
+
+impl MetricReader for Client {
+    fn list_metrics<'a>(
+        &'a self,
+        _project: ProjectId,
+        _filter: &'a MetricFilter,
+        _page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<MetricSummary>, Error>> {
+        nothing()
+    }
+
+    fn metric<'a>(
+        &'a self,
+        _project: ProjectId,
+        _query: &'a MetricQuery,
+    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, Error>> {
+        ready(Ok(Err(NoAnswer::Unknown))).boxed()
+    }
 }
 
 impl EventReader for Client {

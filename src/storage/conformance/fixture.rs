@@ -211,6 +211,7 @@ pub(super) fn batch(spans: &[TestSpan]) -> Batch<'static> {
             .zip(spans)
             .map(|(index, span)| span.row(index))
             .collect(),
+        ..Batch::default()
     }
 }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, paging,
-    people, remap, runtime, search, sums,
+    Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, metrics,
+    paging, people, remap, runtime, search, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -183,6 +183,11 @@ cases! {
     events::events_of_any_time_are_kept,
     events::refused_events_are_kept,
     events::events_go_by_their_arrival,
+    metrics::points_are_stored_once,
+    metrics::metrics_are_listed_and_filtered,
+    metrics::series_beyond_the_limit_share_one,
+    metrics::points_go_by_their_arrival,
+    metrics::refused_points_are_kept,
     search::words_find_the_spans_that_say_them,
     search::text_in_json_and_in_events_is_found_with_its_place,
     search::filters_narrow_a_search,
@@ -193,6 +198,21 @@ cases! {
     sums::totals_count_each_model_call_once,
     sums::sums_stop_at_the_largest_integer,
     sums::sums_keep_to_their_project_range_and_limit,
+}
+
+#[test]
+fn any_order_of_deliveries_gives_the_same_answers_on_sqlite() {
+    metrics::any_order_of_deliveries_gives_the_same_answers(Sqlite::open, 24);
+}
+
+#[test]
+fn any_order_of_deliveries_gives_the_same_answers_on_postgres() {
+    metrics::any_order_of_deliveries_gives_the_same_answers(Postgres::open, 4);
+}
+
+#[test]
+fn metrics_are_stored_through_a_pooler() {
+    metrics::points_are_stored_once(&mut Postgres::pooled());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Partitions of `span` (by start), `event` (by time) and `content_block` (by arrival).
+//! Partitions of `span` (by start), `event` and `metric_chunk` (by time) and `content_block` (by arrival).
 //!
 //! A partition's name says what it holds: `span_p20261121` a day, `span_p20261121_06_12` the hours
 //! from 6 to 12 (UTC). They are made ahead of time; for spans that are late, but no later than
@@ -31,7 +31,7 @@ pub(super) const ARRIVAL_STEP_NS: i64 = 3600 * NS_PER_SECOND;
 /// How long a partition that could not be made is left alone.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
-/// What is known of a partition of `span` or `event`.
+/// What is known of a partition that arrivals are noted for: of any table but `content_block`.
 #[derive(Debug, Clone)]
 struct Known {
     end: i64,
@@ -40,7 +40,7 @@ struct Known {
     noted: i64,
 }
 
-/// The partitions of `span` or `event`, as far as this writer knows them.
+/// The partitions of such a table, as far as this writer knows them.
 #[derive(Debug)]
 pub(super) struct Partitions {
     table: Table,

@@ -17,6 +17,7 @@ mod events;
 mod facts;
 mod feed;
 mod lists;
+mod metrics;
 mod scan;
 mod search;
 mod session;

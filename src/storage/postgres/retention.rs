@@ -9,6 +9,7 @@
 //! being written.
 
 mod deleted;
+mod rows;
 
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
@@ -20,6 +21,10 @@ use super::transaction::{Settings, Transaction};
 use super::writer::block_id;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
+use rows::{
+    DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, METRIC_SERIES, RESOURCES, ROLLUPS, SCOPES, SERVICES,
+    SESSIONS,
+};
 
 /// Held, for the length of a transaction, by who enforces retention.
 const LOCK: i64 = 0x7075_6c73_655f_7274;
@@ -115,12 +120,12 @@ pub(super) const BYTES_IN_USE: &str =
             'schema_migration', 'span_partition', 'resource', 'scope', 'trace', 'trace_service',
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
-            'invite', 'audit', 'dead_event', 'project_quota',
-            'project_usage']) AS name
+            'invite', 'audit', 'dead_event', 'project_quota', 'project_usage', 'metric_series',
+            'dead_point']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
-            to_regclass('content_block')))";
+            to_regclass('metric_chunk'), to_regclass('content_block')))";
 
 /// When the store is too large, the arrival before which the oldest partition's worth must go.
 /// The newest partition stays, whatever its size.
@@ -190,71 +195,6 @@ async fn delete_traces(transaction: &Transaction, bound: i64) -> Result<i64, Err
     delete(transaction, sql, bound).await
 }
 
-const ROLLUPS: &str = "WITH old AS (
-        SELECT project_id, level, minute, service_name, operation, provider, model
-        FROM rollup WHERE received_unix_nano < $1
-        ORDER BY received_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM rollup t USING old
-        WHERE t.project_id = old.project_id AND t.level = old.level
-            AND t.minute = old.minute AND t.service_name = old.service_name
-            AND t.operation = old.operation AND t.provider = old.provider
-            AND t.model = old.model
-        RETURNING 1)
-    SELECT count(*) FROM gone";
-const SERVICES: &str = "WITH old AS (
-        SELECT project_id, name FROM service WHERE received_unix_nano < $1
-        LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM service t USING old
-        WHERE t.project_id = old.project_id AND t.name = old.name RETURNING 1)
-    SELECT count(*) FROM gone";
-const SESSIONS: &str = "WITH old AS (
-        SELECT project_id, session_id FROM session WHERE received_unix_nano < $1
-        ORDER BY received_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM session t USING old
-        WHERE t.project_id = old.project_id AND t.session_id = old.session_id
-        RETURNING t.project_id, t.session_id),
-    joined AS (
-        DELETE FROM session_trace t USING gone
-        WHERE t.project_id = gone.project_id AND t.session_id = gone.session_id)
-    SELECT count(*) FROM gone";
-const RESOURCES: &str = "WITH old AS (
-        SELECT project_id, resource_id FROM resource WHERE last_seen_unix_nano < $1
-        LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM resource t USING old
-        WHERE t.project_id = old.project_id AND t.resource_id = old.resource_id
-        RETURNING 1)
-    SELECT count(*) FROM gone";
-const SCOPES: &str = "WITH old AS (
-        SELECT project_id, scope_id FROM scope WHERE last_seen_unix_nano < $1
-        LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM scope t USING old
-        WHERE t.project_id = old.project_id AND t.scope_id = old.scope_id RETURNING 1)
-    SELECT count(*) FROM gone";
-const DEAD_LETTERS: &str = "WITH old AS (
-        SELECT project_id, trace_id, span_id FROM dead_letter
-        WHERE created_unix_nano < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM dead_letter t USING old
-        WHERE t.project_id = old.project_id AND t.trace_id = old.trace_id
-            AND t.span_id = old.span_id
-        RETURNING 1)
-    SELECT count(*) FROM gone";
-
-const DEAD_EVENTS: &str = "WITH old AS (
-        SELECT project_id, time_unix_nano, digest FROM dead_event
-        WHERE created_unix_nano < $1 LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM dead_event t USING old
-        WHERE t.project_id = old.project_id AND t.time_unix_nano = old.time_unix_nano
-            AND t.digest = old.digest
-        RETURNING 1)
-    SELECT count(*) FROM gone";
-
 /// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
 /// Whether there is more of it.
 async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Error> {
@@ -267,6 +207,8 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (SCOPES, unused),
         (DEAD_LETTERS, bound),
         (DEAD_EVENTS, bound),
+        (DEAD_POINTS, bound),
+        (METRIC_SERIES, unused),
     ];
     let mut more = false;
     for (sql, bound) in steps {
@@ -302,11 +244,22 @@ async fn delete_from_defaults(transaction: &Transaction, bound: i64) -> Result<b
             DELETE FROM content_block_default t USING old
             WHERE t.project_id = old.project_id AND t.block_id = old.block_id RETURNING 1)
         SELECT count(*) FROM gone";
+    let points = "WITH old AS (
+            SELECT project_id, metric_id, slot_unix_nano, series_id, part FROM metric_chunk_default
+            WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2),
+        gone AS (
+            DELETE FROM metric_chunk_default t USING old
+            WHERE t.project_id = old.project_id AND t.metric_id = old.metric_id
+                AND t.slot_unix_nano = old.slot_unix_nano AND t.series_id = old.series_id
+                AND t.part = old.part
+            RETURNING 1)
+        SELECT count(*) FROM gone";
     let first_block = block_id::first_at(bound / 1_000_000);
     let spans = delete(transaction, spans, bound).await?;
     let events = delete(transaction, events, bound).await?;
+    let points = delete(transaction, points, bound).await?;
     let blocks = delete(transaction, blocks, first_block).await?;
-    Ok(spans.max(events).max(blocks) >= ROWS_PER_STEP)
+    Ok(spans.max(events).max(points).max(blocks) >= ROWS_PER_STEP)
 }
 
 async fn forget_logs(transaction: &Transaction, now: i64) -> Result<(), Error> {
@@ -343,16 +296,22 @@ async fn try_drop_one(pool: &Pool, settings: &Settings, bound: i64) -> Result<bo
         )
         .await?;
     let mut dropped = None;
-    for table in [Table::Span, Table::Event, Table::ContentBlock] {
+    for table in [
+        Table::Span,
+        Table::Event,
+        Table::MetricChunk,
+        Table::ContentBlock,
+    ] {
         for name in partitions::names(&transaction, table).await? {
             let Some(slot) = Slot::parse(table, &name) else {
                 continue;
             };
             let ended = slot.end_unix_nano() <= bound;
             let latest = match table {
-                Table::Span | Table::Event if ended => latest_arrival(&transaction, &name).await?,
                 // Partitioned by arrival.
-                Table::Span | Table::Event | Table::ContentBlock => 0,
+                Table::ContentBlock => 0,
+                _ if ended => latest_arrival(&transaction, &name).await?,
+                _ => 0,
             };
             if ended && latest <= bound {
                 dropped = Some(name);
@@ -382,7 +341,7 @@ async fn try_drop_one(pool: &Pool, settings: &Settings, bound: i64) -> Result<bo
     Ok(true)
 }
 
-/// A time after the last arrival in a partition of `span` or `event`. Nobody can note a later one before this
+/// A time after the last arrival in a partition that is not by arrival. Nobody can note a later one before this
 /// transaction ends.
 async fn latest_arrival(transaction: &Transaction, name: &str) -> Result<i64, Error> {
     let rows = transaction

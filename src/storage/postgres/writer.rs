@@ -8,10 +8,13 @@ mod copy;
 mod dimensions;
 mod event_rows;
 mod events;
+mod metric_series;
+mod metrics;
 pub(super) mod params;
 mod refused;
 mod remap;
 mod span_row;
+mod span_writer;
 mod spans;
 mod stored;
 mod sums;
@@ -22,8 +25,6 @@ mod trace_services;
 mod traces;
 
 use deadpool_postgres::Pool;
-use futures_util::FutureExt as _;
-use futures_util::future::BoxFuture;
 
 use super::config::Config;
 use super::connect::{self, Purpose};
@@ -34,12 +35,13 @@ use super::retention;
 use super::transaction::{Settings, Transaction};
 use crate::queue::Position;
 use crate::storage::content::Packer;
-use crate::storage::remap::{Job, Mapper};
+use crate::storage::metrics::directory::Known;
 use crate::storage::rollup::Crowd;
 use crate::storage::summary::clamp_time;
-use crate::storage::write::{Batch, EventRow, SpanRow, WriteReport};
-use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
+use crate::storage::write::{Batch, WriteReport};
+use crate::storage::{Error, RetentionConfig, RetentionReport};
 pub(super) use clean::clean_text;
+pub(super) use metric_series::series_of;
 
 use clean::CleanBatch;
 use dimensions::Remembered;
@@ -66,6 +68,9 @@ pub struct PostgresWriter {
     remembered: Remembered,
     partitions: Partitions,
     event_partitions: Partitions,
+    metric_partitions: Partitions,
+    /// Series that are stored.
+    known: Known,
     /// When partitions were last looked after, ns; 0 when they have not been.
     maintained: i64,
     /// For how many batches more others are expected to make the same traces.
@@ -120,6 +125,7 @@ struct Done {
     events_stored: u64,
     arrivals: Arrivals,
     event_arrivals: Arrivals,
+    points: metrics::Written,
 }
 
 impl PostgresWriter {
@@ -137,6 +143,8 @@ impl PostgresWriter {
             settings: Settings::of(config),
             partitions: Partitions::new(config, Table::Span),
             event_partitions: Partitions::new(config, Table::Event),
+            metric_partitions: Partitions::new(config, Table::MetricChunk),
+            known: Known::default(),
             config: config.clone(),
             retention,
             packer,
@@ -175,16 +183,16 @@ impl PostgresWriter {
 
     /// Makes partitions ahead of time. What can't be made now is tried again at the next call.
     async fn maintain(&mut self, now: i64) -> Result<(), Error> {
-        let spans = self.partitions.maintain(&self.pool, &self.config, now);
-        let maintained = match spans.await {
-            Ok(()) => {
-                let events = self
-                    .event_partitions
-                    .maintain(&self.pool, &self.config, now);
-                events.await
+        let mut maintained = Ok(());
+        for partitions in [
+            &mut self.partitions,
+            &mut self.event_partitions,
+            &mut self.metric_partitions,
+        ] {
+            if maintained.is_ok() {
+                maintained = partitions.maintain(&self.pool, &self.config, now).await;
             }
-            Err(error) => Err(error),
-        };
+        }
         match maintained {
             Ok(()) => {}
             // The server answers, so writing can go on: there is the default partition.
@@ -231,11 +239,16 @@ impl PostgresWriter {
         let done = self.attempts(&ready).await?;
         self.partitions.noted(&done.arrivals);
         self.event_partitions.noted(&done.event_arrivals);
+        self.metric_partitions.noted(&done.points.arrivals);
+        self.known.remember(done.points.known);
         Ok(WriteReport {
             spans_stored: done.stored,
             spans_duplicate: batch.spans.len() as u64 - done.stored,
             events_stored: done.events_stored,
             events_duplicate: batch.events.len() as u64 - done.events_stored,
+            points_stored: done.points.added.stored,
+            points_duplicate: batch.metrics.points.len() as u64 - done.points.added.stored,
+            points_overflow: done.points.added.overflow,
         })
     }
 
@@ -250,7 +263,10 @@ impl PostgresWriter {
             .map(|event| (event.id.unix_nano, event.received_unix_nano));
         let (pool, config) = (&self.pool, &self.config);
         self.partitions.make_for(pool, config, spans).await?;
-        self.event_partitions.make_for(pool, config, events).await
+        self.event_partitions.make_for(pool, config, events).await?;
+        let points = batch.metrics.points.iter();
+        let points = points.map(|row| (row.point.time_unix_nano, row.received_unix_nano));
+        self.metric_partitions.make_for(pool, config, points).await
     }
 
     /// Writes a batch with as much care as it needs.
@@ -299,6 +315,13 @@ impl PostgresWriter {
             &self.event_partitions,
         )
         .await?;
+        let points = metrics::write(
+            &transaction,
+            batch.metrics,
+            &self.known,
+            &self.metric_partitions,
+        )
+        .await?;
         checkpoint::save(&transaction, ready).await?;
         let stored = fresh.iter().map(|group| group.spans.len() as u64).sum();
         match transaction.commit("commit a batch").await {
@@ -312,6 +335,7 @@ impl PostgresWriter {
             events_stored,
             arrivals,
             event_arrivals,
+            points,
         })
     }
 
@@ -351,42 +375,7 @@ impl PostgresWriter {
         self.maintain(clamp_time(now_unix_nano)).await?;
         // Dimensions may be among what is deleted.
         self.remembered.forget();
+        self.known.forget();
         retention::enforce(&self.pool, &self.config, &self.retention, now_unix_nano).await
-    }
-}
-
-impl SpanWriter for PostgresWriter {
-    fn write<'a>(&'a mut self, batch: &'a Batch<'a>) -> BoxFuture<'a, Result<WriteReport, Error>> {
-        self.write_now(batch).boxed()
-    }
-
-    fn quarantine<'a>(
-        &'a mut self,
-        span: &'a SpanRow<'a>,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        self.quarantine_now(span, reason).boxed()
-    }
-
-    fn quarantine_event<'a>(
-        &'a mut self,
-        event: &'a EventRow<'a>,
-        reason: &'a str,
-    ) -> BoxFuture<'a, Result<(), Error>> {
-        self.quarantine_event_now(event, reason).boxed()
-    }
-
-    fn remap_step<'a>(
-        &'a mut self,
-        mapper: &'a dyn Mapper,
-    ) -> BoxFuture<'a, Result<Option<Job>, Error>> {
-        remap::step(&self.pool, &self.settings, &self.config, mapper).boxed()
-    }
-
-    fn enforce_retention<'a>(
-        &'a mut self,
-        now_unix_nano: u64,
-    ) -> BoxFuture<'a, Result<RetentionReport, Error>> {
-        self.enforce_retention_now(now_unix_nano).boxed()
     }
 }

@@ -8,11 +8,12 @@ use super::dimensions::{self, Remembered};
 use super::error::storage_error;
 use super::ids::{IdIndex, Space};
 use super::traces::{KnownTrace, TraceWriter};
-use super::{events, rollups, sessions};
+use super::{events, metrics, rollups, sessions};
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::calls::Fresh;
 use crate::storage::content::Packer;
+use crate::storage::metrics::directory::Known;
 use crate::storage::rollup::{Crowd, Rollups};
 use crate::storage::session::Sessions;
 use crate::storage::summary::{Summary, clamp_time};
@@ -30,6 +31,7 @@ pub(super) struct Memory {
     pub(super) dimensions: Remembered,
     pub(super) traces: IdIndex,
     pub(super) sessions: IdIndex,
+    pub(super) series: Known,
 }
 
 impl Memory {
@@ -38,6 +40,7 @@ impl Memory {
             dimensions: Remembered::default(),
             traces: IdIndex::new(Space::Traces),
             sessions: IdIndex::new(Space::Sessions),
+            series: Known::default(),
         }
     }
 
@@ -46,6 +49,7 @@ impl Memory {
         self.dimensions.forget();
         self.traces.forget();
         self.sessions.forget();
+        self.series.forget();
     }
 }
 
@@ -108,12 +112,16 @@ pub(super) fn insert(
     rollups::save(transaction, &totals)?;
     sessions::save(transaction, &mut memory.sessions, &conversations)?;
     let events_stored = events::insert(transaction, batch, &dimensions, packer)?;
+    let points = metrics::insert(transaction, &batch.metrics, &mut memory.series)?;
     save_checkpoint(transaction, batch)?;
     Ok(WriteReport {
         spans_stored: stored,
         spans_duplicate: batch.spans.len() as u64 - stored,
         events_stored,
         events_duplicate: batch.events.len() as u64 - events_stored,
+        points_stored: points.stored,
+        points_duplicate: batch.metrics.points.len() as u64 - points.stored,
+        points_overflow: points.overflow,
     })
 }
 

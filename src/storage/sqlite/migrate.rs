@@ -15,6 +15,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (4, include_str!("migrations/0004_event.sql")),
     (5, include_str!("migrations/0005_access.sql")),
     (6, include_str!("migrations/0006_quota.sql")),
+    (7, include_str!("migrations/0007_metric.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

@@ -18,6 +18,7 @@ mod failure;
 mod feed;
 mod keys;
 mod lists;
+mod metrics;
 mod pool;
 mod scan;
 mod search;
@@ -43,6 +44,9 @@ use super::Config;
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
+use crate::storage::metrics::query::{
+    MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
+};
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
@@ -265,6 +269,31 @@ impl SpanReader for SqliteReader {
 
     fn usage(&self) -> BoxFuture<'_, Result<StoreUsage, Error>> {
         self.pool.run(lists::usage).boxed()
+    }
+}
+
+impl MetricReader for SqliteReader {
+    fn list_metrics<'a>(
+        &'a self,
+        project: ProjectId,
+        filter: &'a MetricFilter,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<Page<MetricSummary>, Error>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.pool
+            .run(move |session| metrics::list(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn metric<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a MetricQuery,
+    ) -> BoxFuture<'a, Result<Result<MetricAnswer, NoAnswer>, Error>> {
+        let query = query.clone();
+        self.pool
+            .run(move |session| metrics::answer(session, project, &query))
+            .boxed()
     }
 }
 

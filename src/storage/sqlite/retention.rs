@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, Transaction
 use super::error::storage_error;
 use super::events::OldestEvents;
 use super::ids::IdIndex;
+use super::metrics::retention as points;
 use super::sessions;
 use crate::model::ProjectId;
 use crate::storage::summary::clamp_time;
@@ -84,6 +85,11 @@ pub(super) fn enforce(
         }
         // Whatever arrived first goes first.
         events.delete_before(&transaction, trace.received)?;
+        if points::delete_until(&transaction, trace.received)? > 0 {
+            // It may be small enough now.
+            more = true;
+            break;
+        }
         if traces_deleted == TRACES_PER_STEP || spans_deleted >= SPANS_PER_STEP {
             more = true;
             break;
@@ -96,10 +102,19 @@ pub(super) fn enforce(
     }
     // Events that arrived after all traces, or where there are none.
     while !more && events.is_due(&transaction, config, bound)? {
+        if let Some(received) = events.next_received()
+            && points::delete_until(&transaction, received)? > 0
+        {
+            more = true;
+            break;
+        }
         bound = bound.max(events.delete_one(&transaction)?);
     }
     more |= events.has_more();
-    // What traces and events refer to goes after them, never before.
+    if !more {
+        (bound, more) = points::delete_oldest(&transaction, config, bound)?;
+    }
+    // What traces, events and points refer to goes after them, never before.
     if let (Some(bound), false) = (bound, more) {
         delete_by_age(&transaction, bound)?;
     }
@@ -255,6 +270,11 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
     )?;
     run("DELETE FROM scope WHERE last_seen_unix_nano < ?1", unused)?;
     run("DELETE FROM dead_event WHERE created_unix_nano < ?1", bound)?;
+    run("DELETE FROM dead_point WHERE created_unix_nano < ?1", bound)?;
+    run(
+        "DELETE FROM metric_series WHERE last_seen_unix_nano < ?1",
+        unused,
+    )?;
     run(
         "DELETE FROM dead_letter WHERE created_unix_nano < ?1",
         bound,

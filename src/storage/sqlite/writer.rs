@@ -11,9 +11,10 @@ use super::insert::{self, Memory};
 use super::{Config, migrate, remap, retention};
 use crate::queue::Position;
 use crate::storage::content::Packer;
+use crate::storage::metrics::Refused;
 use crate::storage::remap::{Job, Mapper};
 use crate::storage::summary::clamp_time;
-use crate::storage::write::{Batch, EventRow, SpanRow, WriteReport};
+use crate::storage::write::{Batch, EventRow, MetricRows, PointRow, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
 
 /// Larger pages than the default hold a part or two, so that few overflow.
@@ -155,6 +156,33 @@ impl SqliteWriter {
         Ok(())
     }
 
+    fn quarantine_point_now(
+        &self,
+        rows: &MetricRows<'_>,
+        row: &PointRow,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let refused = Refused::of(rows, row)?;
+        self.connection
+            .execute(
+                "INSERT OR IGNORE INTO dead_point (project_id, series_id, time_unix_nano,
+                    start_unix_nano, created_unix_nano, name, reason, points)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![
+                    refused.project.0,
+                    refused.series,
+                    clamp_time(row.point.time_unix_nano),
+                    clamp_time(row.point.start_unix_nano),
+                    clamp_time(refused.received_unix_nano),
+                    refused.name,
+                    reason,
+                    refused.points
+                ],
+            )
+            .map_err(storage_error("quarantine a data point"))?;
+        Ok(())
+    }
+
     fn remap_step_now(&mut self, mapper: &dyn Mapper) -> Result<Option<Job>, Error> {
         let result = remap::step(&mut self.connection, &mut self.memory.sessions, mapper);
         if result.is_err() {
@@ -167,6 +195,7 @@ impl SqliteWriter {
     fn enforce_retention_now(&mut self, now_unix_nano: u64) -> Result<RetentionReport, Error> {
         // Dimensions may be among what is deleted.
         self.memory.dimensions.forget();
+        self.memory.series.forget();
         retention::enforce(
             &mut self.connection,
             &self.retention,
@@ -195,6 +224,15 @@ impl SpanWriter for SqliteWriter {
         reason: &'a str,
     ) -> BoxFuture<'a, Result<(), Error>> {
         ready(self.quarantine_event_now(event, reason)).boxed()
+    }
+
+    fn quarantine_point<'a>(
+        &'a mut self,
+        rows: &'a MetricRows<'a>,
+        point: &'a PointRow,
+        reason: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        ready(self.quarantine_point_now(rows, point, reason)).boxed()
     }
 
     fn remap_step<'a>(

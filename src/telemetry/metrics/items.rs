@@ -45,6 +45,12 @@ impl ItemHandles {
                 names::REJECTED_LOG_RECORDS,
                 names::REFUSED_LOG_RECORDS,
             ],
+            Signal::Metrics => [
+                names::RECEIVED_METRIC_POINTS,
+                names::ACCEPTED_METRIC_POINTS,
+                names::REJECTED_METRIC_POINTS,
+                names::REFUSED_METRIC_POINTS,
+            ],
         };
         let counter = |info| {
             let labels = vec![Label::new("transport", transport_label(transport))];
@@ -71,6 +77,7 @@ impl Metrics {
         let handles = match signal {
             Signal::Traces => &handles.spans,
             Signal::Logs => &handles.log_records,
+            Signal::Metrics => &handles.metric_points,
         };
         handles.received.increment(accepted + rejected + refused);
         handles.accepted.increment(accepted);

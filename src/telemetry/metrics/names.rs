@@ -87,6 +87,14 @@ metrics! {
         "Log records that can never be stored; the client was told and must not send them again.");
     REFUSED_LOG_RECORDS = counter("pulse_receiver_refused_log_records_total", TRANSPORT,
         "Log records not taken now; the client was told to send them again.");
+    RECEIVED_METRIC_POINTS = counter("pulse_receiver_received_metric_points_total", TRANSPORT,
+        "Data points of metrics that arrived in decodable requests: accepted, rejected and refused together.");
+    ACCEPTED_METRIC_POINTS = counter("pulse_receiver_accepted_metric_points_total", TRANSPORT,
+        "Data points that are durable and were acknowledged.");
+    REJECTED_METRIC_POINTS = counter("pulse_receiver_rejected_metric_points_total", TRANSPORT,
+        "Data points that can never be stored; the client was told and must not send them again.");
+    REFUSED_METRIC_POINTS = counter("pulse_receiver_refused_metric_points_total", TRANSPORT,
+        "Data points not taken now; the client was told to send them again.");
     UNNAMED_ATTRIBUTES = counter("pulse_receiver_unnamed_attributes_total", TRANSPORT,
         "Attributes and list entries without a key, left out of accepted requests.");
     REQUESTS = counter("pulse_receiver_requests_total", &["transport", "code"],
@@ -120,7 +128,7 @@ metrics! {
     LOG_GROUP_BYTES = histogram("pulse_log_group_bytes", &[],
         "Bytes that share one sync of the log.");
     WRITER_BATCH_ROWS = histogram("pulse_writer_batch_rows", &[],
-        "Spans and events in one store transaction.");
+        "Spans, events and data points in one store transaction.");
     WRITER_COMMIT_SECONDS = histogram("pulse_writer_commit_seconds", &[],
         "Time one store transaction takes.");
     WRITER_SPANS_STORED = counter("pulse_writer_spans_stored_total", &[],
@@ -131,10 +139,16 @@ metrics! {
         "Events (log records) the store took.");
     WRITER_EVENTS_DUPLICATE = counter("pulse_writer_events_duplicate_total", &[],
         "Events the store held already: resends, replays and records equal to the last byte.");
+    WRITER_METRIC_POINTS_STORED = counter("pulse_writer_metric_points_stored_total", &[],
+        "Data points of metrics the store took.");
+    WRITER_METRIC_POINTS_DUPLICATE = counter("pulse_writer_metric_points_duplicate_total", &[],
+        "Data points the store held already: resends and replays.");
+    WRITER_METRIC_POINTS_OVERFLOW = counter("pulse_writer_metric_points_overflow_total", &[],
+        "Data points stored under one series of their metric because their project has too many series.");
     WRITER_RETRIES = counter("pulse_writer_retries_total", &[],
         "Store transactions tried again because the store was unavailable.");
     WRITER_DEAD_LETTERS = counter("pulse_writer_dead_letters_total", &[],
-        "Spans and events the store refused, kept with the reason.");
+        "Spans, events and data points the store refused, kept with the reason.");
     STORAGE_UP = gauge("pulse_storage_up",
         "1 while the store answers and the last transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",

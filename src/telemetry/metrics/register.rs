@@ -70,6 +70,7 @@ impl ReceiverHandles {
         Self {
             spans: ItemHandles::register(recorder, Signal::Traces, transport),
             log_records: ItemHandles::register(recorder, Signal::Logs, transport),
+            metric_points: ItemHandles::register(recorder, Signal::Metrics, transport),
             unnamed: counter(recorder, names::UNNAMED_ATTRIBUTES, labels()),
             seconds: histogram(recorder, names::REQUEST_SECONDS, labels()),
             bytes: histogram(recorder, names::REQUEST_BYTES, labels()),
@@ -110,6 +111,9 @@ impl Handles {
             duplicate: counter(names::WRITER_SPANS_DUPLICATE),
             events_stored: counter(names::WRITER_EVENTS_STORED),
             events_duplicate: counter(names::WRITER_EVENTS_DUPLICATE),
+            points_stored: counter(names::WRITER_METRIC_POINTS_STORED),
+            points_duplicate: counter(names::WRITER_METRIC_POINTS_DUPLICATE),
+            points_overflow: counter(names::WRITER_METRIC_POINTS_OVERFLOW),
             retries: counter(names::WRITER_RETRIES),
             dead_letters: counter(names::WRITER_DEAD_LETTERS),
             storage_up: gauge(names::STORAGE_UP),

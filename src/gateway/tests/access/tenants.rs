@@ -12,6 +12,7 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use serde_json::json;
 
 use super::{READ, request};
 use crate::auth;
@@ -154,6 +155,25 @@ impl Tenant {
         }
     }
 
+    /// A metric that only it has, and one that both have.
+    fn metrics(&self) -> Vec<u8> {
+        let attribute =
+            |key: &str, what| json!({"key": key, "value": {"stringValue": self.word(what)}});
+        let metric = |name: &str| {
+            json!({"name": name, "description": self.word("description"), "sum": {
+                "aggregationTemporality": 1,
+                "dataPoints": [{"timeUnixNano": NOW.to_string(), "asInt": "1",
+                    "attributes": [attribute("secret", "attribute")]}],
+            }})
+        };
+        let request = json!({"resourceMetrics": [{
+            "resource": {"attributes": [attribute("service.name", "service")]},
+            "scopeMetrics": [{"metrics": [metric(&self.word("metric")), metric("shared-metric")]}],
+        }]});
+        let decoded = crate::otlp::json::decode_metrics(request.to_string().as_bytes());
+        decoded.unwrap().encode_to_vec()
+    }
+
     /// Stores what it has.
     fn fill(&self, store: &mut Store) {
         let traces = [1, self.own_trace];
@@ -163,6 +183,13 @@ impl Tenant {
             received_unix_nano: NOW,
             kind: PayloadKind::OtlpLogs,
             payload: Bytes::from(self.logs().encode_to_vec()),
+        };
+        let metrics = Record {
+            position: Position(9 + 10 * u64::from(self.project.0)),
+            kind: PayloadKind::OtlpMetrics,
+            payload: Bytes::from(self.metrics()),
+            project: self.project,
+            received_unix_nano: NOW,
         };
         let spans = traces.map(|trace| {
             let spans = (1..=3).map(|number| self.span(trace, number)).collect();
@@ -176,7 +203,10 @@ impl Tenant {
             }
         });
         let limits = limits::Config::default();
-        let records: Vec<_> = std::iter::once(logs).chain(spans).collect();
+        let records: Vec<_> = std::iter::once(logs)
+            .chain(spans)
+            .chain([metrics])
+            .collect();
         let (batch, _) = Assembler::new(0, &limits).assemble(&records);
         let prices = format!(r#"[{{"model":"{}","input":1.0}}]"#, self.word("priced"));
         let prices = Some(prices.into_bytes());
@@ -215,6 +245,7 @@ impl Tenant {
             .path
             .replace("{trace_id}", &own)
             .replace("{span_id}", &span)
+            .replace("{metric_name}", &self.word("metric"))
             .replace("{session_id}", &self.word("session"));
         let has = |parameter| route.parameters.contains(&parameter);
         let mut always = vec![format!("limit={}", if has("limit") { "2" } else { "" })];
@@ -224,7 +255,13 @@ impl Tenant {
             always.push(format!("end={}", NOW + 3_600_000_000_000));
         }
         if has("group_by") {
-            always.push("group_by=service".to_owned());
+            let is_of_attributes = route.path.contains("{metric_name}");
+            let key = if is_of_attributes {
+                "secret"
+            } else {
+                "service"
+            };
+            always.push(format!("group_by={key}"));
         }
         let filters = route.parameters.iter().filter_map(|name| self.filter(name));
         let mut filters: Vec<_> = filters.collect();
@@ -322,6 +359,7 @@ fn neither_sees_the_other(mut store: Store) {
         }
         let shared = route.path.replace("{trace_id}", &trace_id(1).to_string());
         let shared = shared.replace("{span_id}", &conformance::span_id(1).to_string());
+        let shared = shared.replace("{metric_name}", "shared-metric?group_by=secret&start=0");
         if shared != route.path {
             let (status, body) = check(&shared);
             assert_eq!(status, 200, "{shared}");

@@ -16,6 +16,7 @@ impl Layout {
         match signal {
             Signal::Traces => &TRACES,
             Signal::Logs => &LOGS,
+            Signal::Metrics => &METRICS,
         }
     }
 }
@@ -33,6 +34,14 @@ static LOGS: Layout = Layout {
     request: ["", "resource_logs"],
     of_resource: ["", "resource", "scope_logs", "schema_url"],
     of_scope: ["", "scope", "log_records", "schema_url"],
+};
+
+static METRICS: Layout = Layout {
+    resources: "resource_metrics",
+    scopes: "scope_metrics",
+    request: ["", "resource_metrics"],
+    of_resource: ["", "resource", "scope_metrics", "schema_url"],
+    of_scope: ["", "scope", "metrics", "schema_url"],
 };
 
 pub(super) const RESOURCE_FIELDS: [&str; 4] =

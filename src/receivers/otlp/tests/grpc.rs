@@ -122,8 +122,7 @@ async fn what_is_not_served_says_so() {
     let mut client = http2(server.grpc).await;
     for path in [
         "/opentelemetry.proto.collector.trace.v1.TraceService/Import",
-        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
-        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export",
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Import",
         "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
         "/",
     ] {

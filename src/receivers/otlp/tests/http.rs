@@ -5,7 +5,7 @@ use crate::net::cors;
 use crate::otlp::Failure;
 
 /// Request line, content type, status, content type of the answer.
-const ROUTES: [(&str, &str, u16, &str); 15] = [
+const ROUTES: [(&str, &str, u16, &str); 14] = [
     (
         "POST /v1/traces",
         "application/x-protobuf",
@@ -58,16 +58,10 @@ const ROUTES: [(&str, &str, u16, &str); 15] = [
         "application/json",
     ),
     (
-        "POST /v1/metrics",
+        "POST /v1/metric",
         "application/x-protobuf",
         404,
         "application/x-protobuf",
-    ),
-    (
-        "POST /v1/metrics",
-        "application/json",
-        404,
-        "application/json",
     ),
     (
         "POST /v1development/profiles",

@@ -13,6 +13,7 @@ const SECONDS_PER_DAY: i64 = 86_400;
 pub(in super::super) enum Table {
     Span,
     Event,
+    MetricChunk,
     ContentBlock,
 }
 
@@ -21,6 +22,7 @@ impl Table {
         match self {
             Self::Span => "span",
             Self::Event => "event",
+            Self::MetricChunk => "metric_chunk",
             Self::ContentBlock => "content_block",
         }
     }
@@ -29,6 +31,7 @@ impl Table {
         match self {
             Self::Span => "start_time",
             Self::Event => "time_unix_nano",
+            Self::MetricChunk => "slot_unix_nano",
             Self::ContentBlock => "block_id",
         }
     }
@@ -37,7 +40,7 @@ impl Table {
     pub(super) fn bound(self, seconds: i64) -> String {
         match self {
             Self::Span => format!("'{}+00'", at(seconds, "%Y-%m-%d %H:%M:%S")),
-            Self::Event => seconds.saturating_mul(NS_PER_SECOND).to_string(),
+            Self::Event | Self::MetricChunk => seconds.saturating_mul(NS_PER_SECOND).to_string(),
             Self::ContentBlock => block_id::first_at(seconds.saturating_mul(1000)).to_string(),
         }
     }

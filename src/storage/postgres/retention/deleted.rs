@@ -21,6 +21,9 @@ const FIND: &str = "SELECT d.project_id FROM project_deleted d
         OR EXISTS (SELECT FROM span t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM event t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM dead_event t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM metric_chunk t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM metric_series t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM dead_point t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM content_block t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM rollup t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM service t WHERE t.project_id = d.project_id)
@@ -48,7 +51,7 @@ macro_rules! rows_of {
 }
 
 /// Traces first: a trace that is gone shows nothing that is left of it.
-const DELETE: [&str; 13] = [
+const DELETE: [&str; 16] = [
     rows_of!("trace", "project_id, trace_id"),
     rows_of!(
         "trace_service",
@@ -58,6 +61,15 @@ const DELETE: [&str; 13] = [
     rows_of!("span", "project_id, trace_id, span_id, start_time"),
     rows_of!("event", "project_id, time_unix_nano, digest"),
     rows_of!("dead_event", "project_id, time_unix_nano, digest"),
+    rows_of!(
+        "metric_chunk",
+        "project_id, metric_id, slot_unix_nano, series_id, part"
+    ),
+    rows_of!("metric_series", "project_id, series_id"),
+    rows_of!(
+        "dead_point",
+        "project_id, series_id, time_unix_nano, start_unix_nano"
+    ),
     rows_of!("content_block", "project_id, block_id"),
     rows_of!(
         "rollup",

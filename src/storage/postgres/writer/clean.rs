@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use crate::model::genai::GenAi;
 use crate::model::span::{Basics, Operation};
-use crate::storage::write::{Batch, EventRow, ResourceRow, ScopeRow, SpanRow};
+use crate::storage::write::{Batch, EventRow, MetricRows, ResourceRow, ScopeRow, SpanRow};
 
 /// Most bytes of a cleaned text: as much as a column's text has at most, so that it still fits into
 /// an index. A replaced character is longer than the one it stands for.
@@ -21,6 +21,8 @@ pub(super) struct CleanBatch<'b> {
     pub(super) spans: Rows<'b, SpanRow<'b>>,
     /// As they came: their texts are cleaned where they are written.
     pub(super) events: &'b [EventRow<'b>],
+    /// Likewise.
+    pub(super) metrics: &'b MetricRows<'b>,
 }
 
 /// Rows as they came, or copies. (A [`Cow`] of rows would tie their lifetime down.)
@@ -99,6 +101,7 @@ pub(super) fn clean<'b>(batch: &'b Batch<'b>, texts: &'b Texts) -> CleanBatch<'b
         scopes,
         spans,
         events: &batch.events,
+        metrics: &batch.metrics,
     }
 }
 

@@ -5,8 +5,9 @@ use tokio_postgres::types::Type;
 use super::super::transaction::Transaction;
 use super::{PostgresWriter, clean_text};
 use crate::storage::Error;
+use crate::storage::metrics::Refused;
 use crate::storage::summary::clamp_time;
-use crate::storage::write::{EventRow, SpanRow};
+use crate::storage::write::{EventRow, MetricRows, PointRow, SpanRow};
 
 impl PostgresWriter {
     pub(super) async fn quarantine_now(
@@ -57,5 +58,34 @@ impl PostgresWriter {
             )
             .await?;
         transaction.commit("quarantine an event").await
+    }
+
+    pub(super) async fn quarantine_point_now(
+        &self,
+        rows: &MetricRows<'_>,
+        row: &PointRow,
+        reason: &str,
+    ) -> Result<(), Error> {
+        let refused = Refused::of(rows, row)?;
+        let transaction = Transaction::begin(&self.pool, &self.settings).await?;
+        transaction
+            .execute(
+                "INSERT INTO dead_point (project_id, time_unix_nano, start_unix_nano,
+                    created_unix_nano, series_id, name, reason, points)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                &[
+                    (&i64::from(refused.project.0), Type::INT8),
+                    (&clamp_time(row.point.time_unix_nano), Type::INT8),
+                    (&clamp_time(row.point.start_unix_nano), Type::INT8),
+                    (&clamp_time(refused.received_unix_nano), Type::INT8),
+                    (&refused.series.as_slice(), Type::BYTEA),
+                    (&refused.name, Type::TEXT),
+                    (&clean_text(reason).as_ref(), Type::TEXT),
+                    (&refused.points, Type::BYTEA),
+                ],
+                "quarantine a data point",
+            )
+            .await?;
+        transaction.commit("quarantine a data point").await
     }
 }

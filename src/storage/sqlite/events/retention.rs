@@ -71,6 +71,11 @@ impl OldestEvents {
         Ok(self.due)
     }
 
+    /// When the next block arrived.
+    pub(in crate::storage::sqlite) fn next_received(&self) -> Option<i64> {
+        self.blocks.front().map(|block| block.received)
+    }
+
     /// Whether another step has blocks to delete.
     pub(in crate::storage::sqlite) fn has_more(&self) -> bool {
         self.due && self.is_cut && self.blocks.is_empty()

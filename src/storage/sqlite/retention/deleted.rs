@@ -28,7 +28,7 @@ pub(super) fn traces(transaction: &Transaction<'_>) -> Result<Vec<Oldest>, Error
     rows.collect::<Result<_, _>>().map_err(&failed)
 }
 
-/// Deletes a step's worth of events of deleted projects, then what held their messages; answers
+/// Deletes a step's worth of events and metrics of deleted projects, then what they lean on; answers
 /// whether there was anything.
 ///
 /// # Errors
@@ -42,6 +42,15 @@ pub(super) fn events(transaction: &Transaction<'_>) -> Result<bool, Error> {
         "DELETE FROM event_block WHERE block_id IN (SELECT b.block_id
             FROM project_deleted d CROSS JOIN event_block b INDEXED BY event_block_project
                 ON b.project_id = d.project_id LIMIT 200)",
+        "DELETE FROM metric_chunk
+         WHERE (project_id, metric_id, slot_unix_nano, series_id, part) IN (
+            SELECT c.project_id, c.metric_id, c.slot_unix_nano, c.series_id, c.part
+            FROM project_deleted d CROSS JOIN metric_chunk c ON c.project_id = d.project_id
+            LIMIT 2000)",
+        "DELETE FROM metric_series WHERE (project_id, series_id) IN (
+            SELECT s.project_id, s.series_id
+            FROM project_deleted d CROSS JOIN metric_series s ON s.project_id = d.project_id
+            LIMIT 2000)",
     ] {
         let deleted = transaction
             .prepare_cached(sql)
@@ -80,6 +89,7 @@ pub(super) fn rest(transaction: &Transaction<'_>) -> Result<bool, Error> {
         "DELETE FROM scope WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_letter WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_event WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM dead_point WHERE project_id IN (SELECT project_id FROM project_deleted)",
     ] {
         let deleted = transaction
             .prepare_cached(sql)

@@ -39,8 +39,8 @@ fn any_number_of_collectors_may_migrate_at_once() {
     let shipped: Vec<_> = MIGRATIONS.iter().map(|(it, _)| it.to_string()).collect();
     assert_eq!(versions, shipped.join(","));
     assert_eq!(database.value("SELECT count(*) FROM project"), "1");
-    // Today and three days ahead, of spans and of events.
-    assert_eq!(database.value("SELECT count(*) FROM span_partition"), "8");
+    // Today and three days ahead, of spans, of events and of metrics.
+    assert_eq!(database.value("SELECT count(*) FROM span_partition"), "12");
 }
 
 #[test]

@@ -1,0 +1,189 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::metric::{Histogram, MetricKind, Point, Temporality};
+use crate::otlp::protobuf::KeyValues;
+use crate::storage::metrics::generate::entry;
+use crate::storage::metrics::identity::Instrument;
+use crate::storage::write::{PointRow, SeriesRow};
+
+const SERIES: [SeriesId; 3] = [SeriesId([1; 16]), SeriesId([2; 16]), SeriesId([3; 16])];
+const SHARED: SeriesId = SeriesId([9; 16]);
+
+fn rows(points: &[(usize, Point)]) -> MetricRows<'static> {
+    let series = SERIES.map(|id| SeriesRow {
+        project: ProjectId(1),
+        id,
+        instrument: Instrument {
+            name: "m",
+            unit: "",
+            kind: MetricKind::Gauge,
+            temporality: Temporality::None,
+            is_monotonic: false,
+        },
+        description: "",
+        attributes: KeyValues::default(),
+        resource: 0,
+        scope: 0,
+        received_unix_nano: 5,
+    });
+    MetricRows {
+        series_max: 10,
+        series: series.to_vec(),
+        points: points
+            .iter()
+            .map(|(series, point)| PointRow {
+                series: *series,
+                received_unix_nano: 5,
+                point: point.clone(),
+            })
+            .collect(),
+        ..MetricRows::default()
+    }
+}
+
+/// The first series has a place, the second and the third share one.
+fn homes() -> Vec<Home> {
+    let own = |id: SeriesId| Home {
+        place: (7, id),
+        origin: 0,
+        elsewhere: Vec::new(),
+    };
+    let shared = |id: SeriesId| Home {
+        origin: id.origin(),
+        ..own(SHARED)
+    };
+    vec![own(SERIES[0]), shared(SERIES[1]), shared(SERIES[2])]
+}
+
+/// Writes points as a store does; answers how many were new.
+fn store(stored: &mut Stored, points: &[(usize, Point)], homes: &[Home]) -> Added {
+    let plan = Plan::of(&rows(points), homes);
+    let mut added = Added::default();
+    for write in plan.merge(stored).unwrap() {
+        added.count(&write);
+        let parts = stored.entry(write.key).or_default();
+        let part = usize::try_from(write.part).unwrap();
+        assert_eq!(write.is_new, part == parts.len());
+        if write.is_new {
+            parts.push(write.points);
+        } else {
+            parts[part] = write.points;
+        }
+    }
+    added
+}
+
+fn point() -> impl Strategy<Value = (usize, Point)> {
+    (0..3_usize, entry(), 0..3_u64).prop_map(|(series, entry, hour)| {
+        let mut point = entry.point;
+        point.time_unix_nano = point.time_unix_nano % 100 + hour * SLOT_NS;
+        (series, point)
+    })
+}
+
+proptest! {
+    // Scenario: points delivered in any order, in batches of any size, some of them again and again.
+    // Guarantees: the same chunks as if they had come once, together; each counts as new once.
+    #[test]
+    fn any_order_and_repetition_makes_the_same_chunks(
+        mut points in vec(point(), 1..30),
+        order in vec(any::<prop::sample::Index>(), 0..60),
+        size in 1..7_usize,
+    ) {
+        // What is sent is the same whenever it is sent: one value for one identity.
+        let identity = |(series, point): &(usize, Point)| {
+            (*series, point.time_unix_nano, point.start_unix_nano)
+        };
+        points.sort_by_key(identity);
+        points.dedup_by_key(|it| identity(it));
+        let mut at_once = Stored::new();
+        let first = store(&mut at_once, &points, &homes());
+        prop_assert_eq!(first.stored, points.len() as u64);
+        let shared = points.iter().filter(|(series, _)| *series > 0).count();
+        prop_assert_eq!(first.overflow, shared as u64);
+
+        let mut deliveries: Vec<_> = order.iter().map(|it| it.get(&points).clone()).collect();
+        deliveries.extend(points.iter().rev().cloned());
+        let mut stored = Stored::new();
+        let mut added = 0;
+        for batch in deliveries.chunks(size) {
+            added += store(&mut stored, batch, &homes()).stored;
+        }
+        prop_assert_eq!(added, points.len() as u64);
+        prop_assert_eq!(&stored, &at_once);
+        prop_assert_eq!(store(&mut stored, &deliveries, &homes()), Added::default());
+        prop_assert_eq!(&stored, &at_once);
+    }
+}
+
+fn number(series: usize, time: u64, value: i64) -> (usize, Point) {
+    let point = Point {
+        time_unix_nano: time,
+        start_unix_nano: 0,
+        value: Value::Int(value),
+        exemplars: Vec::new(),
+    };
+    (series, point)
+}
+
+// Scenario: points of a series go to the one that several share, until it has a place; then some are sent
+// again, with a new one.
+// Guarantees: only the new one is stored. Another series' point of the same time is no reason to leave
+// out one.
+#[test]
+fn points_that_are_with_others_are_not_stored_again() {
+    let mut stored = Stored::new();
+    let before = [number(1, 10, 1), number(2, 10, 2), number(2, 11, 3)];
+    let added = store(&mut stored, &before, &homes());
+    assert_eq!((added.stored, added.overflow), (3, 3));
+    let mut placed = homes();
+    placed[2] = Home {
+        place: (7, SERIES[2]),
+        origin: 0,
+        elsewhere: vec![(7, SHARED)],
+    };
+    let again = [number(2, 10, 2), number(2, 11, 3), number(2, 12, 4)];
+    let added = store(&mut stored, &again, &placed);
+    assert_eq!((added.stored, added.overflow), (1, 0));
+    assert_eq!(store(&mut stored, &[number(1, 11, 5)], &placed).stored, 1);
+}
+
+#[test]
+fn the_first_of_two_values_stays() {
+    let mut stored = Stored::new();
+    assert_eq!(store(&mut stored, &[number(0, 10, 1)], &homes()).stored, 1);
+    let before = stored.clone();
+    assert_eq!(store(&mut stored, &[number(0, 10, 2)], &homes()).stored, 0);
+    assert_eq!(stored, before);
+}
+
+// Scenario: a client sends large histograms a thousand times a second.
+// Guarantees: no part grows beyond its bound, nothing is lost, and a resend finds what is in any part.
+#[test]
+fn chunks_have_parts_of_bounded_size() {
+    let histogram = |time| {
+        let histogram = Histogram {
+            bounds: (0..999).map(f64::from).collect(),
+            counts: vec![time; 1000],
+            ..Histogram::default()
+        };
+        let (_, mut point) = number(0, time, 0);
+        point.value = Value::Histogram(Box::new(histogram));
+        (0, point)
+    };
+    let points: Vec<_> = (1..100).map(histogram).collect();
+    let mut stored = Stored::new();
+    for batch in points.chunks(7) {
+        store(&mut stored, batch, &homes());
+    }
+    let parts = stored.values().next().unwrap();
+    assert_eq!(stored.len(), 1);
+    assert!(parts.len() > 5, "{}", parts.len());
+    for part in parts {
+        let numbers: usize = decode(part).unwrap().iter().map(weight).sum();
+        assert!(numbers <= PART_WEIGHT_MAX);
+    }
+    assert_eq!(store(&mut stored, &points, &homes()).stored, 0);
+}
