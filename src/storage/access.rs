@@ -9,6 +9,7 @@
 //!   transaction, and retention deletes the data in the background.
 
 mod items;
+pub mod people;
 
 use futures_util::future::BoxFuture;
 
@@ -19,6 +20,7 @@ use crate::model::access::Role;
 pub use items::{
     ApiKey, AuditEntry, Found, Invite, KeyGrant, Login, Member, NewKey, Project, User,
 };
+pub use people::PeopleStore;
 
 /// SHA-256 of a secret.
 pub type Hash = [u8; 32];
@@ -90,7 +92,7 @@ pub trait CredentialStore: Send + Sync + std::fmt::Debug {
 }
 
 /// Keeps projects, keys, people and what was changed.
-pub trait AccessStore: CredentialStore {
+pub trait AccessStore: CredentialStore + PeopleStore {
     /// Projects by number.
     ///
     /// # Errors
@@ -229,29 +231,6 @@ pub trait AccessStore: CredentialStore {
     /// # Errors
     /// [`Error::Unavailable`].
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>>;
-
-    /// Begins a session. Is no change.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    fn begin_login(&self, login: Login) -> BoxFuture<'_, Result<(), Error>>;
-
-    /// The session of a token and its person, unless it has ended.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    fn login(
-        &self,
-        token_hash: Hash,
-        now_unix_nano: u64,
-    ) -> BoxFuture<'_, Result<Found<(Login, User)>, Error>>;
-
-    /// Ends a session. Counts as a change, so that nobody goes on remembering it, and is not in the
-    /// audit log.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
-    fn end_login(&self, token_hash: Hash) -> BoxFuture<'_, Done<()>>;
 
     /// Stores an invitation.
     ///

@@ -18,6 +18,7 @@ mod people;
 mod remap;
 mod run;
 mod search;
+mod sign_in;
 mod sums;
 
 use std::collections::BTreeMap;
