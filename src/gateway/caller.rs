@@ -95,7 +95,11 @@ impl From<Denied> for Problem {
             Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
                 Code::Unauthenticated
             }
-            Denied::NotAllowed(_) | Denied::ForeignHost => Code::Forbidden,
+            Denied::NotAllowed(_)
+            | Denied::ForeignHost
+            | Denied::ForeignPage
+            | Denied::NotAMember => Code::Forbidden,
+            Denied::NoProject => Code::InvalidRequest,
             Denied::Unavailable => Code::StorageUnavailable,
         };
         Self::new(code, denied.to_string())

@@ -5,6 +5,7 @@ mod answers;
 mod document;
 mod events;
 mod genai;
+mod people;
 mod problems;
 mod pulse;
 mod questions;

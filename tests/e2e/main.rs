@@ -54,6 +54,7 @@ mod metrics;
 mod migrate;
 mod modes;
 mod modes_faults;
+mod people;
 mod postgres_faults;
 mod postgres_outages;
 mod pulse;

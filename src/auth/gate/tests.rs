@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use super::super::testing::{Keys, Mood};
 use super::*;
@@ -22,6 +22,7 @@ impl Case {
         let config = Config {
             anonymous_ingest: is_open,
             anonymous_read: is_open,
+            ..Config::default()
         };
         Gate::new(self.resolver.clone(), &config, purpose, is_loopback)
     }

@@ -9,7 +9,7 @@ use crate::receivers::pulse::json::Json;
 use crate::storage;
 
 /// When a client may come back after 503, in seconds.
-const RETRY_AFTER_SECONDS: u16 = 1;
+const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// A JSON answer.
 pub(super) fn json(status: StatusCode, body: &Json) -> Response {
@@ -39,14 +39,37 @@ pub(super) fn not_found() -> Response {
 pub(super) struct Refused {
     status: StatusCode,
     body: String,
+    /// When to come back, in seconds.
+    retry_after: Option<u64>,
 }
 
 impl Refused {
     /// With a sentence.
     pub(super) fn new(status: StatusCode, error: &str) -> Self {
+        Self::told(status, &Json::map([("error", Json::text(error))]))
+    }
+
+    /// In any form.
+    pub(super) fn told(status: StatusCode, body: &Json) -> Self {
+        let is_busy = status == StatusCode::SERVICE_UNAVAILABLE;
         Self {
             status,
-            body: Json::map([("error", Json::text(error))]).to_string(),
+            body: body.to_string(),
+            retry_after: is_busy.then_some(RETRY_AFTER_SECONDS),
+        }
+    }
+
+    /// As the routes of sign-in tell it.
+    pub(super) fn coded(status: StatusCode, code: &str, message: &str) -> Self {
+        let body = Json::map([("code", Json::text(code)), ("message", Json::text(message))]);
+        Self::told(status, &body)
+    }
+
+    /// With a time after which to come back.
+    pub(super) fn after(self, wait: std::time::Duration) -> Self {
+        Self {
+            retry_after: Some(wait.as_secs() + 1),
+            ..self
         }
     }
 
@@ -66,10 +89,7 @@ impl Refused {
             ("error", Json::text(error)),
             ("details", Json::List(issues)),
         ]);
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            body: body.to_string(),
-        }
+        Self::told(StatusCode::BAD_REQUEST, &body)
     }
 
     /// Our own fault.
@@ -86,9 +106,8 @@ impl Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let mut response = written(self.status, self.body);
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
-            let headers = response.headers_mut();
-            headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS.into());
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds.into());
         }
         response
     }

@@ -26,7 +26,11 @@ fn failure(denied: Denied) -> Failure {
         Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
             Failure::Unauthenticated { message }
         }
-        Denied::NotAllowed(_) | Denied::ForeignHost => Failure::PermissionDenied { message },
+        Denied::NotAllowed(_)
+        | Denied::ForeignHost
+        | Denied::ForeignPage
+        | Denied::NoProject
+        | Denied::NotAMember => Failure::PermissionDenied { message },
         Denied::Unavailable => Failure::Overloaded {
             message,
             retry_after: denied.retry_after().unwrap_or_default(),
