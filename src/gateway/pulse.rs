@@ -6,6 +6,7 @@
 //! `problem`s: these routes promise what those servers did, byte by byte.
 
 mod account;
+mod agent_sessions;
 mod answer;
 mod asked;
 mod body;
@@ -136,6 +137,7 @@ pub(super) static PEOPLE_ROUTES: &[PeopleRoute] = people_routes! {
     Member "/dashboard/api/traces/{id}" ["GET"] => methods().get(load::trace);
     Member "/dashboard/api/sessions/{id}" ["GET"] => methods().get(load::session);
     Member "/dashboard/api/sessions/{id}/spans" ["GET"] => methods().get(load::session_spans);
+    Member "/dashboard/api/agent-sessions" ["GET"] => methods().get(agent_sessions::list);
     Member "/dashboard/api/spans" ["GET"] => methods().get(lists::spans);
     Member "/dashboard/api/spans/batch" ["POST"] => methods().post(ingest::spans_batch);
     Member "/dashboard/api/spans/async" ["POST"] => methods().post(ingest::spans_async);

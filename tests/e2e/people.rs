@@ -1,6 +1,8 @@
 //! People: they sign up, make keys, read what the keys sent, and stay signed in over kills and at
 //! every daemon of a database. No log tells a secret.
 
+mod agent_sessions;
+
 use std::time::Duration;
 
 use serde_json::json;
