@@ -2,7 +2,7 @@
 //!
 //! A session is a random token in a signed cookie; the store has its hash. It is looked up for
 //! every request, not remembered: one that was ended is of no use anywhere at once. Guessing is
-//! made slow by address and account ([`BackOff`]), and hashing bounded ([`Passwords`]).
+//! made slow by address and account, and hashing bounded.
 
 mod items;
 mod local;
@@ -20,7 +20,7 @@ use super::config::{Config, SignUps};
 use super::cookie::{self, Signer, Token};
 use super::passwords::Passwords;
 use super::resolver::Now;
-use super::{issue, names, page, random};
+use super::{issue, names, page, password, random};
 use crate::config::Secret;
 use crate::model::ProjectId;
 use crate::model::access::{Role, Scopes};
@@ -42,6 +42,14 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const SEEN_NS: u64 = 60_000_000_000;
 const SECOND_NS: u64 = 1_000_000_000;
 
+/// The key that a session is begun with.
+#[derive(Debug, Clone)]
+struct Bound {
+    key: String,
+    project: ProjectId,
+    scopes: Scopes,
+}
+
 /// People. Shared by all requests of a listener.
 pub struct People {
     store: Arc<dyn AccessStore>,
@@ -51,8 +59,6 @@ pub struct People {
     secret: Secret,
     signer: OnceCell<Signer>,
     passwords: Passwords,
-    /// Hash of nobody's password, so that the unknown take as long as the known.
-    nobodys: OnceCell<String>,
     back_off: BackOff,
     tickets: Tickets,
     /// Origins whose pages count as ours.
@@ -82,7 +88,6 @@ impl People {
             secret: config.session_secret.clone(),
             signer: OnceCell::new(),
             passwords: Passwords::new(),
-            nobodys: OnceCell::new(),
             back_off: BackOff::new(),
             tickets: Tickets::default(),
             allowed_origins,
@@ -161,17 +166,12 @@ impl People {
         let found = self.store.user(email.to_owned()).await?;
         let stored = match &found {
             Some((_, stored)) => stored.clone(),
-            None => self.nobodys().await?,
+            None => password::NOBODYS.to_owned(),
         };
         let is_right = self.passwords.is(password.to_owned(), stored).await?;
         let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
         self.back_off.succeeded(email, &client.address);
         Ok(found)
-    }
-
-    async fn nobodys(&self) -> Result<String, Refused> {
-        let make = async || self.hashed(random::text(32)?).await;
-        self.nobodys.get_or_try_init(make).await.cloned()
     }
 
     async fn hashed(&self, password: String) -> Result<String, Refused> {
@@ -195,13 +195,13 @@ impl People {
         self.begin(user, stored, client, None, is_secure).await
     }
 
-    /// Begins a session, of a project alone where one is named.
+    /// Begins a session, of a key's project alone where it is begun with one.
     async fn begin(
         &self,
         user: User,
         password: String,
         client: &Client,
-        bound: Option<(ProjectId, Scopes)>,
+        bound: Option<Bound>,
         is_secure: bool,
     ) -> Result<SignedIn, Refused> {
         let token = Token::generate()?;
@@ -216,8 +216,9 @@ impl People {
             seen_unix_nano: now,
             address: client.address.clone(),
             user_agent: user_agent.take(USER_AGENT_CHARS_MAX).collect(),
-            project: bound.map(|(project, _)| project),
-            scopes: bound.map_or(Scopes::ALL, |(_, scopes)| scopes),
+            project: bound.as_ref().map(|bound| bound.project),
+            scopes: bound.as_ref().map_or(Scopes::ALL, |bound| bound.scopes),
+            key: bound.map(|bound| bound.key),
         };
         let cookie = self.signer().await?.set(&token, SESSION_SECONDS, is_secure);
         let cookie = cookie.ok_or_else(|| storage::Error::Corrupt {

@@ -29,6 +29,8 @@ pub type Hash = [u8; 32];
 pub const PROJECTS_MAX: u32 = 10_000;
 /// Keys of a project at most that are neither revoked nor expired.
 pub const KEYS_MAX: u32 = 1000;
+/// People at most.
+pub const USERS_MAX: u32 = 100_000;
 /// Entries of the audit log; the oldest go.
 pub const AUDIT_ENTRIES_MAX: u32 = 100_000;
 
@@ -171,7 +173,7 @@ pub trait AccessStore: CredentialStore + PeopleStore {
     /// Adds a person, with the hash of their password.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; refused with [`Refusal::Taken`].
+    /// [`Error::Unavailable`]; refused with [`Refusal::Taken`], [`Refusal::TooMany`].
     fn create_user(&self, user: User, password: String, change: Change) -> BoxFuture<'_, Done<()>>;
 
     /// The person of an address, with the hash of their password.

@@ -229,3 +229,31 @@ fn strangers_do_not_sign_up_at_a_reachable_gateway() {
     assert_eq!(refused.status, 403, "{}", refused.text());
     assert_eq!(refused.text(), r#"{"error":"Sign-up is closed"}"#);
 }
+
+// Scenario: the gateway has cross-origin rules for the API; a page of an allowed origin asks it and
+// the dashboard.
+// Guarantees: what is allowed for keys is not allowed for cookies.
+#[test]
+fn rules_for_pages_with_keys_are_not_for_cookies() {
+    let rules = ("gateway.cors", "{allowed_origins: [https://a.example]}");
+    let daemon = Daemon::spawn(&[rules]);
+    let ask = |path: &str| {
+        let gateway = daemon.addresses().gateway;
+        http::get_with(gateway, path, "origin: https://a.example").unwrap()
+    };
+    let allowed = |answer: &Response| {
+        let told = answer.header("access-control-allow-origin");
+        told.map(str::to_owned)
+    };
+    let api = ask("/api/v1/health");
+    assert_eq!(allowed(&api).as_deref(), Some("https://a.example"));
+    assert_eq!(api.header("access-control-allow-credentials"), None);
+    for path in ["/dashboard/api/projects", "/api/auth/get-session"] {
+        let answer = ask(path);
+        assert_eq!(allowed(&answer), None, "{path}");
+        assert_eq!(
+            answer.header("access-control-allow-credentials"),
+            Some("true")
+        );
+    }
+}

@@ -58,8 +58,8 @@ pub enum Refused {
     /// Somebody has the address.
     #[error("the address is taken")]
     Taken,
-    /// There are as many projects as there may be.
-    #[error("there are as many projects as there may be")]
+    /// There are as many people or projects as there may be.
+    #[error("there are as many people or projects as there may be")]
     TooMany,
     /// The password can't be taken.
     #[error(transparent)]

@@ -6,10 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::super::key::KeyHash;
 use super::super::names;
-use super::{Client, People, Refused, SignedIn};
-use crate::auth::{Busy, Principal, random};
-use crate::model::ProjectId;
-use crate::model::access::{Scope, Scopes};
+use super::{Bound, Client, People, Refused, SignedIn};
+use crate::auth::{Busy, Principal, Who, random};
+use crate::model::access::Scope;
 use crate::storage::access::User;
 
 /// How long a link is good, ns.
@@ -26,7 +25,7 @@ struct Link {
     /// Hash of the password when the link was made: it is of no use after a change.
     password: String,
     /// What a key that it was made with allows, and where.
-    bound: Option<(ProjectId, Scopes)>,
+    bound: Option<Bound>,
     redirect_url: String,
     expires_unix_nano: u64,
 }
@@ -70,7 +69,7 @@ impl Tickets {
 
 impl People {
     /// Makes a link for the admin of the project of a key. The session allows what the key does,
-    /// in its project: a key is no way to what else the admin may do.
+    /// in its project, for as long as the key is good: it is no way to what else the admin may do.
     ///
     /// # Errors
     /// [`Refused::Wrong`] when the project has no admin or the key may not read.
@@ -79,16 +78,18 @@ impl People {
         key: &Principal,
         redirect_url: String,
     ) -> Result<Ticket, Refused> {
+        let Who::Key(id) = &key.who else {
+            return Err(Refused::Wrong);
+        };
+        let bound = Bound {
+            key: id.to_string(),
+            project: key.project,
+            scopes: key.scopes,
+        };
         let admin = self.store.admin_of(key.project).await?;
-        let (user, password) = admin
-            .filter(|_| key.may(Scope::Read))
-            .ok_or(Refused::Wrong)?;
-        self.ticket(
-            user,
-            password,
-            Some((key.project, key.scopes)),
-            redirect_url,
-        )
+        let admin = admin.filter(|_| key.may(Scope::Read));
+        let (user, password) = admin.ok_or(Refused::Wrong)?;
+        self.ticket(user, password, Some(bound), redirect_url)
     }
 
     /// Makes a link for somebody who knows their password.
@@ -111,7 +112,7 @@ impl People {
         &self,
         user: User,
         password: String,
-        bound: Option<(ProjectId, Scopes)>,
+        bound: Option<Bound>,
         redirect_url: String,
     ) -> Result<Ticket, Refused> {
         let bytes: [u8; TOKEN_BYTES] = random::bytes()?;

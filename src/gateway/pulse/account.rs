@@ -96,7 +96,7 @@ fn refused(why: NotTaken) -> Refused {
         NotTaken::TooMany => Refused::coded(
             StatusCode::CONFLICT,
             "CONFLICT",
-            "There are too many projects",
+            "There are too many people",
         ),
         NotTaken::Store(error) => error.into(),
         NotTaken::Password(error) => failed(&error),
@@ -127,7 +127,7 @@ pub(super) fn refused_plainly(why: NotTaken) -> Refused {
         NotTaken::Password(password::Error::TooLong) => Refused::bad("Password too long"),
         NotTaken::Name(names::Error::NoEmail) => Refused::bad(NO_EMAIL),
         NotTaken::Name(error) => Refused::bad(&format!("A name {error}")),
-        NotTaken::TooMany => Refused::new(StatusCode::CONFLICT, "Too many projects or keys"),
+        NotTaken::TooMany => Refused::new(StatusCode::CONFLICT, "Too many people or projects"),
         other => refused(other),
     }
 }

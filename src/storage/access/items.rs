@@ -126,6 +126,8 @@ pub struct Login {
     pub address: String,
     /// Program it was begun with; empty when not known.
     pub user_agent: String,
+    /// The key it was begun with, by id: it ends with it.
+    pub key: Option<String>,
     /// The only project it is good for; all of the person's where there is none.
     pub project: Option<ProjectId>,
     /// The most it allows.

@@ -64,7 +64,7 @@ pub trait PeopleStore: Send + Sync + std::fmt::Debug {
     /// another one by now.
     fn begin_login(&self, login: Login, password: String) -> BoxFuture<'_, Done<()>>;
 
-    /// The session of a token and its person, unless it has ended.
+    /// The session of a token and its person, unless it or the key it was begun with has ended.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -126,7 +126,8 @@ pub trait PeopleStore: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// [`Error::Unavailable`]; refused with [`super::Refusal::Taken`] when they are a member
-    /// already, [`super::Refusal::Unknown`] when they or the project are not known.
+    /// already, [`super::Refusal::Unknown`] when they or the project are not known,
+    /// [`super::Refusal::TooMany`].
     fn add_member(&self, member: NewMember, change: Change) -> BoxFuture<'_, Done<Member>>;
 
     /// Keys of a project that are not revoked, oldest first, the newest [`super::KEYS_MAX`].

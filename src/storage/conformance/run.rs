@@ -295,6 +295,7 @@ access_cases! {
 access_cases! {
     sign_in: sign_in_on_sqlite, sign_in_on_postgres;
     sessions_end,
+    sessions_end_with_their_keys,
     sessions_of_a_person_are_bounded,
     all_daemons_sign_with_one_secret,
     people_sign_up_whole_or_not_at_all,

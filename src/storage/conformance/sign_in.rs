@@ -7,7 +7,7 @@ use super::{NOW, PROJECT};
 use crate::model::ProjectId;
 use crate::model::access::{Role, Scope, Scopes};
 use crate::storage::access::people::{LOGINS_MAX, NewMember, NewTenant, SignUp};
-use crate::storage::access::{AccessStore, Login, Refusal, User};
+use crate::storage::access::{AccessStore, Login, NewKey, Refusal, User};
 
 fn login(number: u8, person: &str, began: u64, ends: u64) -> Login {
     Login {
@@ -19,6 +19,7 @@ fn login(number: u8, person: &str, began: u64, ends: u64) -> Login {
         seen_unix_nano: NOW + began,
         address: "192.0.2.1".to_owned(),
         user_agent: "a browser".to_owned(),
+        key: None,
         project: None,
         scopes: Scopes::ALL,
     }
@@ -97,6 +98,33 @@ pub(super) async fn sessions_end(store: &dyn AccessStore) {
         .set_password("u9".to_owned(), "n".to_owned(), change(1))
         .await;
     assert_eq!(unknown.unwrap(), Err(Refusal::Unknown));
+}
+
+// Scenario: sessions are begun with keys; one is revoked, one ends by itself, one was never there.
+// Guarantees: a session is good as long as its key.
+pub(super) async fn sessions_end_with_their_keys(store: &dyn AccessStore) {
+    ok(store.create_user(user("u1", "ada@x.org"), "h".to_owned(), change(0))).await;
+    for number in 1..=3 {
+        let expires_unix_nano = (number == 2).then_some(NOW + 10);
+        let key = NewKey {
+            expires_unix_nano,
+            ..key(number, PROJECT)
+        };
+        ok(store.create_key(key, change(0))).await;
+    }
+    for number in 1..=4 {
+        let login = Login {
+            key: Some(format!("k{number}")),
+            ..login(number, "u1", 0, 100)
+        };
+        assert_eq!(begin(store, login, "h").await, Ok(()));
+    }
+    assert_eq!(alive(store, 9).await, BTreeSet::from([1, 2, 3]));
+    assert_eq!(alive(store, 10).await, BTreeSet::from([1, 3]));
+    ok(store.revoke_key(PROJECT, "k1".to_owned(), change(11))).await;
+    assert_eq!(alive(store, 12).await, BTreeSet::from([3]));
+    let (found, _) = store.login(hash(3), NOW + 12).await.unwrap().unwrap();
+    assert_eq!(found.key.as_deref(), Some("k3"));
 }
 
 // Scenario: one person begins more sessions than are kept, beside another.

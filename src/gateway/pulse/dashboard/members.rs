@@ -93,7 +93,8 @@ pub(in crate::gateway::pulse) async fn add(
             let error = "User is already a member of this project";
             Refused::new(StatusCode::CONFLICT, error)
         }
-        Refusal::Unknown | Refusal::TooMany => Refused::bad(NEEDED),
+        Refusal::Unknown => Refused::bad(NEEDED),
+        Refusal::TooMany => Refused::new(StatusCode::CONFLICT, "Too many people"),
     })?;
     let body = Json::map([("user", shown(&member))]);
     Ok(answer::json(StatusCode::CREATED, &body))

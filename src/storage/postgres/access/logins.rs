@@ -55,9 +55,9 @@ impl PostgresAccess {
         );
         let (project, scopes) = (login.project.map(number), i64::from(login.scopes.bits()));
         let sql = "INSERT INTO login (token_hash, login_id, user_id, created_unix_nano,
-                expires_unix_nano, seen_unix_nano, address, user_agent, project_id, scopes)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
-        let params: [Param<'_>; 10] = [
+                expires_unix_nano, seen_unix_nano, address, user_agent, project_id, scopes, key_id)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+        let params: [Param<'_>; 11] = [
             (&login.token_hash.as_slice(), Type::BYTEA),
             (&login.id, Type::TEXT),
             (&login.user_id, Type::TEXT),
@@ -68,6 +68,7 @@ impl PostgresAccess {
             (&login.user_agent, Type::TEXT),
             (&project, Type::INT8),
             (&scopes, Type::INT8),
+            (&login.key, Type::TEXT),
         ];
         transaction.execute(sql, &params, CONTEXT).await?;
         transaction.commit(CONTEXT).await?;
@@ -82,9 +83,12 @@ impl PostgresAccess {
         let now = clamp_time(now_unix_nano);
         let sql = "SELECT a.user_id, a.email, a.name, a.created_unix_nano, l.login_id,
                 l.created_unix_nano, l.expires_unix_nano, l.seen_unix_nano, l.address,
-                l.user_agent, l.project_id, l.scopes
+                l.user_agent, l.project_id, l.scopes, l.key_id
             FROM login l JOIN account a ON a.user_id = l.user_id
-            WHERE l.token_hash = $1 AND l.expires_unix_nano > $2";
+                LEFT JOIN api_key k ON k.key_id = l.key_id
+            WHERE l.token_hash = $1 AND l.expires_unix_nano > $2
+                AND (l.key_id IS NULL OR k.key_id IS NOT NULL AND k.revoked_unix_nano IS NULL
+                    AND (k.expires_unix_nano IS NULL OR k.expires_unix_nano > $2))";
         let params: &[Param<'_>] = &[(&token_hash.as_slice(), Type::BYTEA), (&now, Type::INT8)];
         let rows = self.ask(sql, params).await?;
         Ok(rows.first().map(|row| {
@@ -100,6 +104,7 @@ impl PostgresAccess {
                 user_agent: row.get(9),
                 project: row.get::<_, Option<i64>>(10).map(project_id),
                 scopes: Scopes::from_bits(u8::try_from(row.get::<_, i64>(11)).unwrap_or_default()),
+                key: row.get(12),
             };
             (login, user)
         }))

@@ -4,12 +4,14 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{
-    CONTEXT, Entry, Param, PostgresAccess, finish, note, number, one_more, page_of, project_id,
-    projects, role, time,
+    CONTEXT, Entry, Param, PostgresAccess, finish, note, number, one, one_more, page_of,
+    project_id, projects, role, time,
 };
 use crate::model::ProjectId;
 use crate::model::access::Role;
-use crate::storage::access::{Change, Done, Hash, Invite, Member, Project, Refusal, User};
+use crate::storage::access::{
+    Change, Done, Hash, Invite, Member, Project, Refusal, USERS_MAX, User,
+};
 use crate::storage::postgres::transaction::Transaction;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
@@ -46,6 +48,11 @@ pub(super) async fn create(
     password: &str,
     change: &Change,
 ) -> Done<()> {
+    let sql = "SELECT count(*) FROM account";
+    let rows = transaction.query(sql, &[], CONTEXT).await?;
+    if one(&rows)?.get::<_, i64>(0) >= i64::from(USERS_MAX) {
+        return Ok(Err(Refusal::TooMany));
+    }
     let created = clamp_time(user.created_unix_nano);
     let sql = "INSERT INTO account (user_id, email, name, password, created_unix_nano)
         VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";

@@ -9,6 +9,7 @@ CREATE TABLE login (
     seen_unix_nano    bigint NOT NULL,
     address           text COLLATE "C" NOT NULL,
     user_agent        text COLLATE "C" NOT NULL,
+    key_id            text COLLATE "C",
     project_id        bigint,
     scopes            bigint NOT NULL
 );
@@ -23,6 +24,7 @@ COMMENT ON COLUMN login.expires_unix_nano IS 'When it ends, ns since the Unix ep
 COMMENT ON COLUMN login.seen_unix_nano IS 'When it was last used, to the minute, ns since the Unix epoch.';
 COMMENT ON COLUMN login.address IS 'Address it was begun from.';
 COMMENT ON COLUMN login.user_agent IS 'Program it was begun with.';
+COMMENT ON COLUMN login.key_id IS 'The key it was begun with, and is good as long as; NULL: a password.';
 COMMENT ON COLUMN login.project_id IS 'The only project it is good for; NULL: all of the person''s.';
 COMMENT ON COLUMN login.scopes IS 'The most it allows, a sum: 1 ingest, 2 read, 4 admin.';
 

@@ -38,8 +38,8 @@ pub(super) fn begin(connection: &mut Connection, login: &Login, password: &str) 
     )?;
     let begun = transaction.execute(
         "INSERT INTO login (token_hash, login_id, user_id, created_unix_nano, expires_unix_nano,
-            seen_unix_nano, address, user_agent, project_id, scopes)
-         SELECT ?1, ?2, user_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM account
+            seen_unix_nano, address, user_agent, project_id, scopes, key_id)
+         SELECT ?1, ?2, user_id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?12 FROM account
          WHERE user_id = ?3 AND password = ?11",
         (
             login.token_hash,
@@ -53,6 +53,7 @@ pub(super) fn begin(connection: &mut Connection, login: &Login, password: &str) 
             login.project.map(|project| project.0),
             login.scopes.bits(),
             password,
+            &login.key,
         ),
     )?;
     transaction.commit()?;
@@ -72,9 +73,12 @@ pub(super) fn find(
         .prepare_cached(
             "SELECT a.user_id, a.email, a.name, a.created_unix_nano, l.login_id,
                 l.created_unix_nano, l.expires_unix_nano, l.seen_unix_nano, l.address,
-                l.user_agent, l.project_id, l.scopes
+                l.user_agent, l.project_id, l.scopes, l.key_id
              FROM login l JOIN account a ON a.user_id = l.user_id
-             WHERE l.token_hash = ?1 AND l.expires_unix_nano > ?2",
+                LEFT JOIN api_key k ON k.key_id = l.key_id
+             WHERE l.token_hash = ?1 AND l.expires_unix_nano > ?2
+                AND (l.key_id IS NULL OR k.key_id IS NOT NULL AND k.revoked_unix_nano IS NULL
+                    AND (k.expires_unix_nano IS NULL OR k.expires_unix_nano > ?2))",
         )?
         .query_row((token_hash, clamp_time(now_unix_nano)), |row| {
             let user = people::read(row)?;
@@ -89,6 +93,7 @@ pub(super) fn find(
                 user_agent: row.get(9)?,
                 project: row.get::<_, Option<u32>>(10)?.map(ProjectId),
                 scopes: Scopes::from_bits(row.get(11)?),
+                key: row.get(12)?,
             };
             Ok((login, user))
         })

@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 use super::{Entry, note, one_more, page_of, projects, role, time};
 use crate::model::ProjectId;
 use crate::model::access::Role;
-use crate::storage::access::{Change, Hash, Invite, Member, Project, Refusal, User};
+use crate::storage::access::{Change, Hash, Invite, Member, Project, Refusal, USERS_MAX, User};
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Page, PageRequest};
 
@@ -48,6 +48,11 @@ pub(super) fn create(
     user: &User,
     password: &str,
 ) -> Refusable<()> {
+    let people: u32 =
+        transaction.query_row("SELECT count(*) FROM account", [], |row| row.get(0))?;
+    if people >= USERS_MAX {
+        return Ok(Err(Refusal::TooMany));
+    }
     let created = transaction.execute(
         "INSERT OR IGNORE INTO account (user_id, email, name, password, created_unix_nano)
          VALUES (?1, ?2, ?3, ?4, ?5)",

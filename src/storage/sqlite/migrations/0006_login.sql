@@ -9,6 +9,7 @@ CREATE TABLE login (
     seen_unix_nano    INTEGER NOT NULL,        -- to the minute
     address           TEXT NOT NULL,           -- where it was begun
     user_agent        TEXT NOT NULL,
+    key_id            TEXT,                    -- the key it was begun with, and is good as long as
     project_id        INTEGER,                 -- the only one it is good for; NULL: all of the person's
     scopes            INTEGER NOT NULL         -- the most it allows: 1 ingest, 2 read, 4 admin
 ) STRICT, WITHOUT ROWID;
