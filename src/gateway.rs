@@ -58,6 +58,7 @@ use crate::telemetry::metrics::Metrics;
 use cursor::{Binding, Cursors};
 use envelope::RequestIds;
 use problem::{Code, Problem};
+use pulse::PeopleRoute;
 use tail::Hub;
 
 pub use listen::Listener;
@@ -81,6 +82,12 @@ pub struct Config {
     pub tls: Option<tls::Config>,
     /// Cross-origin rules; absent means browsers of other origins are refused.
     pub cors: Option<cors::Config>,
+    /// Origins whose pages may use the cookie of a session, each as a browser says it
+    /// (`https://board.example.com`). The gateway's own origin always may.
+    pub allowed_origins: Vec<String>,
+    /// Whether what a proxy says of the client is believed: `x-forwarded-for` and
+    /// `x-forwarded-proto`. Only where nobody reaches the gateway but through a proxy that sets both.
+    pub trust_forwarded: bool,
     /// Largest page a list answers.
     pub page_size_max: u32,
     /// Spans of one trace answered at most; a larger trace is answered in pages.
@@ -105,6 +112,8 @@ impl Default for Config {
             endpoint: "127.0.0.1:3000".to_owned(),
             tls: None,
             cors: None,
+            allowed_origins: Vec::new(),
+            trust_forwarded: false,
             page_size_max: 1000,
             trace_spans_max: 10_000,
             max_tail_watchers: 1000,
@@ -188,7 +197,10 @@ pub fn router(state: State) -> Router {
     let shared = Arc::new(Shared {
         tail: Arc::new(tail),
         reader: state.reader,
-        gate: state.gate,
+        gate: state.gate.with_people(
+            Arc::clone(&state.access),
+            state.config.allowed_origins.clone(),
+        ),
         access: state.access,
         settings: state.settings,
         config: state.config,
@@ -207,13 +219,24 @@ pub fn router(state: State) -> Router {
             .layer(Extension(route));
         router.route(route.path, named(handler, route.path))
     });
-    pulse::ROUTES
+    let older = pulse::ROUTES.iter().fold(own, |router, route| {
+        router.route(route.path, named((route.serve)(), route.path))
+    });
+    pulse::PEOPLE_ROUTES
         .iter()
-        .fold(own, |router, route| {
-            router.route(route.path, named((route.serve)(), route.path))
+        .fold(older, |router, PeopleRoute { route, needs }| {
+            let state = (Arc::clone(&shared), *needs);
+            let guarded = middleware::from_fn_with_state(state, pulse::guard);
+            // Around the methods that there are: the others are nothing to anybody.
+            let handler = (route.serve)().route_layer(guarded);
+            router.route(route.path, named(handler, route.path))
         })
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&shared),
+            pulse::origins::wrap,
+        ))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&shared),
             envelope::wrap,

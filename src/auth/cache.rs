@@ -31,6 +31,11 @@ impl<K: Hash + Eq, V: Clone> Cache<K, V> {
         Some(value)
     }
 
+    pub(super) fn remove(&mut self, key: &K) {
+        self.recent.remove(key);
+        self.older.remove(key);
+    }
+
     pub(super) fn insert(&mut self, key: K, value: V) {
         if self.recent.len() >= self.half && !self.recent.contains_key(&key) {
             self.older = std::mem::take(&mut self.recent);
@@ -57,5 +62,7 @@ mod tests {
         assert_eq!(cache.get(&900), None);
         cache.insert(999, 1);
         assert_eq!(cache.get(&999), Some(1));
+        cache.remove(&999);
+        assert_eq!(cache.get(&999), None);
     }
 }

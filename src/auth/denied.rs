@@ -26,6 +26,15 @@ pub enum Denied {
     /// A name of this machine that only a web page of another site would use.
     #[error("without an API key, this is answered under the names of this machine only")]
     ForeignHost,
+    /// A page of another site asks in the name of whoever is signed in here.
+    #[error("this is not done for pages of other sites")]
+    ForeignPage,
+    /// Somebody signed in who did not say which of their projects is meant.
+    #[error("name one of your projects as \"x-project-id\"")]
+    NoProject,
+    /// Somebody signed in who is not a member of the project.
+    #[error("you are not a member of this project")]
+    NotAMember,
     /// Whether the credential is good can't be told now.
     #[error("the API key can't be checked now")]
     Unavailable,

@@ -1,19 +1,26 @@
 //! The way in of one listener: who may come without a credential, and what the others may do.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use http::uri::Authority;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
-use super::Config;
+use super::config::Config;
 use super::credential::Credential;
 use super::denied::Denied;
+use super::page::is_of_this_machine;
+use super::people::{People, Person};
 use super::principal::{Principal, Who};
 use super::quota::Quotas;
 use super::resolver::{Openness, Resolver};
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
 use crate::model::quota::Quota;
+use crate::storage::access::AccessStore;
+use crate::telemetry::logs::chain;
+
+/// Which project somebody signed in means.
+const PROJECT: HeaderName = HeaderName::from_static("x-project-id");
 
 /// What a listener is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +79,9 @@ pub struct Gate {
     is_loopback: bool,
     /// Whether the configuration lets everybody in.
     is_open: bool,
+    config: Config,
+    /// Those who may sign in here; nobody where questions are not answered.
+    people: Option<Arc<People>>,
 }
 
 impl Gate {
@@ -93,7 +103,27 @@ impl Gate {
             purpose,
             is_loopback,
             is_open,
+            config: config.clone(),
+            people: None,
         }
+    }
+
+    /// The same for people too, who sign in with the cookie of a session. Pages of these origins
+    /// count as ours.
+    #[must_use]
+    pub fn with_people(self, store: Arc<dyn AccessStore>, allowed_origins: Vec<String>) -> Self {
+        let now = self.resolver.clock();
+        let people = People::new(store, now, &self.config, self.is_loopback, allowed_origins);
+        Self {
+            people: Some(Arc::new(people)),
+            ..self
+        }
+    }
+
+    /// Those who may sign in here.
+    #[must_use]
+    pub fn people(&self) -> Option<&Arc<People>> {
+        self.people.as_ref()
     }
 
     /// Turns the credential of a request into who asks, if that one may do this. Looks at the
@@ -108,21 +138,104 @@ impl Gate {
         scope: Scope,
     ) -> Result<Principal, Denied> {
         let principal = match Credential::of(headers) {
-            Credential::None => self.anonymous(headers, uri)?,
+            Credential::None => match self.signed_in(headers).await? {
+                // What a person may do is checked with the project.
+                Some(person) => return self.of(&person, headers, uri, scope).await,
+                None => self.anonymous(headers, uri)?,
+            },
             Credential::Unusable => return Err(Denied::Unknown),
             Credential::Key(key) => self.resolver.resolve(&key).await?,
         };
         if principal.may(scope) {
-            if scope == Scope::Ingest {
-                self.quotas.check(principal.project)?;
-            }
-            Ok(principal)
+            self.within_quota(principal, scope)
         } else if principal.who == Who::Anonymous {
             // A key might be allowed to.
             Err(Denied::Missing)
         } else {
             Err(Denied::NotAllowed(scope))
         }
+    }
+
+    /// Who is signed in, whatever they may do.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`], [`Denied::Unavailable`].
+    pub async fn person(&self, headers: &HeaderMap) -> Result<Person, Denied> {
+        self.signed_in(headers).await?.ok_or(Denied::Missing)
+    }
+
+    async fn signed_in(&self, headers: &HeaderMap) -> Result<Option<Person>, Denied> {
+        let Some(people) = &self.people else {
+            return Ok(None);
+        };
+        let found = people.person(headers).await;
+        found.map_err(|error| unavailable(&error))
+    }
+
+    /// What somebody signed in may do in the project they name.
+    ///
+    /// # Errors
+    /// [`Denied::NoProject`] when they name none, [`Denied::NotAMember`], [`Denied::NotAllowed`],
+    /// [`Denied::ForeignPage`], [`Denied::Unavailable`].
+    pub async fn member(
+        &self,
+        person: &Person,
+        headers: &HeaderMap,
+        uri: &Uri,
+        scope: Scope,
+    ) -> Result<Principal, Denied> {
+        if project_named(headers).is_none() {
+            return Err(Denied::NoProject);
+        }
+        self.of(person, headers, uri, scope).await
+    }
+
+    /// What somebody signed in may do in the project they name, or in the only one they have.
+    async fn of(
+        &self,
+        person: &Person,
+        headers: &HeaderMap,
+        uri: &Uri,
+        scope: Scope,
+    ) -> Result<Principal, Denied> {
+        let people = self.people.as_ref().ok_or(Denied::Missing)?;
+        // Reading changes nothing, and its answers are kept from other sites by the browser.
+        if scope != Scope::Read && !people.is_own_page(headers, uri) {
+            return Err(Denied::ForeignPage);
+        }
+        let named = project_named(headers).map(|named| {
+            let named = named.to_str().ok().and_then(|named| named.parse().ok());
+            named.map(ProjectId).ok_or(Denied::NotAMember)
+        });
+        let named = named.transpose()?;
+        let only = person.login.project;
+        if only.is_some_and(|only| named.is_some_and(|named| named != only)) {
+            return Err(Denied::NotAMember);
+        }
+        let roles = people.roles(person, named.or(only)).await;
+        let roles = roles.map_err(|error| unavailable(&error))?;
+        let (project, role) = match (roles.as_slice(), named) {
+            ([one], _) => *one,
+            ([], Some(_)) => return Err(Denied::NotAMember),
+            ([], None) | ([_, ..], _) => return Err(Denied::NoProject),
+        };
+        let principal = Principal {
+            project,
+            scopes: role.scopes().and(person.login.scopes),
+            who: Who::User(person.user.id.as_str().into()),
+        };
+        if !principal.may(scope) {
+            return Err(Denied::NotAllowed(scope));
+        }
+        self.within_quota(principal, scope)
+    }
+
+    /// Lets in who comes to send, while the project may send more.
+    fn within_quota(&self, principal: Principal, scope: Scope) -> Result<Principal, Denied> {
+        if scope == Scope::Ingest {
+            self.quotas.check(principal.project)?;
+        }
+        Ok(principal)
     }
 
     /// Makes a change that was just made count at once on this node.
@@ -182,24 +295,14 @@ impl Gate {
     }
 }
 
-/// Whether a request names the machine as only its own programs do. A web page whose name was made
-/// to point here (DNS rebinding) sends that name along.
-fn is_of_this_machine(headers: &HeaderMap, uri: &Uri) -> bool {
-    let named = headers.get(header::HOST).map(|host| {
-        let host = host.to_str().ok();
-        host.and_then(|host| host.parse::<Authority>().ok())
-    });
-    // HTTP/2 has it in the address; what has neither is no browser.
-    let hosts = [named, uri.authority().cloned().map(Some)];
-    hosts.into_iter().flatten().all(|host| {
-        let host = host.as_ref().map_or("", Authority::host);
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let address = bare.parse::<std::net::IpAddr>();
-        address.map_or_else(
-            |_| bare.eq_ignore_ascii_case("localhost"),
-            |address| address.to_canonical().is_loopback(),
-        )
-    })
+/// The project that a request names; an empty name is none.
+fn project_named(headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers.get(PROJECT).filter(|named| !named.is_empty())
+}
+
+fn unavailable(error: &crate::storage::Error) -> Denied {
+    tracing::debug!(error = %chain(error), "can't look up a session");
+    Denied::Unavailable
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::key::ApiKey;
 use super::random;
 use crate::model::ProjectId;
-use crate::model::access::Scopes;
+use crate::model::access::{Scope, Scopes};
 use crate::storage::access::NewKey;
 
 /// Characters of a key's id.
@@ -31,6 +31,21 @@ pub fn stored(
         scopes,
         expires_unix_nano,
     })
+}
+
+/// Name of the key that comes with a project.
+pub const DEFAULT_KEY: &str = "Default Key";
+
+/// A key as older Pulse servers made them, which may send and read, and what is stored of it: for
+/// the project `default` until another is named.
+///
+/// # Errors
+/// [`random::Error`].
+pub fn older(name: &str) -> Result<(ApiKey, NewKey), random::Error> {
+    let key = ApiKey::generate()?;
+    let scopes = Scopes::NONE.with(Scope::Ingest).with(Scope::Read);
+    let stored = stored(&key, ProjectId::DEFAULT, name.to_owned(), scopes, None)?;
+    Ok((key, stored))
 }
 
 /// The id of a new person.

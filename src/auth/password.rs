@@ -15,6 +15,10 @@ const SALT_BYTES: usize = 16;
 /// Memory in KiB, passes and lanes, as OWASP recommends for argon2id.
 const COST: (u32, u32, u32) = (19 * 1024, 2, 1);
 
+/// What would be stored of a password that nobody has: checking against it takes as long as against
+/// any other.
+pub const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$FZOE0JdqY3s7SM5Wm2AttA$kjAfTW4CvjIdhyHc7Y2S2UGWDoWDx7PuRYAG2kcNCQc";
+
 /// Why a password was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -79,6 +83,10 @@ mod tests {
             assert!(!is(wrong, &stored));
         }
         assert!(!is("correct horse", "not a hash"));
+        assert!(!is("correct horse", NOBODYS));
+        let cost = |stored: &str| stored.split('$').take(4).collect::<Vec<_>>().join("$");
+        assert_eq!(cost(NOBODYS), cost(&stored), "takes as long");
+        assert_eq!(NOBODYS.len(), stored.len());
         assert_ne!(hash("correct horse").unwrap(), stored, "salted");
     }
 

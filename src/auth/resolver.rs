@@ -160,6 +160,11 @@ impl Resolver {
         self.shared.generation.load(Ordering::SeqCst)
     }
 
+    /// What tells the time.
+    pub(super) fn clock(&self) -> Now {
+        Arc::clone(&self.shared.now)
+    }
+
     /// Whether there are keys and people; `None` while that was never known.
     #[must_use]
     pub fn openness(&self) -> Option<Openness> {

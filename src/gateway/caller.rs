@@ -96,7 +96,12 @@ impl From<Denied> for Problem {
                 Code::Unauthenticated
             }
             // Nothing is sent to these routes; were it, this is what it comes to.
-            Denied::NotAllowed(_) | Denied::ForeignHost | Denied::OverQuota(_) => Code::Forbidden,
+            Denied::OverQuota(_)
+            | Denied::NotAllowed(_)
+            | Denied::ForeignHost
+            | Denied::ForeignPage
+            | Denied::NotAMember => Code::Forbidden,
+            Denied::NoProject => Code::InvalidRequest,
             Denied::Unavailable => Code::StorageUnavailable,
         };
         Self::new(code, denied.to_string())

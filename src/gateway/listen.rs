@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use super::problem::{Code, Problem};
-use super::{Config, State, router};
+use super::{Config, State, pulse, router};
 use crate::net::cors::Cors;
 use crate::net::listener::{self, Bound, Error, Limits};
 use crate::net::tls;
@@ -100,7 +100,9 @@ impl Service<Request<Incoming>> for WithCors {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let Some(cors) = self.cors.clone() else {
+        // Paths that cookies are for have rules of their own.
+        let is_meant = !pulse::is_for_people(request.uri().path());
+        let Some(cors) = self.cors.clone().filter(|_| is_meant) else {
             return Service::call(&mut self.router, request).boxed();
         };
         if let Some(preflight) = cors.preflight(&request, "GET, HEAD") {

@@ -5,13 +5,18 @@
 //! is answered from all that is stored, whichever way it came. Errors are theirs too, not
 //! `problem`s: these routes promise what those servers did, byte by byte.
 
+mod account;
+mod agent_sessions;
 mod answer;
+mod asked;
 mod body;
 mod caller;
+mod dashboard;
 mod dates;
 mod ingest;
 mod lists;
 mod load;
+pub(super) mod origins;
 mod otlp;
 mod query;
 mod record;
@@ -71,9 +76,84 @@ pub(super) static ROUTES: &[PulseRoute] = routes! {
     "/v1/analytics/spans" ["GET"] => methods().get(sums::spans);
 };
 
+pub(super) use dashboard::guard;
+
+/// A route for people, who are signed in by a cookie.
+#[derive(Debug)]
+pub(super) struct PeopleRoute {
+    /// Path, methods and handler.
+    pub(super) route: PulseRoute,
+    /// Who may ask.
+    pub(super) needs: Needs,
+}
+
+/// Who may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// Anybody.
+    Nobody,
+    /// Somebody signed in.
+    Person,
+    /// A member of the project that is named: to write, one who may.
+    Member,
+    /// An admin of the project that is named.
+    Admin,
+}
+
+macro_rules! people_routes {
+    ($($needs:ident $path:literal $methods:expr => $serve:expr;)*) => {
+        &[$(PeopleRoute {
+            route: PulseRoute {
+                path: $path,
+                #[cfg(test)]
+                methods: &$methods,
+                serve: || $serve,
+            },
+            needs: Needs::$needs,
+        }),*]
+    };
+}
+
+/// All of those.
+pub(super) static PEOPLE_ROUTES: &[PeopleRoute] = people_routes! {
+    Nobody "/api/auth/sign-in/email" ["POST"] => methods().post(account::sign_in);
+    Nobody "/api/auth/sign-up/email" ["POST"] => methods().post(account::sign_up);
+    Nobody "/api/auth/sign-out" ["POST"] => methods().post(account::sign_out);
+    Nobody "/api/auth/get-session" ["GET"] => methods().get(account::session);
+    Nobody "/api/auth/change-password" ["POST"] => methods().post(account::change_password);
+    Nobody "/dashboard/api/signup" ["POST"] => methods().post(account::dashboard_sign_up);
+    Nobody "/dashboard/api/local-login-token" ["POST"] => methods().post(dashboard::local::ticket);
+    Nobody "/dashboard/api/local-login" ["GET"] => methods().get(dashboard::local::redeem);
+    Person "/dashboard/api/projects" ["GET", "POST"] =>
+        methods().get(dashboard::projects::list).post(dashboard::projects::create);
+    Admin "/dashboard/api/api-keys" ["GET", "POST"] =>
+        methods().get(dashboard::keys::list).post(dashboard::keys::create);
+    Admin "/dashboard/api/api-keys/{id}" ["PATCH", "DELETE"] =>
+        methods().patch(dashboard::keys::rename).delete(dashboard::keys::revoke);
+    Admin "/dashboard/api/users" ["GET", "POST"] =>
+        methods().get(dashboard::members::list).post(dashboard::members::add);
+    Member "/dashboard/api/traces" ["GET"] => methods().get(lists::traces);
+    Member "/dashboard/api/traces/batch" ["POST"] => methods().post(ingest::traces_batch);
+    Member "/dashboard/api/traces/{id}" ["GET"] => methods().get(load::trace);
+    Member "/dashboard/api/sessions/{id}" ["GET"] => methods().get(load::session);
+    Member "/dashboard/api/sessions/{id}/spans" ["GET"] => methods().get(load::session_spans);
+    Member "/dashboard/api/agent-sessions" ["GET"] => methods().get(agent_sessions::list);
+    Member "/dashboard/api/spans" ["GET"] => methods().get(lists::spans);
+    Member "/dashboard/api/spans/batch" ["POST"] => methods().post(ingest::spans_batch);
+    Member "/dashboard/api/spans/async" ["POST"] => methods().post(ingest::spans_async);
+    Member "/dashboard/api/spans/{id}" ["GET"] => methods().get(load::span);
+    Member "/dashboard/api/analytics" ["GET"] => methods().get(sums::calls);
+    Member "/dashboard/api/analytics/spans" ["GET"] => methods().get(sums::spans);
+};
+
 /// Whether a path is answered in the words of the older servers.
 pub(super) fn is_ours(path: &str) -> bool {
-    path.starts_with("/v1/") || path == "/v1" || path.starts_with("/dashboard/api/")
+    path.starts_with("/v1/") || path == "/v1" || is_for_people(path)
+}
+
+/// Whether a path is one of those that cookies are for.
+pub(super) fn is_for_people(path: &str) -> bool {
+    path.starts_with("/api/auth/") || path.starts_with("/dashboard/api/")
 }
 
 /// Nothing is served there, or not with that method.

@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod genai;
 mod metrics;
+mod people;
 mod problems;
 mod pulse;
 mod questions;

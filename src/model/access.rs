@@ -73,6 +73,12 @@ impl Scopes {
         Self(self.0 | scope.bit())
     }
 
+    /// What is in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether a scope is in the set.
     #[must_use]
     pub const fn has(self, scope: Scope) -> bool {
@@ -183,6 +189,7 @@ mod tests {
         assert_eq!(Scopes::from_bits(scopes.bits()), scopes);
         assert!(scopes.has(Scope::Admin) && !scopes.has(Scope::Read));
         assert!(Scopes::NONE.is_empty() && !scopes.is_empty());
+        assert_eq!(scopes.and(Scopes::from_bits(3)).to_string(), "ingest");
         assert_eq!(Scopes::from_bits(0xfa), Scopes::NONE.with(Scope::Read));
         for scope in Scope::ALL {
             assert_eq!(scope.as_str().parse(), Ok(scope));

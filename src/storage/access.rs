@@ -9,6 +9,7 @@
 //!   transaction, and retention deletes the data in the background.
 
 mod items;
+pub mod people;
 
 use futures_util::future::BoxFuture;
 
@@ -20,6 +21,7 @@ use crate::model::access::Role;
 pub use items::{
     ApiKey, AuditEntry, Found, Invite, KeyGrant, Login, Member, NewKey, Project, User,
 };
+pub use people::PeopleStore;
 
 /// SHA-256 of a secret.
 pub type Hash = [u8; 32];
@@ -28,6 +30,8 @@ pub type Hash = [u8; 32];
 pub const PROJECTS_MAX: u32 = 10_000;
 /// Keys of a project at most that are neither revoked nor expired.
 pub const KEYS_MAX: u32 = 1000;
+/// People at most.
+pub const USERS_MAX: u32 = 100_000;
 /// Entries of the audit log; the oldest go.
 pub const AUDIT_ENTRIES_MAX: u32 = 100_000;
 
@@ -91,7 +95,7 @@ pub trait CredentialStore: Send + Sync + std::fmt::Debug {
 }
 
 /// Keeps projects, keys, people and what was changed.
-pub trait AccessStore: CredentialStore + QuotaStore {
+pub trait AccessStore: CredentialStore + PeopleStore + QuotaStore {
     /// Projects by number.
     ///
     /// # Errors
@@ -170,7 +174,7 @@ pub trait AccessStore: CredentialStore + QuotaStore {
     /// Adds a person, with the hash of their password.
     ///
     /// # Errors
-    /// [`Error::Unavailable`]; refused with [`Refusal::Taken`].
+    /// [`Error::Unavailable`]; refused with [`Refusal::Taken`], [`Refusal::TooMany`].
     fn create_user(&self, user: User, password: String, change: Change) -> BoxFuture<'_, Done<()>>;
 
     /// The person of an address, with the hash of their password.
@@ -230,29 +234,6 @@ pub trait AccessStore: CredentialStore + QuotaStore {
     /// # Errors
     /// [`Error::Unavailable`].
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>>;
-
-    /// Begins a session. Is no change.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    fn begin_login(&self, login: Login) -> BoxFuture<'_, Result<(), Error>>;
-
-    /// The session of a token and its person, unless it has ended.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`].
-    fn login(
-        &self,
-        token_hash: Hash,
-        now_unix_nano: u64,
-    ) -> BoxFuture<'_, Result<Found<(Login, User)>, Error>>;
-
-    /// Ends a session. Counts as a change, so that nobody goes on remembering it, and is not in the
-    /// audit log.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
-    fn end_login(&self, token_hash: Hash) -> BoxFuture<'_, Done<()>>;
 
     /// Stores an invitation.
     ///

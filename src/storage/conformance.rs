@@ -20,6 +20,7 @@ mod quotas;
 mod remap;
 mod run;
 mod search;
+mod sign_in;
 mod sums;
 
 use std::collections::BTreeMap;

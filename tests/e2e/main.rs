@@ -56,6 +56,7 @@ mod modes;
 mod modes_faults;
 mod native;
 mod otlp_metrics;
+mod people;
 mod postgres_faults;
 mod postgres_outages;
 mod pulse;

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, header};
 
 use super::super::testing::{Keys, Mood};
 use super::*;

@@ -21,7 +21,12 @@ const VARIABLES: &[(&str, &[&str])] = &[
     ("PULSE_RUNTIME_MODE", &["service", "mode"]),
     ("PULSE_LOG_LEVEL", LOG_LEVEL),
     ("PULSE_LOG_FORMAT", LOG_ENCODING),
+    ("BETTER_AUTH_SECRET", &["auth", "session_secret"]),
 ];
+
+/// Variables whose text is a list with commas. A star in it says nothing: whoever may use a cookie is
+/// named.
+const LISTS: &[(&str, &[&str])] = &[("PULSE_ALLOWED_ORIGINS", &["gateway", "allowed_origins"])];
 
 /// Variables whose text is a number of the configuration.
 const NUMBERS: &[(&str, &[&str])] = &[("SPAN_WAL_PARTITIONS", &["queue", "partitions"])];
@@ -37,6 +42,16 @@ pub(super) struct Overlay {
 impl Overlay {
     fn text(&mut self, source: &str, keys: &[&str], text: &str) {
         self.value(source, keys, Value::Scalar(Scalar::text(text)));
+    }
+
+    fn list(&mut self, source: &str, keys: &[&str], text: &str) {
+        let items = text.split(',').map(str::trim);
+        let items = items.filter(|item| !item.is_empty() && *item != "*");
+        let items = items.map(|item| {
+            let item = Value::Scalar(Scalar::text(item));
+            Node::new(item, Origin::new(source))
+        });
+        self.value(source, keys, Value::Sequence(items.collect()));
     }
 
     fn value(&mut self, source: &str, keys: &[&str], value: Value) {
@@ -75,6 +90,13 @@ pub(super) fn environment(root: &Node, environment: &Environment) -> Overlay {
         match variable(environment, name) {
             Ok(None) => {}
             Ok(Some(text)) => overlay.value(name, keys, Value::from_plain(text)),
+            Err(problem) => overlay.problems.push(problem),
+        }
+    }
+    for (name, keys) in LISTS {
+        match variable(environment, name) {
+            Ok(None) => {}
+            Ok(Some(text)) => overlay.list(name, keys, text),
             Err(problem) => overlay.problems.push(problem),
         }
     }

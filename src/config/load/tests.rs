@@ -110,6 +110,11 @@ fn the_variables_of_the_family_are_understood() {
         ("PULSE_RUNTIME_MODE", "all"),
         ("SPAN_WAL_PARTITIONS", "1"),
         ("DATABASE_URL", ""),
+        ("BETTER_AUTH_SECRET", "01234567890123456789012345678901"),
+        (
+            "PULSE_ALLOWED_ORIGINS",
+            "https://a.example, *,http://b.example:1,",
+        ),
     ];
     let config = loaded(&with_environment(
         sources(&["gateway: {endpoint: '[::1]:1'}"]),
@@ -119,6 +124,10 @@ fn the_variables_of_the_family_are_understood() {
     assert_eq!(config.sqlite_path().to_str(), Some("/data/x.db"));
     assert_eq!(config.service.telemetry.logs.encoding, LogEncoding::Json);
     assert_eq!(config.queue.partitions, 1);
+    let secret = config.auth.session_secret.expose();
+    assert_eq!(secret, Some("01234567890123456789012345678901"));
+    let origins = ["https://a.example", "http://b.example:1"];
+    assert_eq!(config.gateway.allowed_origins, origins);
     let config = loaded(&with_environment(sources(&[]), variables));
     assert_eq!(config.gateway.endpoint, "127.0.0.1:8080");
 }

@@ -1,6 +1,7 @@
 //! Numbers, sizes and times: what must not be zero, and what must fit into what.
 
 use super::Issue;
+use crate::auth::SECRET_CHARS_MIN;
 use crate::config::{ByteSize, Config, Duration};
 use crate::receivers::otlp::{GrpcConfig, HttpConfig};
 use crate::storage::Kind;
@@ -70,6 +71,7 @@ pub(super) fn check(config: &Config, issues: &mut Vec<Issue>) {
     check_queue(config, issues);
     check_storage(config, issues);
     check_gateway(config, issues);
+    check_auth(config, issues);
     let prefix = "service";
     NotZero { prefix, issues }.check("drain_timeout", &config.service.drain_timeout);
 }
@@ -271,4 +273,35 @@ fn check_gateway(config: &Config, issues: &mut Vec<Issue>) {
     not_zero.check("max_connections", &gateway.max_connections);
     not_zero.check("read_header_timeout", &gateway.read_header_timeout);
     not_zero.check("idle_timeout", &gateway.idle_timeout);
+    for (index, origin) in gateway.allowed_origins.iter().enumerate() {
+        if !is_origin(origin) {
+            let message =
+                format!("expected an origin such as https://board.example.com, got \"{origin}\"");
+            issues.push(Issue::new(
+                format!("{prefix}.allowed_origins[{index}]"),
+                message,
+            ));
+        }
+    }
+}
+
+/// Whether a text is an origin as browsers write it.
+fn is_origin(text: &str) -> bool {
+    let host = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let is_plain = |host: &str| !host.is_empty() && !host.contains(['/', '*', '?', '#', '@', ' ']);
+    host.is_some_and(is_plain) && text.parse::<http::Uri>().is_ok()
+}
+
+fn check_auth(config: &Config, issues: &mut Vec<Issue>) {
+    let secret = &config.auth.session_secret;
+    let too_short = secret
+        .expose()
+        .filter(|secret| secret.chars().count() < SECRET_CHARS_MIN)
+        .map(|_| format!("must have at least {SECRET_CHARS_MIN} characters"));
+    let masked = secret.problem().map(str::to_owned);
+    if let Some(message) = masked.or(too_short) {
+        issues.push(Issue::new("auth.session_secret", message));
+    }
 }

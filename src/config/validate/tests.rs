@@ -100,6 +100,22 @@ const BROKEN: &[(&str, &str)] = &[
         "gateway.query_timeout: must be more than zero",
     ),
     (
+        "gateway: {allowed_origins: [https://a.example, '*']}",
+        "gateway.allowed_origins[1]: expected an origin such as https://board.example.com, got \"*\"",
+    ),
+    (
+        "gateway: {allowed_origins: [a.example/x]}",
+        "gateway.allowed_origins[0]: expected an origin",
+    ),
+    (
+        "auth: {session_secret: short}",
+        "auth.session_secret: must have at least 32 characters",
+    ),
+    (
+        "auth: {session_secret: '***'}",
+        "auth.session_secret: is masked",
+    ),
+    (
         "service: {drain_timeout: 0s}",
         "service.drain_timeout: must be more than zero",
     ),

@@ -47,10 +47,30 @@ pub(super) struct Refused {
 impl Refused {
     /// With a sentence.
     pub(super) fn new(status: StatusCode, error: &str) -> Self {
+        Self::told(status, &Json::map([("error", Json::text(error))]))
+    }
+
+    /// In any form.
+    pub(super) fn told(status: StatusCode, body: &Json) -> Self {
+        let is_busy = status == StatusCode::SERVICE_UNAVAILABLE;
         Self {
             status,
-            body: Json::map([("error", Json::text(error))]).to_string(),
-            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS),
+            body: body.to_string(),
+            retry_after: is_busy.then_some(RETRY_AFTER_SECONDS),
+        }
+    }
+
+    /// As the routes of sign-in tell it.
+    pub(super) fn coded(status: StatusCode, code: &str, message: &str) -> Self {
+        let body = Json::map([("code", Json::text(code)), ("message", Json::text(message))]);
+        Self::told(status, &body)
+    }
+
+    /// With a time after which to come back.
+    pub(super) fn after(self, wait: std::time::Duration) -> Self {
+        Self {
+            retry_after: Some(wait.as_secs() + 1),
+            ..self
         }
     }
 
@@ -70,11 +90,7 @@ impl Refused {
             ("error", Json::text(error)),
             ("details", Json::List(issues)),
         ]);
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            body: body.to_string(),
-            retry_after: None,
-        }
+        Self::told(StatusCode::BAD_REQUEST, &body)
     }
 
     /// The project may not send more: for now, as a failure that says when to come back, or today.

@@ -42,9 +42,11 @@ impl Keyed {
             Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
                 unauthorized("Invalid API key")
             }
-            Denied::NotAllowed(_) | Denied::ForeignHost => {
-                Refused::new(StatusCode::FORBIDDEN, "Forbidden")
-            }
+            Denied::NotAllowed(_)
+            | Denied::ForeignHost
+            | Denied::ForeignPage
+            | Denied::NoProject
+            | Denied::NotAMember => Refused::new(StatusCode::FORBIDDEN, "Forbidden"),
             Denied::OverQuota(exceeded) => Refused::over_quota(&exceeded.into()),
             Denied::Unavailable => {
                 let error = "The key can't be looked up now";
@@ -78,6 +80,11 @@ impl FromRequestParts<Arc<Shared>> for Keyed {
     type Rejection = Refused;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<Shared>) -> Result<Self, Refused> {
+        // A member of a project, whom the guard of the dashboard's routes has let in.
+        if let Some(member) = parts.extensions.get::<Principal>() {
+            let project = member.project;
+            return Ok(Self { project });
+        }
         let is_question = parts.method == Method::GET || parts.method == Method::HEAD;
         let needed = if is_question {
             Scope::Read

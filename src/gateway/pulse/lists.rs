@@ -33,7 +33,8 @@ const TOTAL_INCOMPLETE: HeaderName = HeaderName::from_static("x-total-incomplete
 /// Items asked of the store at once.
 pub(super) const STEP: usize = 1000;
 /// Names of traces that may consist of nothing but the beginning and end of a session.
-const OF_SESSIONS: [&str; 3] = ["agent.session_lifecycle", "session_start", "session_end"];
+pub(super) const OF_SESSIONS: [&str; 3] =
+    ["agent.session_lifecycle", "session_start", "session_end"];
 
 pub(super) type Pairs = Parameters<Vec<(String, String)>>;
 
@@ -136,7 +137,7 @@ fn of_status(status: Option<&str>) -> Option<StatusFilter> {
     })
 }
 
-fn of_source(source: String) -> AttributeEquals {
+pub(super) fn of_source(source: String) -> AttributeEquals {
     AttributeEquals {
         key: names::SOURCE.to_owned(),
         // What says nothing is an SDK's.

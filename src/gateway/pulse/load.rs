@@ -289,7 +289,7 @@ async fn records(
 }
 
 /// The spans of a trace in the order of time, as many as an answer may have.
-async fn whole(
+pub(super) async fn whole(
     shared: &Shared,
     project: ProjectId,
     trace_id: TraceId,
@@ -317,7 +317,7 @@ async fn whole(
     Ok(spans)
 }
 
-fn in_time(deadline: Instant) -> Result<(), Refused> {
+pub(super) fn in_time(deadline: Instant) -> Result<(), Refused> {
     if Instant::now() < deadline {
         Ok(())
     } else {

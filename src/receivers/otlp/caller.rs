@@ -34,7 +34,11 @@ fn failure(denied: Denied) -> Failure {
         Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
             Failure::Unauthenticated { message }
         }
-        Denied::NotAllowed(_) | Denied::ForeignHost => Failure::PermissionDenied { message },
+        Denied::NotAllowed(_)
+        | Denied::ForeignHost
+        | Denied::ForeignPage
+        | Denied::NoProject
+        | Denied::NotAMember => Failure::PermissionDenied { message },
         Denied::OverQuota(exceeded) => exceeded.into(),
         Denied::Unavailable => Failure::Overloaded {
             message,

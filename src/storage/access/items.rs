@@ -112,12 +112,26 @@ pub struct Member {
 pub struct Login {
     /// SHA-256 of its token.
     pub token_hash: Hash,
+    /// Names it.
+    pub id: String,
     /// Whose it is.
     pub user_id: String,
     /// When it began.
     pub created_unix_nano: u64,
     /// When it ends.
     pub expires_unix_nano: u64,
+    /// When it was last used, to the minute.
+    pub seen_unix_nano: u64,
+    /// Address it was begun from; empty when not known.
+    pub address: String,
+    /// Program it was begun with; empty when not known.
+    pub user_agent: String,
+    /// The key it was begun with, by id: it ends with it.
+    pub key: Option<String>,
+    /// The only project it is good for; all of the person's where there is none.
+    pub project: Option<ProjectId>,
+    /// The most it allows.
+    pub scopes: Scopes,
 }
 
 /// An invitation to a project, good once.

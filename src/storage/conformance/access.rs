@@ -1,36 +1,32 @@
 //! Projects, keys and people: what every store must do.
 
-use std::collections::BTreeSet;
-
 use super::fixture::{OTHER, span, write_spans};
 use super::{Backend, NOW, PROJECT, everything, runtime};
 use crate::model::ProjectId;
 use crate::model::access::{Role, Scope, Scopes};
-use crate::storage::access::{
-    AccessStore, Change, Done, Hash, Invite, Login, NewKey, Refusal, State, User,
-};
+use crate::storage::access::{AccessStore, Change, Done, Hash, Invite, NewKey, Refusal, User};
 use crate::storage::{Cursor, Page, PageRequest};
 
 pub(super) use super::quotas::{quotas_are_of_one_project, usage_adds_up_by_day};
 
 const MINUTE: u64 = 60_000_000_000;
 
-fn change(at: u64) -> Change {
+pub(super) fn change(at: u64) -> Change {
     Change {
         by: "a test".to_owned(),
         at_unix_nano: NOW + at,
     }
 }
 
-fn page(limit: usize, after: Option<Cursor>) -> PageRequest {
+pub(super) fn page(limit: usize, after: Option<Cursor>) -> PageRequest {
     PageRequest { limit, after }
 }
 
-fn hash(number: u8) -> Hash {
+pub(super) fn hash(number: u8) -> Hash {
     [number; 32]
 }
 
-fn key(number: u8, project: ProjectId) -> NewKey {
+pub(super) fn key(number: u8, project: ProjectId) -> NewKey {
     NewKey {
         id: format!("k{number}"),
         project,
@@ -42,7 +38,7 @@ fn key(number: u8, project: ProjectId) -> NewKey {
     }
 }
 
-fn user(id: &str, email: &str) -> User {
+pub(super) fn user(id: &str, email: &str) -> User {
     User {
         id: id.to_owned(),
         email: email.to_owned(),
@@ -52,11 +48,11 @@ fn user(id: &str, email: &str) -> User {
 }
 
 /// What comes of a change that is made.
-async fn ok<T>(change: impl Future<Output = Done<T>>) -> T {
+pub(super) async fn ok<T>(change: impl Future<Output = Done<T>>) -> T {
     change.await.unwrap().unwrap()
 }
 
-async fn generation(store: &dyn AccessStore) -> u64 {
+pub(super) async fn generation(store: &dyn AccessStore) -> u64 {
     store.state().await.unwrap().generation
 }
 
@@ -343,58 +339,9 @@ pub(super) async fn people_are_members_of_projects(store: &dyn AccessStore) {
     assert!(store.state().await.unwrap().has_users);
 }
 
-// Scenario: sessions and invitations begin, end by themselves, and are ended.
-// Guarantees: an ended one is never found again; a new password ends all sessions of its person;
-// an invitation is good once.
-pub(super) async fn sessions_and_invitations_end(store: &dyn AccessStore) {
-    for (id, email) in [("u1", "ada@x.org"), ("u2", "bob@x.org")] {
-        ok(store.create_user(user(id, email), "h".to_owned(), change(0))).await;
-    }
-    let login = |number, person: &str, ends| Login {
-        token_hash: hash(number),
-        user_id: person.to_owned(),
-        created_unix_nano: NOW,
-        expires_unix_nano: NOW + ends,
-    };
-    for login in [
-        login(1, "u1", 10),
-        login(2, "u1", 20),
-        login(3, "u2", 20),
-        login(4, "u1", 20),
-    ] {
-        store.begin_login(login).await.unwrap();
-    }
-    let alive = async |at| {
-        let mut found = BTreeSet::new();
-        for number in 1..=4 {
-            let login = store.login(hash(number), NOW + at).await.unwrap();
-            assert_eq!(login.generation, generation(store).await);
-            if let Some((login, user)) = login.item {
-                assert_eq!((login.token_hash, &login.user_id), (hash(number), &user.id));
-                found.insert(number);
-            }
-        }
-        found
-    };
-    assert_eq!(alive(9).await, BTreeSet::from([1, 2, 3, 4]));
-    assert_eq!(alive(10).await, BTreeSet::from([2, 3, 4]));
-    let State {
-        generation: before, ..
-    } = store.state().await.unwrap();
-    store.end_login(hash(4)).await.unwrap().unwrap();
-    assert_eq!(
-        store.end_login(hash(4)).await.unwrap(),
-        Err(Refusal::Unknown)
-    );
-    assert_eq!(generation(store).await, before + 1);
-    assert_eq!(alive(11).await, BTreeSet::from([2, 3]));
-    ok(store.set_password("u1".to_owned(), "n".to_owned(), change(1))).await;
-    assert_eq!(alive(11).await, BTreeSet::from([3]));
-    let unknown = store
-        .set_password("u9".to_owned(), "n".to_owned(), change(1))
-        .await;
-    assert_eq!(unknown.unwrap(), Err(Refusal::Unknown));
-
+// Scenario: invitations are taken, end by themselves, and name no project.
+// Guarantees: an invitation is good once, and not after its end.
+pub(super) async fn invitations_are_good_once(store: &dyn AccessStore) {
     let invite = |number, project, ends| Invite {
         token_hash: hash(number),
         project,

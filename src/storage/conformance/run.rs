@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, metrics,
-    paging, people, remap, runtime, search, sums,
+    paging, people, remap, runtime, search, sign_in, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -282,35 +282,47 @@ impl Postgres {
 }
 
 macro_rules! access_cases {
-    ($($case:ident),* $(,)?) => {
-        mod access_on_sqlite {
+    ($cases:ident: $on_sqlite:ident, $on_postgres:ident; $($case:ident),* $(,)?) => {
+        mod $on_sqlite {
             $(#[test]
             fn $case() {
                 let store = super::Sqlite::open();
-                super::runtime().block_on(super::access::$case(&store.access()));
+                super::runtime().block_on(super::$cases::$case(&store.access()));
             })*
         }
 
-        mod access_on_postgres {
+        mod $on_postgres {
             $(#[test]
             fn $case() {
                 let store = super::Postgres::open();
-                super::runtime().block_on(super::access::$case(&store.access()));
+                super::runtime().block_on(super::$cases::$case(&store.access()));
             })*
         }
     };
 }
 
 access_cases! {
+    access: access_on_sqlite, access_on_postgres;
     projects_are_created_once_and_deleted_for_good,
     keys_are_good_until_they_are_revoked,
     uses_are_noted_once_a_minute,
     keys_are_listed_by_project,
     every_change_is_in_the_audit_log,
     people_are_members_of_projects,
-    sessions_and_invitations_end,
     quotas_are_of_one_project,
     usage_adds_up_by_day,
+    invitations_are_good_once,
+}
+
+access_cases! {
+    sign_in: sign_in_on_sqlite, sign_in_on_postgres;
+    sessions_end,
+    sessions_end_with_their_keys,
+    sessions_of_a_person_are_bounded,
+    all_daemons_sign_with_one_secret,
+    people_sign_up_whole_or_not_at_all,
+    people_are_let_into_projects,
+    live_keys_are_those_not_revoked,
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Projects, keys and people in a Postgres database.
 
 mod keys;
+mod logins;
 mod people;
 mod projects;
 mod quotas;
+mod tenants;
 
 use deadpool_postgres::Pool;
 use futures_util::FutureExt as _;
@@ -18,7 +20,7 @@ use crate::model::ProjectId;
 use crate::model::access::Role;
 use crate::storage::access::{
     AUDIT_ENTRIES_MAX, AccessStore, ApiKey, AuditEntry, Change, CredentialStore, Done, Found, Hash,
-    Invite, KeyGrant, Login, Member, NewKey, Project, State, User,
+    Invite, KeyGrant, Member, NewKey, Project, State, User,
 };
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
@@ -141,7 +143,13 @@ async fn count(transaction: &Transaction) -> Result<i64, Error> {
 
 /// Counts a change, writes its audit entry and commits.
 async fn finish(transaction: Transaction, change: &Change, entry: Entry<'_>) -> Result<(), Error> {
-    let latest = count(&transaction).await?;
+    note(&transaction, change, entry).await?;
+    transaction.commit(CONTEXT).await
+}
+
+/// Counts a change and writes its audit entry.
+async fn note(transaction: &Transaction, change: &Change, entry: Entry<'_>) -> Result<(), Error> {
+    let latest = count(transaction).await?;
     let at = clamp_time(change.at_unix_nano);
     let project = entry.project.map(number);
     transaction
@@ -164,7 +172,7 @@ async fn finish(transaction: Transaction, change: &Change, entry: Entry<'_>) -> 
     transaction
         .execute(sql, &[(&gone, Type::INT8)], CONTEXT)
         .await?;
-    transaction.commit(CONTEXT).await
+    Ok(())
 }
 
 /// The row of an answer that always has one.
@@ -325,22 +333,6 @@ impl AccessStore for PostgresAccess {
 
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>> {
         self.projects_of_now(user_id).boxed()
-    }
-
-    fn begin_login(&self, login: Login) -> BoxFuture<'_, Result<(), Error>> {
-        self.begin_login_now(login).boxed()
-    }
-
-    fn login(
-        &self,
-        token_hash: Hash,
-        now_unix_nano: u64,
-    ) -> BoxFuture<'_, Result<Found<(Login, User)>, Error>> {
-        self.login_now(token_hash, now_unix_nano).boxed()
-    }
-
-    fn end_login(&self, token_hash: Hash) -> BoxFuture<'_, Done<()>> {
-        self.end_login_now(token_hash).boxed()
     }
 
     fn create_invite(&self, invite: Invite, change: Change) -> BoxFuture<'_, Done<()>> {

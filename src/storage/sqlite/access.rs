@@ -2,9 +2,11 @@
 //! is busy. Commands open one beside a running daemon.
 
 mod keys;
+mod logins;
 mod people;
 mod projects;
 mod quotas;
+mod tenants;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +21,7 @@ use crate::model::ProjectId;
 use crate::model::access::Role;
 use crate::storage::access::{
     AUDIT_ENTRIES_MAX, AccessStore, ApiKey, AuditEntry, Change, CredentialStore, Done, Found, Hash,
-    Invite, KeyGrant, Login, Member, NewKey, Project, Refusal, State, User,
+    Invite, KeyGrant, Member, NewKey, Project, Refusal, State, User,
 };
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
@@ -369,27 +371,6 @@ impl AccessStore for SqliteAccess {
 
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>> {
         self.run(move |connection| people::projects_of(connection, &user_id))
-    }
-
-    fn begin_login(&self, login: Login) -> BoxFuture<'_, Result<(), Error>> {
-        self.run(move |connection| people::begin_login(connection, &login))
-    }
-
-    fn login(
-        &self,
-        token_hash: Hash,
-        now_unix_nano: u64,
-    ) -> BoxFuture<'_, Result<Found<(Login, User)>, Error>> {
-        self.run(move |connection| {
-            let transaction = connection.transaction()?;
-            let generation = generation(&transaction)?;
-            let item = people::login(&transaction, &token_hash, now_unix_nano).optional()?;
-            Ok(Found { generation, item })
-        })
-    }
-
-    fn end_login(&self, token_hash: Hash) -> BoxFuture<'_, Done<()>> {
-        self.change(move |transaction| people::end_login(transaction, &token_hash))
     }
 
     fn create_invite(&self, invite: Invite, change: Change) -> BoxFuture<'_, Done<()>> {

@@ -16,6 +16,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (5, include_str!("migrations/0005_access.sql")),
     (6, include_str!("migrations/0006_quota.sql")),
     (7, include_str!("migrations/0007_metric.sql")),
+    (8, include_str!("migrations/0008_login.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

@@ -1,5 +1,7 @@
 //! Two tenants in one store: neither sees anything of the other, whatever is asked.
 
+mod people;
+
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;

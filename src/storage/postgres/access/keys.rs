@@ -4,8 +4,8 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{
-    CONTEXT, Entry, Param, PostgresAccess, finish, number, one, one_more, page_of, project_id,
-    projects, time,
+    CONTEXT, Entry, Param, PostgresAccess, finish, note, number, one, one_more, page_of,
+    project_id, projects, time,
 };
 use crate::model::ProjectId;
 use crate::model::access::Scopes;
@@ -135,16 +135,24 @@ impl PostgresAccess {
 
     pub(super) async fn create_key_now(&self, key: NewKey, change: Change) -> Done<ApiKey> {
         let transaction = self.begin_change().await?;
-        if !projects::exists(&transaction, key.project).await? {
-            return Ok(Err(Refusal::Unknown));
+        let created = create(&transaction, &key, &change).await?;
+        if created.is_ok() {
+            transaction.commit(CONTEXT).await?;
         }
-        if let Err(refusal) = may_create(&transaction, &key, &change).await? {
-            return Ok(Err(refusal));
-        }
-        let created = insert(&transaction, &key, &change).await?;
-        let entry = entry("key.create", key.project, &key.id);
-        finish(transaction, &change, entry).await?;
-        Ok(Ok(created))
+        Ok(created)
+    }
+
+    pub(super) async fn live_keys_now(&self, project: ProjectId) -> Result<Vec<ApiKey>, Error> {
+        let sql = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM api_key WHERE project_id = $1 AND revoked_unix_nano IS NULL
+             ORDER BY created_unix_nano DESC, key_id DESC LIMIT $2"
+        );
+        let (project, limit) = (number(project), i64::from(KEYS_MAX));
+        let params: &[Param<'_>] = &[(&project, Type::INT8), (&limit, Type::INT8)];
+        let rows = self.ask(sql, params).await?;
+        Ok(rows.iter().rev().map(read).collect())
     }
 
     pub(super) async fn revoke_key_now(
@@ -243,6 +251,24 @@ async fn find(
     let params: [Param<'_>; 2] = [(&project, Type::INT8), (&id, Type::TEXT)];
     let rows = transaction.query(sql, &params, CONTEXT).await?;
     Ok(rows.first().map(read))
+}
+
+/// Stores a key, with its audit entry.
+pub(super) async fn create(
+    transaction: &Transaction,
+    key: &NewKey,
+    change: &Change,
+) -> Done<ApiKey> {
+    if !projects::exists(transaction, key.project).await? {
+        return Ok(Err(Refusal::Unknown));
+    }
+    if let Err(refusal) = may_create(transaction, key, change).await? {
+        return Ok(Err(refusal));
+    }
+    let created = insert(transaction, key, change).await?;
+    let entry = entry("key.create", key.project, &key.id);
+    note(transaction, change, entry).await?;
+    Ok(Ok(created))
 }
 
 async fn may_create(transaction: &Transaction, key: &NewKey, change: &Change) -> Done<()> {

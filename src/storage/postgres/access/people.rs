@@ -4,18 +4,19 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{
-    CONTEXT, Entry, Param, PostgresAccess, count, finish, number, one, one_more, page_of,
+    CONTEXT, Entry, Param, PostgresAccess, finish, note, number, one, one_more, page_of,
     project_id, projects, role, time,
 };
 use crate::model::ProjectId;
 use crate::model::access::Role;
 use crate::storage::access::{
-    Change, Done, Found, Hash, Invite, Login, Member, Project, Refusal, User,
+    Change, Done, Hash, Invite, Member, Project, Refusal, USERS_MAX, User,
 };
+use crate::storage::postgres::transaction::Transaction;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
 
-fn read(row: &Row, first: usize) -> User {
+pub(super) fn read(row: &Row, first: usize) -> User {
     User {
         id: row.get(first),
         email: row.get(first + 1),
@@ -40,6 +41,71 @@ fn entry_of<'a>(action: &'static str, project: ProjectId, target: &'a str) -> En
     }
 }
 
+/// Adds a person, with the audit entry.
+pub(super) async fn create(
+    transaction: &Transaction,
+    user: &User,
+    password: &str,
+    change: &Change,
+) -> Done<()> {
+    let sql = "SELECT count(*) FROM account";
+    let rows = transaction.query(sql, &[], CONTEXT).await?;
+    if one(&rows)?.get::<_, i64>(0) >= i64::from(USERS_MAX) {
+        return Ok(Err(Refusal::TooMany));
+    }
+    let created = clamp_time(user.created_unix_nano);
+    let sql = "INSERT INTO account (user_id, email, name, password, created_unix_nano)
+        VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
+    let params: [Param<'_>; 5] = [
+        (&user.id, Type::TEXT),
+        (&user.email, Type::TEXT),
+        (&user.name, Type::TEXT),
+        (&password, Type::TEXT),
+        (&created, Type::INT8),
+    ];
+    if transaction.execute(sql, &params, CONTEXT).await? == 0 {
+        return Ok(Err(Refusal::Taken));
+    }
+    note(transaction, change, entry("user.create", &user.email)).await?;
+    Ok(Ok(()))
+}
+
+pub(super) async fn with_password(
+    transaction: &Transaction,
+    email: &str,
+) -> Result<Option<(User, String)>, Error> {
+    let sql = "SELECT user_id, email, name, created_unix_nano, password FROM account
+        WHERE email = $1";
+    let params = [(&email as _, Type::TEXT)];
+    let rows = transaction.query(sql, &params, CONTEXT).await?;
+    Ok(rows.first().map(|row| (read(row, 0), row.get(4))))
+}
+
+/// Makes a person a member, with the audit entry.
+pub(super) async fn set_member(
+    transaction: &Transaction,
+    (project, user_id): (ProjectId, &str),
+    role: Role,
+    change: &Change,
+) -> Done<()> {
+    let id = number(project);
+    let sql = "INSERT INTO membership (project_id, user_id, role)
+        SELECT p.project_id, a.user_id, $3 FROM project p, account a
+        WHERE p.project_id = $1 AND a.user_id = $2
+        ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role";
+    let params: [Param<'_>; 3] = [
+        (&id, Type::INT8),
+        (&user_id, Type::TEXT),
+        (&role.as_str(), Type::TEXT),
+    ];
+    if transaction.execute(sql, &params, CONTEXT).await? == 0 {
+        return Ok(Err(Refusal::Unknown));
+    }
+    let entry = entry_of("member.set", project, user_id);
+    note(transaction, change, entry).await?;
+    Ok(Ok(()))
+}
+
 impl PostgresAccess {
     pub(super) async fn create_user_now(
         &self,
@@ -48,28 +114,18 @@ impl PostgresAccess {
         change: Change,
     ) -> Done<()> {
         let transaction = self.begin_change().await?;
-        let created = clamp_time(user.created_unix_nano);
-        let sql = "INSERT INTO account (user_id, email, name, password, created_unix_nano)
-            VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING";
-        let params: [Param<'_>; 5] = [
-            (&user.id, Type::TEXT),
-            (&user.email, Type::TEXT),
-            (&user.name, Type::TEXT),
-            (&password, Type::TEXT),
-            (&created, Type::INT8),
-        ];
-        if transaction.execute(sql, &params, CONTEXT).await? == 0 {
-            return Ok(Err(Refusal::Taken));
+        let created = create(&transaction, &user, &password, &change).await?;
+        if created.is_ok() {
+            transaction.commit(CONTEXT).await?;
         }
-        finish(transaction, &change, entry("user.create", &user.email)).await?;
-        Ok(Ok(()))
+        Ok(created)
     }
 
     pub(super) async fn user_now(&self, email: &str) -> Result<Option<(User, String)>, Error> {
-        let sql = "SELECT user_id, email, name, created_unix_nano, password FROM account
-            WHERE email = $1";
-        let rows = self.ask(sql, &[(&email, Type::TEXT)]).await?;
-        Ok(rows.first().map(|row| (read(row, 0), row.get(4))))
+        let transaction = self.begin().await?;
+        let found = with_password(&transaction, email).await?;
+        transaction.commit(CONTEXT).await?;
+        Ok(found)
     }
 
     pub(super) async fn set_password_now(
@@ -115,22 +171,11 @@ impl PostgresAccess {
         change: Change,
     ) -> Done<()> {
         let transaction = self.begin_change().await?;
-        let id = number(project);
-        let sql = "INSERT INTO membership (project_id, user_id, role)
-            SELECT p.project_id, a.user_id, $3 FROM project p, account a
-            WHERE p.project_id = $1 AND a.user_id = $2
-            ON CONFLICT (project_id, user_id) DO UPDATE SET role = excluded.role";
-        let params: [Param<'_>; 3] = [
-            (&id, Type::INT8),
-            (&user_id, Type::TEXT),
-            (&role.as_str(), Type::TEXT),
-        ];
-        if transaction.execute(sql, &params, CONTEXT).await? == 0 {
-            return Ok(Err(Refusal::Unknown));
+        let set = set_member(&transaction, (project, &user_id), role, &change).await?;
+        if set.is_ok() {
+            transaction.commit(CONTEXT).await?;
         }
-        let entry = entry_of("member.set", project, &user_id);
-        finish(transaction, &change, entry).await?;
-        Ok(Ok(()))
+        Ok(set)
     }
 
     pub(super) async fn remove_member_now(
@@ -177,72 +222,6 @@ impl PostgresAccess {
         rows.iter()
             .map(|row| Ok((projects::read(row), role(row, 3)?)))
             .collect()
-    }
-
-    pub(super) async fn begin_login_now(&self, login: Login) -> Result<(), Error> {
-        let (created, expires) = (
-            clamp_time(login.created_unix_nano),
-            clamp_time(login.expires_unix_nano),
-        );
-        let transaction = self.begin().await?;
-        let sql = "DELETE FROM login WHERE expires_unix_nano <= $1";
-        let params = [(&created as _, Type::INT8)];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        let sql = "INSERT INTO login (token_hash, user_id, created_unix_nano, expires_unix_nano)
-            VALUES ($1, $2, $3, $4)";
-        let params: [Param<'_>; 4] = [
-            (&login.token_hash.as_slice(), Type::BYTEA),
-            (&login.user_id, Type::TEXT),
-            (&created, Type::INT8),
-            (&expires, Type::INT8),
-        ];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        transaction.commit(CONTEXT).await
-    }
-
-    pub(super) async fn login_now(
-        &self,
-        token_hash: Hash,
-        now_unix_nano: u64,
-    ) -> Result<Found<(Login, User)>, Error> {
-        let now = clamp_time(now_unix_nano);
-        let sql =
-            "SELECT s.generation, l.created_unix_nano, l.expires_unix_nano, a.user_id, a.email,
-                a.name, a.created_unix_nano
-            FROM access_state s
-                LEFT JOIN (login l JOIN account a ON a.user_id = l.user_id)
-                ON l.token_hash = $1 AND l.expires_unix_nano > $2";
-        let params: &[Param<'_>] = &[(&token_hash.as_slice(), Type::BYTEA), (&now, Type::INT8)];
-        let rows = self.ask(sql, params).await?;
-        let row = one(&rows)?;
-        let created: Option<i64> = row.get(1);
-        let item = created.map(|created| {
-            let user = read(row, 3);
-            let login = Login {
-                token_hash,
-                user_id: user.id.clone(),
-                created_unix_nano: time(created),
-                expires_unix_nano: time(row.get(2)),
-            };
-            (login, user)
-        });
-        Ok(Found {
-            generation: time(row.get(0)),
-            item,
-        })
-    }
-
-    pub(super) async fn end_login_now(&self, token_hash: Hash) -> Done<()> {
-        let transaction = self.begin_change().await?;
-        let sql = "DELETE FROM login WHERE token_hash = $1";
-        let token = token_hash.as_slice();
-        let params = [(&token as _, Type::BYTEA)];
-        if transaction.execute(sql, &params, CONTEXT).await? == 0 {
-            return Ok(Err(Refusal::Unknown));
-        }
-        count(&transaction).await?;
-        transaction.commit(CONTEXT).await?;
-        Ok(Ok(()))
     }
 
     pub(super) async fn create_invite_now(&self, invite: Invite, change: Change) -> Done<()> {

@@ -4,7 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{
-    CONTEXT, Entry, PostgresAccess, finish, number, one, one_more, page_of, project_id, time,
+    CONTEXT, Entry, PostgresAccess, finish, note, number, one, one_more, page_of, project_id, time,
 };
 use crate::model::ProjectId;
 use crate::storage::access::{Change, Done, PROJECTS_MAX, Project, Refusal};
@@ -25,6 +25,43 @@ pub(super) async fn exists(transaction: &Transaction, project: ProjectId) -> Res
     let params = [(&number(project) as _, Type::INT8)];
     let rows = transaction.query(sql, &params, CONTEXT).await?;
     Ok(!rows.is_empty())
+}
+
+/// Creates a project, with its audit entry.
+pub(super) async fn create(
+    transaction: &Transaction,
+    name: &str,
+    change: &Change,
+) -> Done<Project> {
+    let sql = "SELECT EXISTS (SELECT FROM project WHERE name = $1),
+        (SELECT count(*) FROM project),
+        1 + greatest((SELECT coalesce(max(project_id), 0) FROM project),
+            (SELECT coalesce(max(project_id), 0) FROM project_deleted))";
+    let params = [(&name as _, Type::TEXT)];
+    let rows = transaction.query(sql, &params, CONTEXT).await?;
+    let row = one(&rows)?;
+    let (taken, count, id): (bool, i64, i64) = (row.get(0), row.get(1), row.get(2));
+    if taken {
+        return Ok(Err(Refusal::Taken));
+    }
+    if count >= i64::from(PROJECTS_MAX) {
+        return Ok(Err(Refusal::TooMany));
+    }
+    let at = clamp_time(change.at_unix_nano);
+    let sql = "INSERT INTO project (project_id, name, created_unix_nano) VALUES ($1, $2, $3)";
+    let params: [super::Param<'_>; 3] = [(&id, Type::INT8), (&name, Type::TEXT), (&at, Type::INT8)];
+    transaction.execute(sql, &params, CONTEXT).await?;
+    let entry = Entry {
+        action: "project.create",
+        project: Some(project_id(id)),
+        target: name,
+    };
+    note(transaction, change, entry).await?;
+    Ok(Ok(Project {
+        id: project_id(id),
+        name: name.to_owned(),
+        created_unix_nano: change.at_unix_nano,
+    }))
 }
 
 impl PostgresAccess {
@@ -51,36 +88,11 @@ impl PostgresAccess {
 
     pub(super) async fn create_project_now(&self, name: String, change: Change) -> Done<Project> {
         let transaction = self.begin_change().await?;
-        let sql = "SELECT EXISTS (SELECT FROM project WHERE name = $1),
-            (SELECT count(*) FROM project),
-            1 + greatest((SELECT coalesce(max(project_id), 0) FROM project),
-                (SELECT coalesce(max(project_id), 0) FROM project_deleted))";
-        let params = [(&name as _, Type::TEXT)];
-        let rows = transaction.query(sql, &params, CONTEXT).await?;
-        let row = one(&rows)?;
-        let (taken, count, id): (bool, i64, i64) = (row.get(0), row.get(1), row.get(2));
-        if taken {
-            return Ok(Err(Refusal::Taken));
+        let created = create(&transaction, &name, &change).await?;
+        if created.is_ok() {
+            transaction.commit(CONTEXT).await?;
         }
-        if count >= i64::from(PROJECTS_MAX) {
-            return Ok(Err(Refusal::TooMany));
-        }
-        let at = clamp_time(change.at_unix_nano);
-        let sql = "INSERT INTO project (project_id, name, created_unix_nano) VALUES ($1, $2, $3)";
-        let params: [super::Param<'_>; 3] =
-            [(&id, Type::INT8), (&name, Type::TEXT), (&at, Type::INT8)];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        let entry = Entry {
-            action: "project.create",
-            project: Some(project_id(id)),
-            target: &name,
-        };
-        finish(transaction, &change, entry).await?;
-        Ok(Ok(Project {
-            id: project_id(id),
-            name,
-            created_unix_nano: change.at_unix_nano,
-        }))
+        Ok(created)
     }
 
     pub(super) async fn delete_project_now(&self, project: ProjectId, change: Change) -> Done<()> {

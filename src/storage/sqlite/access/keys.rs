@@ -97,6 +97,23 @@ pub(super) fn list(
     }))
 }
 
+/// Those that are not revoked, the newest last.
+pub(super) fn live(connection: &Connection, project: ProjectId) -> rusqlite::Result<Vec<ApiKey>> {
+    let sql = [
+        "SELECT ",
+        COLUMNS,
+        " FROM api_key WHERE project_id = ?1 AND revoked_unix_nano IS NULL
+         ORDER BY created_unix_nano DESC, key_id DESC LIMIT ?2",
+    ]
+    .concat();
+    let mut found: Vec<_> = connection
+        .prepare_cached(&sql)?
+        .query_map((project.0, KEYS_MAX), read)?
+        .collect::<rusqlite::Result<_>>()?;
+    found.reverse();
+    Ok(found)
+}
+
 pub(super) fn one(
     connection: &Connection,
     project: ProjectId,

@@ -2,16 +2,16 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
-use super::{Entry, count, note, one_more, page_of, projects, role, time};
+use super::{Entry, note, one_more, page_of, projects, role, time};
 use crate::model::ProjectId;
 use crate::model::access::Role;
-use crate::storage::access::{Change, Hash, Invite, Login, Member, Project, Refusal, User};
+use crate::storage::access::{Change, Hash, Invite, Member, Project, Refusal, USERS_MAX, User};
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Page, PageRequest};
 
-type Refusable<T> = rusqlite::Result<Result<T, Refusal>>;
+pub(super) type Refusable<T> = rusqlite::Result<Result<T, Refusal>>;
 
-fn read(row: &Row<'_>) -> rusqlite::Result<User> {
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<User> {
     Ok(User {
         id: row.get(0)?,
         email: row.get(1)?,
@@ -48,6 +48,11 @@ pub(super) fn create(
     user: &User,
     password: &str,
 ) -> Refusable<()> {
+    let people: u32 =
+        transaction.query_row("SELECT count(*) FROM account", [], |row| row.get(0))?;
+    if people >= USERS_MAX {
+        return Ok(Err(Refusal::TooMany));
+    }
     let created = transaction.execute(
         "INSERT OR IGNORE INTO account (user_id, email, name, password, created_unix_nano)
          VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -187,58 +192,6 @@ pub(super) fn projects_of(
             Ok((projects::read(row)?, role(&row.get::<_, String>(3)?)?))
         })?
         .collect()
-}
-
-pub(super) fn begin_login(connection: &mut Connection, login: &Login) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.execute(
-        "DELETE FROM login WHERE expires_unix_nano <= ?1",
-        [clamp_time(login.created_unix_nano)],
-    )?;
-    transaction.execute(
-        "INSERT INTO login (token_hash, user_id, created_unix_nano, expires_unix_nano)
-         VALUES (?1, ?2, ?3, ?4)",
-        (
-            login.token_hash,
-            &login.user_id,
-            clamp_time(login.created_unix_nano),
-            clamp_time(login.expires_unix_nano),
-        ),
-    )?;
-    transaction.commit()
-}
-
-pub(super) fn login(
-    connection: &Connection,
-    token_hash: &Hash,
-    now_unix_nano: u64,
-) -> rusqlite::Result<(Login, User)> {
-    connection
-        .prepare_cached(
-            "SELECT a.user_id, a.email, a.name, a.created_unix_nano, l.created_unix_nano,
-                l.expires_unix_nano
-             FROM login l JOIN account a ON a.user_id = l.user_id
-             WHERE l.token_hash = ?1 AND l.expires_unix_nano > ?2",
-        )?
-        .query_row((token_hash, clamp_time(now_unix_nano)), |row| {
-            let user = read(row)?;
-            let login = Login {
-                token_hash: *token_hash,
-                user_id: user.id.clone(),
-                created_unix_nano: time(row.get(4)?),
-                expires_unix_nano: time(row.get(5)?),
-            };
-            Ok((login, user))
-        })
-}
-
-pub(super) fn end_login(transaction: &Transaction<'_>, token_hash: &Hash) -> Refusable<()> {
-    let ended = transaction.execute("DELETE FROM login WHERE token_hash = ?1", [token_hash])?;
-    if ended == 0 {
-        return Ok(Err(Refusal::Unknown));
-    }
-    count(transaction)?;
-    Ok(Ok(()))
 }
 
 pub(super) fn create_invite(

@@ -103,7 +103,7 @@ fn without_the_right_to_migrate_an_old_schema_is_refused() {
 }
 
 /// Tables that belong to nobody in particular.
-const CONTROL_TABLES: [&str; 11] = [
+const CONTROL_TABLES: [&str; 12] = [
     "access_state",
     "account",
     "api_key",
@@ -112,6 +112,7 @@ const CONTROL_TABLES: [&str; 11] = [
     "login",
     "project",
     "log_checkpoint",
+    "secret",
     "setting",
     "span_partition",
     "schema_migration",
