@@ -14,6 +14,7 @@ mod cursor;
 mod envelope;
 mod events;
 mod facts;
+mod family;
 mod listen;
 mod lists;
 mod models;
@@ -205,9 +206,12 @@ pub fn router(state: State) -> Router {
             .layer(Extension(route));
         router.route(route.path, named(handler, route.path))
     });
+    let with_family = family::ROUTES.iter().fold(own, |router, route| {
+        router.route(route.path, named((route.serve)(), route.path))
+    });
     pulse::ROUTES
         .iter()
-        .fold(own, |router, route| {
+        .fold(with_family, |router, route| {
             router.route(route.path, named((route.serve)(), route.path))
         })
         .fallback(no_such_route)

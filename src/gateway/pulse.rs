@@ -6,9 +6,9 @@
 //! `problem`s: these routes promise what those servers did, byte by byte.
 
 mod answer;
-mod body;
+pub(super) mod body;
 mod caller;
-mod dates;
+pub(super) mod dates;
 mod ingest;
 mod lists;
 mod load;

@@ -228,6 +228,8 @@ struct Health {
     /// `ok`, or `degraded` while the store does not answer.
     status: &'static str,
     version: &'static str,
+    /// Now; for clients of PulseKit.
+    timestamp: String,
     storage: StorageHealth,
 }
 
@@ -255,6 +257,9 @@ async fn health(State(shared): State<Arc<Shared>>, params: Params) -> Result<Res
     Ok(Json(Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
+        timestamp: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+            .to_string(),
         storage: StorageHealth {
             status: storage,
             bytes,

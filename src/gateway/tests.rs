@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod document;
 mod events;
+mod family;
 mod genai;
 mod problems;
 mod pulse;

@@ -44,6 +44,7 @@ mod bad_input;
 mod chaos;
 mod duplicates;
 mod durability;
+mod family;
 mod full_disk;
 mod full_log;
 mod genai_api;

@@ -26,14 +26,14 @@ const INLINE_MAX: usize = 256 << 10;
 const PARSED_RATIO: usize = 4;
 
 /// A body that was let in.
-pub(super) struct Taken<'s> {
-    pub(super) ingest: &'s Ingest,
-    pub(super) admission: Admission,
-    pub(super) bytes: Bytes,
+pub(in crate::gateway) struct Taken<'s> {
+    pub(in crate::gateway) ingest: &'s Ingest,
+    pub(in crate::gateway) admission: Admission,
+    pub(in crate::gateway) bytes: Bytes,
 }
 
 /// Reads a body. Failures are those of the OTLP routes.
-pub(super) async fn read(
+pub(in crate::gateway) async fn read(
     shared: &Shared,
     transport: Transport,
     request: Request,
@@ -60,7 +60,7 @@ pub(super) async fn read(
 
 impl Taken<'_> {
     /// Reads the body as JSON, whatever it says it is.
-    pub(super) async fn json(&mut self) -> Result<Json, Failure> {
+    pub(in crate::gateway) async fn json(&mut self) -> Result<Json, Failure> {
         let bytes = self.bytes.clone();
         self.admission
             .reserve(bytes.len().saturating_mul(PARSED_RATIO))?;
@@ -74,7 +74,7 @@ impl Taken<'_> {
 }
 
 /// Does work that may hold up an async worker on a blocking thread.
-pub(super) async fn heavy<T: Send + 'static>(
+pub(in crate::gateway) async fn heavy<T: Send + 'static>(
     is_heavy: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {

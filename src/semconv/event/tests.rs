@@ -140,3 +140,11 @@ fn errors_that_differ_by_numbers_only_are_alike() {
     let thrown = record("", &[("exception.type", text("IoError"))]);
     assert!(of(&thrown, "").fingerprint.is_some());
 }
+
+#[test]
+fn a_sender_may_say_what_is_one_issue() {
+    let own = |text_: &str| record("", &[("pulse.event.fingerprint", text(text_))]);
+    let print = |text: &str| of(&own(text), "").fingerprint.unwrap();
+    assert_eq!(print("00000000000000ff"), 255);
+    assert_ne!(print("mine"), print("yours"));
+}

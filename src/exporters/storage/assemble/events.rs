@@ -140,7 +140,7 @@ impl<'a, E> Building<'a, '_, E> {
             severity_text: Cow::Borrowed(semconv::cut(log.severity_text)),
             trace_id,
             span_id,
-            source: EventSource::Otlp,
+            source: EventSource::of_scope(scope),
             facts: facts(&log, scope),
             resource: 0,
             scope: 0,
