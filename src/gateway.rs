@@ -40,7 +40,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Extension, Json, Router, middleware};
-use http::Uri;
+use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -51,6 +51,7 @@ use crate::pipeline::Ingest;
 use crate::pricing;
 use crate::service::tasks::Tasks;
 use crate::storage::access::AccessStore;
+use crate::storage::issues::IssueStore;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
@@ -125,6 +126,8 @@ pub struct State {
     pub gate: Gate,
     /// Projects and keys.
     pub access: Arc<dyn AccessStore>,
+    /// Issues, and the latest events of a source.
+    pub issues: Arc<dyn IssueStore>,
     /// What projects have settled.
     pub settings: Arc<dyn ProjectSettings>,
     /// Limits of pages and time.
@@ -153,6 +156,7 @@ struct Shared {
     reader: Arc<dyn SpanReader>,
     gate: Gate,
     access: Arc<dyn AccessStore>,
+    issues: Arc<dyn IssueStore>,
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
@@ -189,6 +193,7 @@ pub fn router(state: State) -> Router {
         reader: state.reader,
         gate: state.gate,
         access: state.access,
+        issues: state.issues,
         settings: state.settings,
         config: state.config,
         prices: state.prices,
@@ -230,9 +235,12 @@ fn named(handler: MethodRouter<Arc<Shared>>, path: &'static str) -> MethodRouter
     ))
 }
 
-async fn no_such_route(uri: Uri) -> Response {
+async fn no_such_route(method: Method, uri: Uri) -> Response {
     if pulse::is_ours(uri.path()) {
         return pulse::not_found();
+    }
+    if let Some(not_found) = family::not_found(&method, &uri) {
+        return not_found;
     }
     let detail = "nothing is served at this path; see /openapi.json";
     Problem::new(Code::NoSuchRoute, detail).into_response()

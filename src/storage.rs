@@ -22,6 +22,7 @@ pub(crate) mod conformance;
 pub mod content;
 pub mod events;
 pub mod feed;
+pub mod issues;
 pub mod postgres;
 pub mod query;
 pub mod remap;

@@ -8,13 +8,14 @@
 mod answer;
 mod caller;
 mod ingest;
+mod pulseboard;
 mod pulsekit;
 mod tracepulse;
 
 use std::sync::Arc;
 
-use axum::response::Response;
-use axum::routing::{MethodRouter, get, post};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, any, get, post};
 
 use super::Shared;
 use answer::Server;
@@ -50,7 +51,24 @@ pub(super) static ROUTES: &[FamilyRoute] = routes! {
     PulseKit "/api/v1/events" ["POST"] => post(pulsekit::event);
     PulseKit "/api/v1/events/batch" ["POST"] => post(pulsekit::batch);
     TracePulse "/webhook/event" ["GET", "POST"] => get(tracepulse::wrong_method).post(tracepulse::events);
+    PulseBoard "/ingest" ["POST"] => others_not_found().post(pulseboard::event);
+    PulseBoard "/events" ["GET"] => others_not_found().get(pulseboard::events);
+    PulseBoard "/analytics/crash" ["POST"] => others_not_found().post(pulseboard::crash);
+    PulseBoard "/analytics/session" ["POST"] => others_not_found().post(pulseboard::session);
+    PulseBoard "/analytics/screen-view" ["POST"] => others_not_found().post(pulseboard::screen_view);
+    PulseBoard "/analytics/api-call" ["POST"] => others_not_found().post(pulseboard::api_call);
 };
+
+/// No methods yet. PulseBoard's server did not tell a wrong method from a wrong path.
+fn others_not_found() -> MethodRouter<Arc<Shared>> {
+    any(pulseboard::no_route)
+}
+
+/// Nothing is served at a path; `None` when none of these servers had anything like it.
+pub(super) fn not_found(method: &http::Method, uri: &http::Uri) -> Option<Response> {
+    let is_ours = pulseboard::is_ours(uri.path());
+    is_ours.then(|| pulseboard::not_found(method, uri).into_response())
+}
 
 /// The handler of a path failed; `None` when it is none of these.
 pub(super) fn failed(method: &http::Method, path: &str) -> Option<Response> {

@@ -26,7 +26,7 @@ use super::*;
 use crate::auth::{self, Gates, Purpose, testing};
 use crate::model::access::Scopes;
 use crate::storage::access::{Change, NewKey};
-use crate::storage::sqlite::SqliteAccess;
+use crate::storage::sqlite::{SqliteAccess, SqliteIssues};
 use stub::{EVENT, SPAN, Stub, TRACE};
 
 /// Id of the key that there is.
@@ -85,6 +85,7 @@ async fn send_to(
 ) -> Answer {
     let state = State {
         access,
+        issues: Arc::new(SqliteIssues::in_memory()),
         gate: gate(gates),
         settings: Arc::<Stub>::clone(&reader),
         reader,

@@ -68,6 +68,8 @@ pub enum EventSource {
     PulseBoard = 2,
     /// A client of TracePulse, such as DebugQueue.
     TracePulse = 3,
+    /// What PulseBoard's mobile SDK tells of crashes, sessions, screens and calls.
+    PulseBoardAnalytics = 4,
 }
 
 impl EventSource {
@@ -79,6 +81,7 @@ impl EventSource {
             1 => Some(Self::PulseKit),
             2 => Some(Self::PulseBoard),
             3 => Some(Self::TracePulse),
+            4 => Some(Self::PulseBoardAnalytics),
             _ => None,
         }
     }
@@ -91,6 +94,7 @@ impl EventSource {
             Self::PulseKit => "pulsekit",
             Self::PulseBoard => "pulseboard",
             Self::TracePulse => "tracepulse",
+            Self::PulseBoardAnalytics => "pulseboard_analytics",
         }
     }
 
@@ -103,13 +107,19 @@ impl EventSource {
             Self::PulseKit => "pulse.pulsekit",
             Self::PulseBoard => "pulse.pulseboard",
             Self::TracePulse => "pulse.tracepulse",
+            Self::PulseBoardAnalytics => "pulse.pulseboard.analytics",
         }
     }
 
     /// The source of the records of a scope.
     #[must_use]
     pub fn of_scope(name: &str) -> Self {
-        let others = [Self::PulseKit, Self::PulseBoard, Self::TracePulse];
+        let others = [
+            Self::PulseKit,
+            Self::PulseBoard,
+            Self::TracePulse,
+            Self::PulseBoardAnalytics,
+        ];
         let mut others = others.into_iter();
         others
             .find(|source| source.scope() == name)
@@ -142,12 +152,12 @@ mod tests {
 
     #[test]
     fn sources_are_known_by_number_and_scope() {
-        for number in 0..4 {
+        for number in 0..5 {
             let source = EventSource::from_number(number).unwrap();
             assert_eq!(i64::from(source as u8), number);
             assert_eq!(EventSource::of_scope(source.scope()), source);
         }
-        assert_eq!(EventSource::from_number(4), None);
+        assert_eq!(EventSource::from_number(5), None);
         assert_eq!(EventSource::of_scope("app"), EventSource::Otlp);
     }
 

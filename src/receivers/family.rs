@@ -12,8 +12,10 @@
 
 pub mod identity;
 pub mod names;
+pub mod pulseboard;
 pub mod pulsekit;
 pub mod record;
+pub mod schema;
 pub mod tracepulse;
 pub mod value;
 

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod ids;
 mod insert;
+mod issues;
 mod migrate;
 mod reader;
 mod remap;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ByteSize;
 
 pub use access::SqliteAccess;
+pub use issues::SqliteIssues;
 pub use reader::SqliteReader;
 pub use remap::RemoteJob;
 pub use settings::SqliteSettings;

@@ -5,9 +5,11 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
 
+use super::super::Shared;
 use crate::auth::Denied;
 use crate::otlp::Failure;
 use crate::receivers::pulse::json::Json;
+use crate::storage;
 
 /// When a client may come back after 503, in seconds.
 const RETRY_AFTER_SECONDS: u16 = 1;
@@ -17,6 +19,7 @@ const RETRY_AFTER_SECONDS: u16 = 1;
 pub(super) enum Server {
     PulseKit,
     TracePulse,
+    PulseBoard,
 }
 
 /// An answer.
@@ -30,7 +33,7 @@ pub(super) struct Answer {
 impl Server {
     const fn content_type(self) -> &'static str {
         match self {
-            Self::PulseKit => "application/json; charset=utf-8",
+            Self::PulseKit | Self::PulseBoard => "application/json; charset=utf-8",
             Self::TracePulse => "application/json",
         }
     }
@@ -46,18 +49,76 @@ impl Server {
 
     /// A refusal for which the contract has no body of its own.
     fn refusal(self, status: StatusCode) -> Answer {
-        let reason = Json::text(status.canonical_reason().unwrap_or_default());
+        let reason = status.canonical_reason().unwrap_or_default();
         let body = match self {
-            Self::PulseKit => Json::map([("errors", Json::map([("detail", reason)]))]),
-            Self::TracePulse => Json::map([("error", reason)]),
+            Self::PulseKit => {
+                let detail = [("detail", Json::text(reason))];
+                Json::map([("errors", Json::map(detail))])
+            }
+            Self::TracePulse => Json::map([("error", Json::text(reason))]),
+            Self::PulseBoard => return self.error(status, None, reason),
         };
         self.answer(status, &body)
     }
 
+    /// An error as PulseBoard's framework says it.
+    fn error(self, status: StatusCode, code: Option<&str>, message: &str) -> Answer {
+        let reason = status.canonical_reason().unwrap_or_default();
+        let number = Json::Number(f64::from(status.as_u16()));
+        let code = code.map(|code| ("code", Json::text(code)));
+        let mut entries = vec![("statusCode", number)];
+        entries.extend(code);
+        entries.push(("error", Json::text(reason)));
+        entries.push(("message", Json::text(message)));
+        self.answer(status, &Json::map(entries))
+    }
+
+    /// A body or a query that does not fit its schema.
+    pub(super) fn invalid(self, message: &str) -> Answer {
+        self.error(StatusCode::BAD_REQUEST, Some("FST_ERR_VALIDATION"), message)
+    }
+
+    /// A body that is missing.
+    pub(super) fn empty_body(self) -> Answer {
+        let message = "Body cannot be empty when content-type is set to 'application/json'";
+        let code = Some("FST_ERR_CTP_EMPTY_JSON_BODY");
+        self.error(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// What its server failed at.
+    pub(super) fn failure(self, message: &str) -> Answer {
+        self.error(StatusCode::INTERNAL_SERVER_ERROR, None, message)
+    }
+
+    /// What a handler of PulseBoard's refuses.
+    fn unsuccessful(self, status: StatusCode, message: &str) -> Answer {
+        let message = ("message", Json::text(message));
+        let body = Json::map([("success", Json::Bool(false)), message]);
+        self.answer(status, &body)
+    }
+
+    /// Waits for the store, as long as a query may take.
+    pub(super) async fn within<T>(
+        self,
+        shared: &Shared,
+        work: impl Future<Output = Result<T, storage::Error>>,
+    ) -> Result<T, Answer> {
+        let done = tokio::time::timeout(shared.config.query_timeout.0, work).await;
+        done.unwrap_or(Err(storage::Error::Timeout))
+            .map_err(|error| match error {
+                storage::Error::Timeout => self.refusal(StatusCode::GATEWAY_TIMEOUT),
+                storage::Error::Unavailable { .. } => self.refusal(StatusCode::SERVICE_UNAVAILABLE),
+                _ => {
+                    let error = crate::telemetry::logs::chain(&error);
+                    tracing::error!(error, "a query of the family's routes failed");
+                    self.internal()
+                }
+            })
+    }
+
     /// Nobody was let in.
     pub(super) fn denied(self, denied: Denied) -> Answer {
-        let unauthorized = StatusCode::UNAUTHORIZED;
-        let texts = match denied {
+        let (error, message) = match denied {
             Denied::NotAllowed(_) | Denied::ForeignHost => {
                 return self.refusal(StatusCode::FORBIDDEN);
             }
@@ -71,12 +132,16 @@ impl Server {
                 "The provided API key is invalid or has been revoked",
             ),
         };
-        let (error, message) = (Json::text(texts.0), Json::text(texts.1));
-        let body = match self {
-            Self::PulseKit => Json::map([("error", error), ("message", message)]),
-            Self::TracePulse => Json::map([("error", error)]),
-        };
-        self.answer(unauthorized, &body)
+        let status = StatusCode::UNAUTHORIZED;
+        let named = ("error", Json::text(error));
+        match self {
+            Self::PulseKit => {
+                let body = Json::map([named, ("message", Json::text(message))]);
+                self.answer(status, &body)
+            }
+            Self::TracePulse => self.answer(status, &Json::map([named])),
+            Self::PulseBoard => self.unsuccessful(status, error),
+        }
     }
 
     /// A request that can't be taken.
@@ -84,6 +149,17 @@ impl Server {
         match (self, failure) {
             // What its parser threw was an error like any other.
             (Self::TracePulse, Failure::Malformed { .. }) => self.internal(),
+            (Self::PulseBoard, Failure::Malformed { .. }) => {
+                let message =
+                    "Body is not valid JSON but content-type is set to 'application/json'";
+                let code = Some("FST_ERR_CTP_INVALID_JSON_BODY");
+                self.error(StatusCode::BAD_REQUEST, code, message)
+            }
+            (Self::PulseBoard, Failure::TooLarge { .. }) => {
+                let code = Some("FST_ERR_CTP_BODY_TOO_LARGE");
+                let message = "Request body is too large";
+                self.error(StatusCode::PAYLOAD_TOO_LARGE, code, message)
+            }
             (_, Failure::Malformed { .. }) => self.refusal(StatusCode::BAD_REQUEST),
             (_, Failure::TooLarge { .. }) => self.refusal(StatusCode::PAYLOAD_TOO_LARGE),
             (_, Failure::UnsupportedEncoding { .. }) => {
@@ -105,7 +181,7 @@ impl Server {
                 let body = Json::map([("error", error)]);
                 self.answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
             }
-            Self::PulseKit => self.refusal(StatusCode::INTERNAL_SERVER_ERROR),
+            Self::PulseKit | Self::PulseBoard => self.refusal(StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
 

@@ -29,6 +29,20 @@ pub(super) async fn read(shared: &Shared, parts: Parts, body: Body) -> Result<Ta
     body::read(shared, Transport::HttpJson, request).await
 }
 
+/// Reads a body of some bytes at most.
+///
+/// # Errors
+/// As the OTLP routes.
+pub(super) async fn read_up_to(
+    shared: &Shared,
+    parts: Parts,
+    body: Body,
+    bytes_max: usize,
+) -> Result<Taken<'_>, Failure> {
+    let request = Request::from_parts(parts, body);
+    body::read_up_to(shared, Transport::HttpJson, request, bytes_max).await
+}
+
 /// Gives the events of a body their identities.
 ///
 /// # Errors

@@ -16,6 +16,8 @@ pub const TAG: &str = "pulse.tag.";
 pub const METADATA: &str = "pulse.metadata";
 /// What the event consists of.
 pub const DETAILS: &str = "pulse.details";
+/// What the application ran on, and for whom.
+pub const CONTEXT: &str = "pulse.context";
 /// What belongs to one request or one course of things.
 pub const CORRELATION_ID: &str = "pulse.correlation_id";
 /// How urgent it is.

@@ -12,11 +12,13 @@ use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
 use crate::storage::access::AccessStore;
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
+use crate::storage::issues::IssueStore;
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::sqlite::SqliteAccess;
+use crate::storage::sqlite::SqliteIssues;
 use crate::storage::{
     Batch, Error, EventFilter, EventReader, EventRow, Page, PageRequest, RetentionReport,
     ServiceSummary, SessionFilter, SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanRow,
@@ -128,6 +130,10 @@ impl Store for Client {
         Ok(Arc::new(
             crate::storage::settings::testing::Memory::default(),
         ))
+    }
+
+    fn issues(&self) -> Result<Arc<dyn IssueStore>, Error> {
+        Ok(Arc::new(SqliteIssues::in_memory()))
     }
 
     fn access(&self) -> Result<Arc<dyn AccessStore>, Error> {

@@ -75,7 +75,7 @@ impl PostgresAccess {
     }
 
     /// Asks one question.
-    async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+    pub(super) async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let transaction = self.begin().await?;
         let rows = transaction.query(sql, params, CONTEXT).await?;
         transaction.commit(CONTEXT).await?;

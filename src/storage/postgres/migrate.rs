@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (5, include_str!("migrations/0005_feed.sql")),
     (6, include_str!("migrations/0006_access.sql")),
     (7, include_str!("migrations/0007_event.sql")),
+    (8, include_str!("migrations/0008_issue.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

@@ -80,7 +80,7 @@ impl SqliteAccess {
     }
 
     /// Runs work that blocks where it may.
-    fn run<T: Send + 'static>(
+    pub(super) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Error>> {

@@ -14,6 +14,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (3, include_str!("migrations/0003_block_sieve.sql")),
     (4, include_str!("migrations/0004_event.sql")),
     (5, include_str!("migrations/0005_access.sql")),
+    (6, include_str!("migrations/0006_issue.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

@@ -250,6 +250,7 @@ fn ask_as(store: &Store, gates: &Gates, tenant: Tenant, uri: &str) -> (u16, Stri
     let state = State {
         gate: gate(gates),
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::new(SqliteIssues::in_memory()),
         reader: Arc::clone(&store.reader),
         settings: Arc::clone(&store.settings),
         config: Config::default(),
@@ -355,6 +356,7 @@ async fn follow_as(store: &Store, gates: &Gates, tenant: Tenant) -> String {
     let state = State {
         gate: gate(gates),
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::new(SqliteIssues::in_memory()),
         reader: Arc::clone(&store.reader),
         settings: Arc::clone(&store.settings),
         config: Config::default(),
