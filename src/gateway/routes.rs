@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
 use super::{
-    Shared, analytics, control, events, lists, models, prices, search, sessions, spans, tail,
-    traces,
+    Shared, analytics, control, events, issues, lists, models, prices, search, sessions, spans,
+    tail, traces,
 };
 
 /// Longest time the health answer waits for the store.
@@ -64,7 +64,7 @@ macro_rules! filtered {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 25] = [
+pub(super) static ROUTES: [Route; 27] = [
     Route {
         path: "/api/v1/traces",
         parameters: filtered!("limit", "cursor"),
@@ -117,6 +117,26 @@ pub(super) static ROUTES: [Route; 25] = [
         path: "/api/v1/events/{event_id}",
         parameters: &[],
         serve: || get(events::detail),
+    },
+    Route {
+        path: "/api/v1/issues",
+        parameters: &[
+            "status",
+            "type",
+            "level",
+            "service",
+            "environment",
+            "search",
+            "sort",
+            "limit",
+            "cursor",
+        ],
+        serve: || get(issues::list),
+    },
+    Route {
+        path: "/api/v1/issues/{fingerprint}",
+        parameters: &["start", "end", "step"],
+        serve: || get(issues::detail).patch(issues::change),
     },
     Route {
         path: "/api/v1/services",

@@ -138,6 +138,7 @@ fn uri_of(path: &str) -> String {
     let uri = path
         .replace("{project_id}", "1")
         .replace("{key_id}", KEY)
+        .replace("{fingerprint}", "00000000000000ff")
         .replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
         .replace("{event_id}", &EVENT.to_string())

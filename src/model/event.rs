@@ -127,6 +127,15 @@ impl EventSource {
     }
 }
 
+/// What an event is about, as issues show it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outline<'a> {
+    /// Type of the exception, else name of the event; may be empty.
+    pub kind: Cow<'a, str>,
+    /// What it says; may be empty.
+    pub message: Cow<'a, str>,
+}
+
 /// Columns that are taken from what an event says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFacts<'a> {

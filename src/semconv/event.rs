@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::coerce::{count, cut, nanos, number, text};
 use super::messages::content::record_name;
-use crate::model::event::EventFacts;
+use crate::model::event::{EventFacts, Outline};
 use crate::model::fingerprint::{self, Fingerprint};
 use crate::model::genai::Usage;
 use crate::otlp::protobuf::{AnyValue, LogRecord};
@@ -182,6 +182,32 @@ pub fn facts<'a>(record: &LogRecord<'a>, scope: &str) -> EventFacts<'a> {
         cost_nano_usd: amount(draft.cost, NANO_USD),
         duration_ns: amount(draft.duration_ms, NS_PER_MS),
         fingerprint: fingerprint_of(record, name, &draft),
+    }
+}
+
+/// What a record is about, as issues show it.
+#[must_use]
+pub fn outline<'a>(record: &LogRecord<'a>) -> Outline<'a> {
+    let (mut kind, mut message) = (None, None);
+    for attribute in record.attributes.iter() {
+        match (attribute.key, attribute.value) {
+            ("exception.type", AnyValue::Str(text)) => kind = Some(text),
+            ("exception.message", AnyValue::Str(text)) => message = Some(text),
+            _ => {}
+        }
+    }
+    let kind = kind.filter(|kind| !kind.is_empty());
+    let message = match message.filter(|message| !message.is_empty()) {
+        Some(message) => Cow::Borrowed(cut(message)),
+        None => {
+            let body = record.body();
+            let text = AnyValue::parse(&body).unwrap_or_default().text();
+            Cow::Owned(cut(&text).to_owned())
+        }
+    };
+    Outline {
+        kind: Cow::Borrowed(cut(kind.unwrap_or_else(|| record_name(record)))),
+        message,
     }
 }
 

@@ -11,6 +11,7 @@ mod error;
 mod events;
 mod ids;
 mod insert;
+mod issue_rows;
 mod issues;
 mod migrate;
 mod reader;

@@ -51,12 +51,13 @@ fn is_of_family(route: &Route, method: &Method) -> bool {
 }
 
 /// Methods that a route may have.
-const METHODS: [Method; 5] = [
+const METHODS: [Method; 6] = [
     Method::GET,
     Method::HEAD,
     Method::POST,
     Method::PUT,
     Method::DELETE,
+    Method::PATCH,
 ];
 
 // Scenario: every route is asked with every method, without a key, with a wrong, a revoked and an

@@ -115,7 +115,7 @@ pub(super) const BYTES_IN_USE: &str =
             'schema_migration', 'span_partition', 'resource', 'scope', 'trace', 'trace_service',
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
-            'invite', 'audit', 'dead_event']) AS name
+            'invite', 'audit', 'dead_event', 'issue', 'issue_bucket', 'issue_status']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
@@ -254,8 +254,38 @@ const DEAD_EVENTS: &str = "WITH old AS (
         RETURNING 1)
     SELECT count(*) FROM gone";
 
-/// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
-/// Whether there is more of it.
+const ISSUES: &str = "WITH old AS (
+        SELECT project_id, fingerprint, level, type FROM issue
+        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM issue t USING old
+        WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint
+            AND t.level = old.level AND t.type = old.type
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+const ISSUE_BUCKETS: &str = "WITH old AS (
+        SELECT project_id, fingerprint, start_unix_nano FROM issue_bucket
+        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM issue_bucket t USING old
+        WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint
+            AND t.start_unix_nano = old.start_unix_nano
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+const ISSUE_STATUSES: &str = "WITH old AS (
+        SELECT project_id, fingerprint FROM issue_status s
+        WHERE changed_unix_nano < $1 AND NOT EXISTS (SELECT FROM issue i
+            WHERE i.project_id = s.project_id AND i.fingerprint = s.fingerprint)
+        LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM issue_status t USING old
+        WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint RETURNING 1)
+    SELECT count(*) FROM gone";
+
+/// What does not belong to a single trace: rollups, services, sessions, issues, dimensions, dead
+/// letters. Whether there is more of it.
 async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Error> {
     let unused = bound.saturating_sub(DIMENSION_GRACE_NS);
     let steps = [
@@ -266,6 +296,9 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (SCOPES, unused),
         (DEAD_LETTERS, bound),
         (DEAD_EVENTS, bound),
+        (ISSUES, bound),
+        (ISSUE_BUCKETS, bound),
+        (ISSUE_STATUSES, bound),
     ];
     let mut more = false;
     for (sql, bound) in steps {

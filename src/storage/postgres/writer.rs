@@ -8,6 +8,7 @@ mod copy;
 mod dimensions;
 mod event_rows;
 mod events;
+mod issues;
 pub(super) mod params;
 mod refused;
 mod remap;
