@@ -14,6 +14,8 @@ mod cursor;
 mod envelope;
 mod events;
 mod facts;
+mod family;
+mod issues;
 mod listen;
 mod lists;
 mod metrics;
@@ -41,7 +43,7 @@ use std::sync::Arc;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Extension, Json, Router, middleware};
-use http::Uri;
+use http::{Method, Uri};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
@@ -52,6 +54,7 @@ use crate::pipeline::Ingest;
 use crate::pricing;
 use crate::service::tasks::Tasks;
 use crate::storage::access::AccessStore;
+use crate::storage::issues::IssueStore;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{Page, SpanReader};
 use crate::telemetry::metrics::Metrics;
@@ -135,6 +138,8 @@ pub struct State {
     pub gate: Gate,
     /// Projects and keys.
     pub access: Arc<dyn AccessStore>,
+    /// Issues, and the latest events of a source.
+    pub issues: Arc<dyn IssueStore>,
     /// What projects have settled.
     pub settings: Arc<dyn ProjectSettings>,
     /// Limits of pages and time.
@@ -163,6 +168,7 @@ struct Shared {
     reader: Arc<dyn SpanReader>,
     gate: Gate,
     access: Arc<dyn AccessStore>,
+    issues: Arc<dyn IssueStore>,
     settings: Arc<dyn ProjectSettings>,
     config: Config,
     prices: pricing::Table,
@@ -202,6 +208,7 @@ pub fn router(state: State) -> Router {
             state.config.allowed_origins.clone(),
         ),
         access: state.access,
+        issues: state.issues,
         settings: state.settings,
         config: state.config,
         prices: state.prices,
@@ -219,7 +226,10 @@ pub fn router(state: State) -> Router {
             .layer(Extension(route));
         router.route(route.path, named(handler, route.path))
     });
-    let older = pulse::ROUTES.iter().fold(own, |router, route| {
+    let with_family = family::ROUTES.iter().fold(own, |router, route| {
+        router.route(route.path, named((route.serve)(), route.path))
+    });
+    let older = pulse::ROUTES.iter().fold(with_family, |router, route| {
         router.route(route.path, named((route.serve)(), route.path))
     });
     pulse::PEOPLE_ROUTES
@@ -251,9 +261,12 @@ fn named(handler: MethodRouter<Arc<Shared>>, path: &'static str) -> MethodRouter
     ))
 }
 
-async fn no_such_route(uri: Uri) -> Response {
+async fn no_such_route(method: Method, uri: Uri) -> Response {
     if pulse::is_ours(uri.path()) {
         return pulse::not_found();
+    }
+    if let Some(not_found) = family::not_found(&method, &uri) {
+        return not_found;
     }
     let detail = "nothing is served at this path; see /openapi.json";
     Problem::new(Code::NoSuchRoute, detail).into_response()

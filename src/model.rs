@@ -5,6 +5,7 @@
 pub mod access;
 pub mod event;
 pub mod failure;
+pub mod fingerprint;
 pub mod genai;
 pub mod histogram;
 pub mod ids;

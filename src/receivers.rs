@@ -1,5 +1,6 @@
 //! What listens for telemetry.
 
+pub mod family;
 pub mod native;
 pub mod otlp;
 pub mod pulse;

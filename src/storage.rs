@@ -24,6 +24,7 @@ pub mod content;
 mod error;
 pub mod events;
 pub mod feed;
+pub mod issues;
 pub mod metrics;
 pub mod postgres;
 pub mod query;

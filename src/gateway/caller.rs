@@ -25,6 +25,9 @@ const OPEN: [&str; 2] = ["/api/v1/health", "/openapi.json"];
 /// What only admins see: projects, keys, and what was changed.
 const ADMIN: [&str; 3] = ["/api/v1/projects", "/api/v1/keys", "/api/v1/audit"];
 
+/// What members may change, not only admins.
+const ISSUES: &str = "/api/v1/issues/";
+
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Caller {
@@ -40,7 +43,9 @@ fn needed(path: &str, method: &Method) -> Option<Scope> {
         return None;
     }
     let is_question = *method == Method::GET || *method == Method::HEAD;
-    Some(if is_question && !is_administrative(path) {
+    // What people say of issues changes nothing that was sent; see `may_change`.
+    let is_said = *method == Method::PATCH && path.starts_with(ISSUES);
+    Some(if (is_question || is_said) && !is_administrative(path) {
         Scope::Read
     } else {
         Scope::Admin
@@ -50,6 +55,15 @@ fn needed(path: &str, method: &Method) -> Option<Scope> {
 /// Whether a route is for admins, whatever the method.
 pub(super) fn is_administrative(path: &str) -> bool {
     ADMIN.iter().any(|admin| path.starts_with(admin))
+}
+
+/// Lets those change what members may change: who may both read and send, and admins.
+pub(super) fn may_change(caller: &Caller) -> Result<(), Problem> {
+    let principal = &caller.principal;
+    if principal.may(Scope::Ingest) || principal.may(Scope::Admin) {
+        return Ok(());
+    }
+    Err(Denied::NotAllowed(Scope::Ingest).into())
 }
 
 /// Lets a request through to its route, or not.

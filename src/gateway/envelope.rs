@@ -18,7 +18,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tracing::Instrument as _;
 
 use super::problem::Problem;
-use super::{Shared, pulse};
+use super::{Shared, family, pulse};
 use crate::net::compress;
 
 /// Names a request in the answer and in our log.
@@ -83,16 +83,19 @@ pub(super) async fn wrap(
     let id_text = request_id.to_str().unwrap_or_default().to_owned();
     let wants_gzip = request.method() == Method::GET && compress::accepts_gzip(request.headers());
     let started = Instant::now();
-    let is_older = pulse::is_ours(request.uri().path());
-    let span = tracing::info_span!("query", request_id = id_text, path = request.uri().path());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let span = tracing::info_span!("query", request_id = id_text, path);
     let answered = AssertUnwindSafe(next.run(request))
         .catch_unwind()
         .instrument(span)
         .await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request_id = id_text, "query handler panicked");
-        if is_older {
+        if pulse::is_ours(&path) {
             return pulse::failed();
+        }
+        if let Some(failed) = family::failed(&method, &path) {
+            return failed;
         }
         Problem::internal().into_response()
     });

@@ -11,6 +11,7 @@ mod conversation;
 mod detail;
 mod event;
 mod genai;
+pub(super) mod issue;
 mod metrics;
 mod models;
 mod otlp;

@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
 use super::{
-    Shared, analytics, control, events, lists, metrics, models, prices, quotas, search, sessions,
-    spans, tail, traces,
+    Shared, analytics, control, events, issues, lists, metrics, models, prices, quotas, search,
+    sessions, spans, tail, traces,
 };
 
 /// Longest time the health answer waits for the store.
@@ -64,7 +64,7 @@ macro_rules! filtered {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 29] = [
+pub(super) static ROUTES: [Route; 31] = [
     Route {
         path: "/api/v1/traces",
         parameters: filtered!("limit", "cursor"),
@@ -137,6 +137,26 @@ pub(super) static ROUTES: [Route; 29] = [
             "limit",
         ],
         serve: || get(metrics::points),
+    },
+    Route {
+        path: "/api/v1/issues",
+        parameters: &[
+            "status",
+            "type",
+            "level",
+            "service",
+            "environment",
+            "search",
+            "sort",
+            "limit",
+            "cursor",
+        ],
+        serve: || get(issues::list),
+    },
+    Route {
+        path: "/api/v1/issues/{fingerprint}",
+        parameters: &["start", "end", "step"],
+        serve: || get(issues::detail).patch(issues::change),
     },
     Route {
         path: "/api/v1/services",
@@ -262,6 +282,8 @@ struct Health {
     /// `ok`, or `degraded` while the store does not answer.
     status: &'static str,
     version: &'static str,
+    /// Now; for clients of PulseKit.
+    timestamp: String,
     storage: StorageHealth,
 }
 
@@ -289,6 +311,9 @@ async fn health(State(shared): State<Arc<Shared>>, params: Params) -> Result<Res
     Ok(Json(Health {
         status,
         version: env!("CARGO_PKG_VERSION"),
+        timestamp: jiff::Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+            .to_string(),
         storage: StorageHealth {
             status: storage,
             bytes,

@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod document;
 mod events;
+mod family;
 mod genai;
 mod metrics;
 mod people;
@@ -27,7 +28,7 @@ use super::*;
 use crate::auth::{self, Gates, Purpose, testing};
 use crate::model::access::Scopes;
 use crate::storage::access::{Change, NewKey};
-use crate::storage::sqlite::SqliteAccess;
+use crate::storage::sqlite::{SqliteAccess, SqliteIssues};
 use stub::{EVENT, METRIC, SPAN, Stub, TRACE};
 
 /// Id of the key that there is.
@@ -86,6 +87,7 @@ async fn send_to(
 ) -> Answer {
     let state = State {
         access,
+        issues: Arc::new(SqliteIssues::in_memory()),
         gate: gate(gates),
         settings: Arc::<Stub>::clone(&reader),
         reader,
@@ -138,6 +140,7 @@ fn uri_of(path: &str) -> String {
     let uri = path
         .replace("{project_id}", "1")
         .replace("{key_id}", KEY)
+        .replace("{fingerprint}", "00000000000000ff")
         .replace("{trace_id}", &TRACE.to_string())
         .replace("{span_id}", &SPAN.to_string())
         .replace("{event_id}", &EVENT.to_string())

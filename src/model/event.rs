@@ -62,6 +62,14 @@ impl FromStr for EventId {
 pub enum EventSource {
     /// An OTLP log record.
     Otlp = 0,
+    /// An SDK of PulseKit.
+    PulseKit = 1,
+    /// An SDK of PulseBoard.
+    PulseBoard = 2,
+    /// A client of TracePulse, such as DebugQueue.
+    TracePulse = 3,
+    /// What PulseBoard's mobile SDK tells of crashes, sessions, screens and calls.
+    PulseBoardAnalytics = 4,
 }
 
 impl EventSource {
@@ -70,6 +78,10 @@ impl EventSource {
     pub const fn from_number(number: i64) -> Option<Self> {
         match number {
             0 => Some(Self::Otlp),
+            1 => Some(Self::PulseKit),
+            2 => Some(Self::PulseBoard),
+            3 => Some(Self::TracePulse),
+            4 => Some(Self::PulseBoardAnalytics),
             _ => None,
         }
     }
@@ -79,8 +91,49 @@ impl EventSource {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Otlp => "otlp",
+            Self::PulseKit => "pulsekit",
+            Self::PulseBoard => "pulseboard",
+            Self::TracePulse => "tracepulse",
+            Self::PulseBoardAnalytics => "pulseboard_analytics",
         }
     }
+
+    /// The instrumentation scope by which a record is known as one that we made of what this source
+    /// sent; empty for what came as OTLP.
+    #[must_use]
+    pub const fn scope(self) -> &'static str {
+        match self {
+            Self::Otlp => "",
+            Self::PulseKit => "pulse.pulsekit",
+            Self::PulseBoard => "pulse.pulseboard",
+            Self::TracePulse => "pulse.tracepulse",
+            Self::PulseBoardAnalytics => "pulse.pulseboard.analytics",
+        }
+    }
+
+    /// The source of the records of a scope.
+    #[must_use]
+    pub fn of_scope(name: &str) -> Self {
+        let others = [
+            Self::PulseKit,
+            Self::PulseBoard,
+            Self::TracePulse,
+            Self::PulseBoardAnalytics,
+        ];
+        let mut others = others.into_iter();
+        others
+            .find(|source| source.scope() == name)
+            .unwrap_or(Self::Otlp)
+    }
+}
+
+/// What an event is about, as issues show it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Outline<'a> {
+    /// Type of the exception, else name of the event; may be empty.
+    pub kind: Cow<'a, str>,
+    /// What it says; may be empty.
+    pub message: Cow<'a, str>,
 }
 
 /// Columns that are taken from what an event says.
@@ -105,6 +158,17 @@ pub struct EventFacts<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sources_are_known_by_number_and_scope() {
+        for number in 0..5 {
+            let source = EventSource::from_number(number).unwrap();
+            assert_eq!(i64::from(source as u8), number);
+            assert_eq!(EventSource::of_scope(source.scope()), source);
+        }
+        assert_eq!(EventSource::from_number(5), None);
+        assert_eq!(EventSource::of_scope("app"), EventSource::Otlp);
+    }
 
     #[test]
     fn an_id_is_read_as_it_is_written() {

@@ -5,11 +5,10 @@
 
 use std::borrow::Cow;
 
-use sha2::{Digest as _, Sha256};
-
 use super::coerce::{count, cut, nanos, number, text};
 use super::messages::content::record_name;
-use crate::model::event::EventFacts;
+use crate::model::event::{EventFacts, Outline};
+use crate::model::fingerprint::{self, Fingerprint};
 use crate::model::genai::Usage;
 use crate::otlp::protobuf::{AnyValue, LogRecord};
 
@@ -99,6 +98,7 @@ struct Draft<'a> {
     duration_ms: Option<AnyValue<'a>>,
     exception_type: Option<AnyValue<'a>>,
     exception_message: Option<AnyValue<'a>>,
+    fingerprint: Option<AnyValue<'a>>,
 }
 
 const SESSION_KEYS: [&str; 3] = ["session.id", "gen_ai.conversation.id", "conversation.id"];
@@ -123,6 +123,7 @@ impl<'a> Draft<'a> {
             "duration_ms" if agent.is_some() => Some(&mut self.duration_ms),
             "exception.type" => Some(&mut self.exception_type),
             "exception.message" => Some(&mut self.exception_message),
+            fingerprint::ATTRIBUTE => Some(&mut self.fingerprint),
             _ => match (at(&SESSION_KEYS), at(&USAGE_KEYS), agent) {
                 (Some(place), _, _) => self.session.get_mut(place),
                 (_, Some(place), _) => conventions.get_mut(place),
@@ -180,12 +181,42 @@ pub fn facts<'a>(record: &LogRecord<'a>, scope: &str) -> EventFacts<'a> {
         usage: draft.usage(agent),
         cost_nano_usd: amount(draft.cost, NANO_USD),
         duration_ns: amount(draft.duration_ms, NS_PER_MS),
-        fingerprint: fingerprint(record, name, &draft),
+        fingerprint: fingerprint_of(record, name, &draft),
     }
 }
 
-/// What errors of one kind have in common: name, type of exception and message, numbers aside.
-fn fingerprint(record: &LogRecord<'_>, name: &str, draft: &Draft<'_>) -> Option<i64> {
+/// What a record is about, as issues show it.
+#[must_use]
+pub fn outline<'a>(record: &LogRecord<'a>) -> Outline<'a> {
+    let (mut kind, mut message) = (None, None);
+    for attribute in record.attributes.iter() {
+        match (attribute.key, attribute.value) {
+            ("exception.type", AnyValue::Str(text)) => kind = Some(text),
+            ("exception.message", AnyValue::Str(text)) => message = Some(text),
+            _ => {}
+        }
+    }
+    let kind = kind.filter(|kind| !kind.is_empty());
+    let message = match message.filter(|message| !message.is_empty()) {
+        Some(message) => Cow::Borrowed(cut(message)),
+        None => {
+            let body = record.body();
+            let text = AnyValue::parse(&body).unwrap_or_default().text();
+            Cow::Owned(cut(&text).to_owned())
+        }
+    };
+    Outline {
+        kind: Cow::Borrowed(cut(kind.unwrap_or_else(|| record_name(record)))),
+        message,
+    }
+}
+
+/// What the sender says, else what errors of one kind have in common: name, type of exception and
+/// message, numbers aside.
+fn fingerprint_of(record: &LogRecord<'_>, name: &str, draft: &Draft<'_>) -> Option<i64> {
+    if let Some(AnyValue::Str(own)) = draft.fingerprint {
+        return Some(Fingerprint::of_text(own).0);
+    }
     if record.severity_number < ERROR && draft.exception_type.is_none() {
         return None;
     }
@@ -201,14 +232,8 @@ fn fingerprint(record: &LogRecord<'_>, name: &str, draft: &Draft<'_>) -> Option<
             .text()
             .into_owned();
     }
-    let mut hasher = Sha256::new();
-    for part in [name, &said(&draft.exception_type), &alike(&message)] {
-        hasher.update((part.len() as u64).to_le_bytes());
-        hasher.update(part);
-    }
-    let digest: [u8; 32] = hasher.finalize().into();
-    let word = digest.first_chunk::<8>()?;
-    Some(i64::from_be_bytes(*word) & i64::MAX)
+    let parts = [name, &said(&draft.exception_type), &alike(&message)];
+    Some(Fingerprint::of_parts(&parts).0)
 }
 
 /// The first line of a message, with `0` in the place of each number, those of hexadecimal digits

@@ -268,14 +268,16 @@ impl Base {
         )?;
         let known = self.readiness.register("keys");
         self.access.keep(known, &self.tasks);
+        let failed = |source| Error::Store {
+            store: self.store.describe(),
+            source,
+        };
         let state = gateway::State {
             reader: Arc::<LateReader>::clone(&self.reader),
             gate: self.gates.at(Purpose::Read, listeners.gateway.address()),
             access: Arc::clone(&self.access.store),
-            settings: self.store.settings().map_err(|source| Error::Store {
-                store: self.store.describe(),
-                source,
-            })?,
+            issues: self.store.issues().map_err(failed)?,
+            settings: self.store.settings().map_err(failed)?,
             config: self.config.gateway.clone(),
             prices: self.config.processors.pricing.table()?,
             ingest: Some(ingest),

@@ -14,8 +14,11 @@ use crate::config::Config;
 use crate::pipeline::clock::Clock;
 use crate::queue::{LogId, Position, Start};
 use crate::storage::access::AccessStore;
+use crate::storage::issues::IssueStore;
 use crate::storage::settings::ProjectSettings;
-use crate::storage::sqlite::{SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter};
+use crate::storage::sqlite::{
+    SqliteAccess, SqliteIssues, SqliteReader, SqliteSettings, SqliteWriter,
+};
 use crate::storage::{self, Kind, SpanReader, SpanWriter};
 use postgres::Postgres;
 
@@ -50,6 +53,9 @@ pub(super) trait Store: Send + Sync + fmt::Debug {
     /// Projects, keys and people. Connects when it is asked something.
     fn access(&self) -> Result<Arc<dyn AccessStore>, storage::Error>;
 
+    /// What is kept of events beside them. Connects when it is asked something.
+    fn issues(&self) -> Result<Arc<dyn IssueStore>, storage::Error>;
+
     /// The reader.
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>>;
 }
@@ -75,6 +81,7 @@ struct Sqlite {
     reader: Arc<SqliteReader>,
     settings: SqliteSettings,
     access: SqliteAccess,
+    issues: SqliteIssues,
 }
 
 impl Sqlite {
@@ -96,6 +103,7 @@ impl Sqlite {
             reader: Arc::new(reader),
             settings: SqliteSettings::open(&path).map_err(failed)?,
             access: SqliteAccess::open(&path).map_err(failed)?,
+            issues: SqliteIssues::open(&path).map_err(failed)?,
             path,
         })
     }
@@ -140,6 +148,10 @@ impl Store for Sqlite {
 
     fn access(&self) -> Result<Arc<dyn AccessStore>, storage::Error> {
         Ok(Arc::new(self.access.clone()))
+    }
+
+    fn issues(&self) -> Result<Arc<dyn IssueStore>, storage::Error> {
+        Ok(Arc::new(self.issues.clone()))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {

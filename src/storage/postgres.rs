@@ -19,6 +19,7 @@ mod access;
 mod config;
 mod connect;
 mod error;
+mod issues;
 mod migrate;
 mod partitions;
 mod reader;
@@ -47,6 +48,7 @@ pub(crate) mod testing;
 
 pub use access::PostgresAccess;
 pub use config::{Config, DatabaseUrl, PartitionConfig, Secret, SslMode};
+pub use issues::PostgresIssues;
 pub use migrate::Migrated;
 pub use reader::PostgresReader;
 pub use settings::PostgresSettings;
@@ -130,6 +132,14 @@ impl PostgresStore {
     /// [`Error::Unavailable`] when the settings can't be used.
     pub fn access(&self) -> Result<PostgresAccess, Error> {
         PostgresAccess::new(&self.config)
+    }
+
+    /// What is kept of events beside them. Connects when it is asked something.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the settings can't be used.
+    pub fn issues(&self) -> Result<PostgresIssues, Error> {
+        PostgresIssues::new(&self.config)
     }
 
     /// A reader. Connects when it is asked something.

@@ -11,6 +11,8 @@ mod error;
 mod events;
 mod ids;
 mod insert;
+mod issue_rows;
+mod issues;
 mod metrics;
 mod migrate;
 mod reader;
@@ -32,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::ByteSize;
 
 pub use access::SqliteAccess;
+pub use issues::SqliteIssues;
 pub use reader::SqliteReader;
 pub use remap::RemoteJob;
 pub use settings::SqliteSettings;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::metrics::identity::Instrument;
-use crate::model::event::{EventFacts, EventId, EventSource};
+use crate::model::event::{EventFacts, EventId, EventSource, Outline};
 use crate::model::metric::{Point, SeriesId};
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
@@ -153,6 +153,8 @@ pub struct EventRow<'a> {
     pub source: EventSource,
     /// Columns taken from attributes.
     pub facts: EventFacts<'a>,
+    /// What it is about, where it has a fingerprint.
+    pub outline: Option<Outline<'a>>,
     /// Index into [`Batch::resources`].
     pub resource: usize,
     /// Index into [`Batch::scopes`].

@@ -398,6 +398,7 @@ mod tests {
             span_id: None,
             source: EventSource::Otlp,
             facts: EventFacts::default(),
+            outline: None,
             resource: 0,
             scope: 0,
             message: Cow::Borrowed(b""),

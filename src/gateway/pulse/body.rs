@@ -26,27 +26,37 @@ const INLINE_MAX: usize = 256 << 10;
 const PARSED_RATIO: usize = 4;
 
 /// A body that was let in.
-pub(super) struct Taken<'s> {
-    pub(super) ingest: &'s Ingest,
-    pub(super) admission: Admission,
-    pub(super) bytes: Bytes,
+pub(in crate::gateway) struct Taken<'s> {
+    pub(in crate::gateway) ingest: &'s Ingest,
+    pub(in crate::gateway) admission: Admission,
+    pub(in crate::gateway) bytes: Bytes,
 }
 
 /// Reads a body. Failures are those of the OTLP routes.
-pub(super) async fn read(
+pub(in crate::gateway) async fn read(
     shared: &Shared,
     transport: Transport,
     request: Request,
 ) -> Result<Taken<'_>, Failure> {
+    read_up_to(shared, transport, request, BODY_MAX).await
+}
+
+/// Reads a body of some bytes at most, before and after unpacking.
+pub(in crate::gateway) async fn read_up_to(
+    shared: &Shared,
+    transport: Transport,
+    request: Request,
+    bytes_max: usize,
+) -> Result<Taken<'_>, Failure> {
     let ingest = shared.ingest.as_ref().ok_or(Failure::ShuttingDown)?;
     let encoding = encoding(request.headers())?;
     let mut admission = ingest.admit(transport, 0)?;
-    let read = collect(request.into_body(), &mut admission);
+    let read = collect(request.into_body(), &mut admission, bytes_max);
     let read = tokio::time::timeout(READ_TIMEOUT, read).await;
     let packed = read.map_err(|_elapsed| Failure::RequestTimeout)??;
     let unpack = move || {
         let mut reserve = |bytes| admission.reserve(bytes);
-        let bytes = compression::decode(encoding, packed, BODY_MAX, &mut reserve)?;
+        let bytes = compression::decode(encoding, packed, bytes_max, &mut reserve)?;
         Ok::<_, Failure>((admission, bytes))
     };
     let is_heavy = encoding != Encoding::Identity;
@@ -60,7 +70,7 @@ pub(super) async fn read(
 
 impl Taken<'_> {
     /// Reads the body as JSON, whatever it says it is.
-    pub(super) async fn json(&mut self) -> Result<Json, Failure> {
+    pub(in crate::gateway) async fn json(&mut self) -> Result<Json, Failure> {
         let bytes = self.bytes.clone();
         self.admission
             .reserve(bytes.len().saturating_mul(PARSED_RATIO))?;
@@ -74,7 +84,7 @@ impl Taken<'_> {
 }
 
 /// Does work that may hold up an async worker on a blocking thread.
-pub(super) async fn heavy<T: Send + 'static>(
+pub(in crate::gateway) async fn heavy<T: Send + 'static>(
     is_heavy: bool,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Failure> {
@@ -88,7 +98,11 @@ pub(super) async fn heavy<T: Send + 'static>(
     })
 }
 
-async fn collect(mut body: Body, admission: &mut Admission) -> Result<Bytes, Failure> {
+async fn collect(
+    mut body: Body,
+    admission: &mut Admission,
+    bytes_max: usize,
+) -> Result<Bytes, Failure> {
     let mut collected = Vec::new();
     while let Some(frame) = Pin::new(&mut body).frame().await {
         let frame = frame.map_err(|_| Failure::Malformed {
@@ -98,9 +112,9 @@ async fn collect(mut body: Body, admission: &mut Admission) -> Result<Bytes, Fai
         let Ok(piece) = frame.into_data() else {
             continue;
         };
-        if collected.len() + piece.len() > BODY_MAX {
+        if collected.len() + piece.len() > bytes_max {
             return Err(Failure::TooLarge {
-                limit_bytes: BODY_MAX as u64,
+                limit_bytes: bytes_max as u64,
             });
         }
         admission.reserve(piece.len())?;

@@ -72,6 +72,7 @@ async fn admit(parts: &Parts, shared: &Shared, scope: Scope) -> Result<Principal
     }
     match shared.gate.admit(&headers, &parts.uri, scope).await {
         Ok(anybody) if anybody.scopes == Scopes::ALL => Ok(anybody),
+        Err(denied @ Denied::OverQuota(_)) => Err(denied),
         _ => Err(Denied::Unknown),
     }
 }

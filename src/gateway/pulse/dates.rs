@@ -13,7 +13,7 @@ const MILLIS_MIN: i128 = 1_000_000_000_000;
 
 /// A date or a time, ns since the Unix epoch. A date alone is its first millisecond, or its last
 /// one as the end of a range. What names no zone is UTC.
-pub(super) fn read(text: &str, is_end: bool) -> Option<i128> {
+pub(in crate::gateway) fn read(text: &str, is_end: bool) -> Option<i128> {
     if let Some(midnight) = scalar::day(text) {
         let last = if is_end { DAY_NS - NS_PER_MS } else { 0 };
         return Some(midnight + last);

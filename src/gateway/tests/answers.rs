@@ -14,6 +14,7 @@ use super::{document, gate, get, prices, schema, send, uri_of};
 use crate::auth::{self, testing};
 use crate::gateway::{Config, Metrics, State, render, router};
 use crate::storage::sqlite::SqliteAccess;
+use crate::storage::sqlite::SqliteIssues;
 
 // Scenario: an answer of some kilobytes and one of a few bytes are asked for with and without gzip,
 // and by HEAD.
@@ -28,6 +29,7 @@ async fn large_answers_are_compressed_for_who_asks() {
     };
     let state = || State {
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::new(SqliteIssues::in_memory()),
         gate: gate(&testing::gates(&auth::Config::default()).1),
         reader: Stub::new(Mood::Well),
         settings: Stub::new(Mood::Well),

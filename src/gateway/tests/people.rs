@@ -110,6 +110,7 @@ impl Case {
         let stub = Stub::new(Mood::Well);
         let router = router(State {
             access: Arc::<SqliteAccess>::clone(&access),
+            issues: Arc::new(SqliteIssues::in_memory()),
             gate: Gate::new((resolver, quotas), auth, Purpose::Read, is_loopback),
             settings: Arc::<Stub>::clone(&stub),
             reader: Arc::<Stub>::clone(&stub),

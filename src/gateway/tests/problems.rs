@@ -113,7 +113,7 @@ async fn unknown_ids_are_not_found_and_other_methods_not_allowed() {
     for route in &ROUTES {
         let documented = document["paths"][route.path].as_object().unwrap();
         let has = |method: &Method| documented.contains_key(&method.as_str().to_lowercase());
-        let others = [Method::POST, Method::PUT, Method::DELETE];
+        let others = [Method::POST, Method::PUT, Method::DELETE, Method::PATCH];
         let served = others.iter().filter(|method| has(method));
         let allowed = served.fold("GET,HEAD".to_owned(), |all, one| format!("{all},{one}"));
         for method in others {
@@ -147,6 +147,8 @@ async fn failures_of_the_store_are_problems_without_internals() {
         let of_store = |route: &&Route| {
             route.path.starts_with("/api")
                 && route.path != "/api/v1/health"
+                // Asked of another store, which does not fail here.
+                && !route.path.starts_with("/api/v1/issues")
                 && !is_administrative(route.path)
         };
         for route in ROUTES.iter().filter(of_store) {

@@ -12,6 +12,7 @@ const MISSING: &str = r#"{"error":"Missing or invalid Authorization header"}"#;
 async fn ask(reader: &Arc<Stub>, request: Request<Body>) -> (StatusCode, http::HeaderMap, Bytes) {
     let state = State {
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::new(SqliteIssues::in_memory()),
         gate: gate(&testing::gates(&auth::Config::default()).1),
         settings: Arc::<Stub>::clone(reader),
         reader: Arc::<Stub>::clone(reader),

@@ -12,6 +12,7 @@ fn server(reader: &Arc<Stub>, seats: u32) -> (Router, Tasks) {
     let (tasks, _) = Tasks::new();
     let state = State {
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::new(SqliteIssues::in_memory()),
         gate: gate(&testing::gates(&auth::Config::default()).1),
         reader: Arc::<Stub>::clone(reader),
         settings: Arc::<Stub>::clone(reader),

@@ -25,7 +25,7 @@ pub fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
 }
 
 /// The bytes of exactly enough hexadecimal digits.
-pub(super) fn hex_bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+pub(in crate::receivers) fn hex_bytes<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     let (pairs, rest) = digits.as_chunks::<2>();
     if pairs.len() != N || !rest.is_empty() {
         return None;

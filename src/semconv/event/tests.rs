@@ -140,3 +140,30 @@ fn errors_that_differ_by_numbers_only_are_alike() {
     let thrown = record("", &[("exception.type", text("IoError"))]);
     assert!(of(&thrown, "").fingerprint.is_some());
 }
+
+#[test]
+fn a_sender_may_say_what_is_one_issue() {
+    let own = |text_: &str| record("", &[("pulse.event.fingerprint", text(text_))]);
+    let print = |text: &str| of(&own(text), "").fingerprint.unwrap();
+    assert_eq!(print("00000000000000ff"), 255);
+    assert_ne!(print("mine"), print("yours"));
+}
+
+#[test]
+fn an_outline_is_type_and_message() {
+    let outlined = |record: &PbRecord| {
+        let bytes: &'static [u8] = record.encode_to_vec().leak();
+        outline(&LogRecord::parse(bytes).unwrap())
+    };
+    let thrown = [
+        ("exception.type", text("E")),
+        ("exception.message", text("m")),
+    ];
+    let found = outlined(&record("name", &thrown));
+    assert_eq!((&*found.kind, &*found.message), ("E", "m"));
+    let mut plain = record("name", &[]);
+    plain.body = value(text("said"));
+    let found = outlined(&plain);
+    assert_eq!((&*found.kind, &*found.message), ("name", "said"));
+    assert_eq!(outlined(&record("", &[])), Outline::default());
+}

@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::queue::{LogId, Position, Start};
 use crate::storage::access::AccessStore;
+use crate::storage::issues::IssueStore;
 use crate::storage::postgres::PostgresStore;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::{self, SpanReader, SpanWriter};
@@ -75,6 +76,10 @@ impl Store for Postgres {
 
     fn access(&self) -> Result<Arc<dyn AccessStore>, storage::Error> {
         Ok(Arc::new(self.store.access()?))
+    }
+
+    fn issues(&self) -> Result<Arc<dyn IssueStore>, storage::Error> {
+        Ok(Arc::new(self.store.issues()?))
     }
 
     fn reader(&self) -> BoxFuture<'_, Result<Arc<dyn SpanReader>, storage::Error>> {

@@ -12,6 +12,7 @@ use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
 use crate::storage::access::AccessStore;
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
+use crate::storage::issues::IssueStore;
 use crate::storage::metrics::query::{
     MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
 };
@@ -20,6 +21,7 @@ use crate::storage::query::{
 };
 use crate::storage::search::{SearchPage, SearchQuery};
 use crate::storage::sqlite::SqliteAccess;
+use crate::storage::sqlite::SqliteIssues;
 use crate::storage::{
     Batch, Error, EventFilter, EventReader, EventRow, MetricRows, Page, PageRequest, PointRow,
     RetentionReport, ServiceSummary, SessionFilter, SessionSummary, SpanEvents, SpanFilter,
@@ -131,6 +133,10 @@ impl Store for Client {
         Ok(Arc::new(
             crate::storage::settings::testing::Memory::default(),
         ))
+    }
+
+    fn issues(&self) -> Result<Arc<dyn IssueStore>, Error> {
+        Ok(Arc::new(SqliteIssues::in_memory()))
     }
 
     fn access(&self) -> Result<Arc<dyn AccessStore>, Error> {

@@ -25,7 +25,7 @@ use crate::storage::access::{
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
 
-const CONTEXT: &str = "use projects and keys";
+pub(super) const CONTEXT: &str = "use projects and keys";
 
 /// Connections: one for what requests wait for, one for changes and notes.
 const CONNECTIONS: usize = 2;
@@ -47,10 +47,10 @@ impl std::fmt::Debug for PostgresAccess {
 }
 
 /// What the audit log says of a change.
-struct Entry<'a> {
-    action: &'static str,
-    project: Option<ProjectId>,
-    target: &'a str,
+pub(super) struct Entry<'a> {
+    pub(super) action: &'static str,
+    pub(super) project: Option<ProjectId>,
+    pub(super) target: &'a str,
 }
 
 impl PostgresAccess {
@@ -70,7 +70,7 @@ impl PostgresAccess {
     }
 
     /// Begins a change: the row of the latest one is locked, so that changes come one by one.
-    async fn begin_change(&self) -> Result<Transaction, Error> {
+    pub(super) async fn begin_change(&self) -> Result<Transaction, Error> {
         let transaction = self.begin().await?;
         let sql = "SELECT generation FROM access_state FOR UPDATE";
         transaction.query(sql, &[], CONTEXT).await?;
@@ -78,7 +78,7 @@ impl PostgresAccess {
     }
 
     /// Asks one question.
-    async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
+    pub(super) async fn ask(&self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, Error> {
         let transaction = self.begin().await?;
         let rows = transaction.query(sql, params, CONTEXT).await?;
         transaction.commit(CONTEXT).await?;
@@ -142,7 +142,11 @@ async fn count(transaction: &Transaction) -> Result<i64, Error> {
 }
 
 /// Counts a change, writes its audit entry and commits.
-async fn finish(transaction: Transaction, change: &Change, entry: Entry<'_>) -> Result<(), Error> {
+pub(super) async fn finish(
+    transaction: Transaction,
+    change: &Change,
+    entry: Entry<'_>,
+) -> Result<(), Error> {
     note(&transaction, change, entry).await?;
     transaction.commit(CONTEXT).await
 }

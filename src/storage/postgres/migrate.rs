@@ -27,6 +27,7 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (8, include_str!("migrations/0008_quota.sql")),
     (9, include_str!("migrations/0009_metric.sql")),
     (10, include_str!("migrations/0010_login.sql")),
+    (11, include_str!("migrations/0011_issue.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

@@ -22,8 +22,8 @@ use super::writer::block_id;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
 use rows::{
-    DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, METRIC_SERIES, RESOURCES, ROLLUPS, SCOPES, SERVICES,
-    SESSIONS,
+    DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, ISSUE_BUCKETS, ISSUE_STATUSES, ISSUES, METRIC_SERIES,
+    RESOURCES, ROLLUPS, SCOPES, SERVICES, SESSIONS,
 };
 
 /// Held, for the length of a transaction, by who enforces retention.
@@ -121,7 +121,7 @@ pub(super) const BYTES_IN_USE: &str =
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
             'invite', 'audit', 'dead_event', 'project_quota', 'project_usage', 'metric_series',
-            'dead_point']) AS name
+            'dead_point', 'issue', 'issue_bucket', 'issue_status']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
@@ -195,8 +195,8 @@ async fn delete_traces(transaction: &Transaction, bound: i64) -> Result<i64, Err
     delete(transaction, sql, bound).await
 }
 
-/// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
-/// Whether there is more of it.
+/// What does not belong to a single trace: rollups, services, sessions, issues, dimensions, dead
+/// letters. Whether there is more of it.
 async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Error> {
     let unused = bound.saturating_sub(DIMENSION_GRACE_NS);
     let steps = [
@@ -209,6 +209,9 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (DEAD_EVENTS, bound),
         (DEAD_POINTS, bound),
         (METRIC_SERIES, unused),
+        (ISSUES, bound),
+        (ISSUE_BUCKETS, bound),
+        (ISSUE_STATUSES, bound),
     ];
     let mut more = false;
     for (sql, bound) in steps {

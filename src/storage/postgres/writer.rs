@@ -8,6 +8,7 @@ mod copy;
 mod dimensions;
 mod event_rows;
 mod events;
+mod issues;
 mod metric_series;
 mod metrics;
 pub(super) mod params;

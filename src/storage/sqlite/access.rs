@@ -37,10 +37,10 @@ pub struct SqliteAccess {
 }
 
 /// What a change does, and what the audit log says of it.
-struct Entry<'a> {
-    action: &'static str,
-    project: Option<ProjectId>,
-    target: &'a str,
+pub(super) struct Entry<'a> {
+    pub(super) action: &'static str,
+    pub(super) project: Option<ProjectId>,
+    pub(super) target: &'a str,
 }
 
 impl SqliteAccess {
@@ -82,8 +82,14 @@ impl SqliteAccess {
         }
     }
 
+    /// What is stored, for tests.
+    #[cfg(test)]
+    pub(super) fn with<T>(&self, work: impl FnOnce(&Connection) -> T) -> T {
+        work(&self.connection.lock().unwrap())
+    }
+
     /// Runs work that blocks where it may.
-    fn run<T: Send + 'static>(
+    pub(super) fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> BoxFuture<'_, Result<T, Error>> {
@@ -110,7 +116,7 @@ impl SqliteAccess {
     }
 
     /// Runs a change: one transaction with its audit entry, or nothing when it is refused.
-    fn change<T: Send + 'static>(
+    pub(super) fn change<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<Result<T, Refusal>> + Send + 'static,
     ) -> BoxFuture<'_, Done<T>> {
@@ -136,7 +142,11 @@ fn count(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
 }
 
 /// Counts a change and writes its audit entry.
-fn note(transaction: &Transaction<'_>, change: &Change, entry: &Entry<'_>) -> rusqlite::Result<()> {
+pub(super) fn note(
+    transaction: &Transaction<'_>,
+    change: &Change,
+    entry: &Entry<'_>,
+) -> rusqlite::Result<()> {
     let number = count(transaction)?;
     transaction.execute(
         "INSERT INTO audit (number, at_unix_nano, by, action, project_id, target)

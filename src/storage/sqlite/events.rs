@@ -8,9 +8,11 @@ use rusqlite::{Transaction, params};
 
 use super::error::storage_error;
 use super::insert::Dimensions;
+use super::issue_rows;
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::content::Packer;
+use crate::storage::issues::Gathered;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, EventRow};
 
@@ -74,6 +76,10 @@ pub(super) fn insert(
         placed.push((*event, place));
     }
     close(transaction, packer, open, &mut placed, batch)?;
+    let known = fresh
+        .iter()
+        .filter_map(|event| Some((*event, batch.resources.get(event.resource)?)));
+    issue_rows::save(transaction, Gathered::of(known))?;
     Ok(fresh.len() as u64)
 }
 

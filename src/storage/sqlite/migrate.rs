@@ -17,6 +17,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (6, include_str!("migrations/0006_quota.sql")),
     (7, include_str!("migrations/0007_metric.sql")),
     (8, include_str!("migrations/0008_login.sql")),
+    (9, include_str!("migrations/0009_issue.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

@@ -257,6 +257,17 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
     };
     run("DELETE FROM rollup WHERE received_unix_nano < ?1", bound)?;
     run("DELETE FROM service WHERE received_unix_nano < ?1", bound)?;
+    run("DELETE FROM issue WHERE received_unix_nano < ?1", bound)?;
+    run(
+        "DELETE FROM issue_bucket WHERE received_unix_nano < ?1",
+        bound,
+    )?;
+    run(
+        "DELETE FROM issue_status WHERE changed_unix_nano < ?1 AND NOT EXISTS (
+            SELECT 1 FROM issue i WHERE i.project_id = issue_status.project_id
+                AND i.fingerprint = issue_status.fingerprint)",
+        bound,
+    )?;
     run(
         "DELETE FROM session_trace WHERE session_key IN (
             SELECT session_key FROM session WHERE received_unix_nano < ?1)",

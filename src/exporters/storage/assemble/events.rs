@@ -18,7 +18,7 @@ use crate::otlp::protobuf::{AnyValue, LogRecord, Request, Scope};
 use crate::processors::limits;
 use crate::queue::Record;
 use crate::semconv;
-use crate::semconv::event::facts;
+use crate::semconv::event::{facts, outline};
 use crate::storage::EventRow;
 
 /// Distinct records of one request that are told from equal ones; beyond it counting begins anew, so
@@ -125,6 +125,8 @@ impl<'a, E> Building<'a, '_, E> {
     ) -> Option<EventRow<'a>> {
         let log = LogRecord::parse(message).ok()?;
         let (trace_id, span_id) = log.link();
+        let facts = facts(&log, scope);
+        let outline = facts.fingerprint.map(|_| outline(&log));
         Some(EventRow {
             project: record.project,
             id: EventId {
@@ -140,8 +142,9 @@ impl<'a, E> Building<'a, '_, E> {
             severity_text: Cow::Borrowed(semconv::cut(log.severity_text)),
             trace_id,
             span_id,
-            source: EventSource::Otlp,
-            facts: facts(&log, scope),
+            source: EventSource::of_scope(scope),
+            facts,
+            outline,
             resource: 0,
             scope: 0,
             message: if is_record_over(&log, self.limits) {

@@ -26,10 +26,15 @@ use crate::model::ProjectId;
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
 use crate::storage::conformance::{self, NOW, runtime, text, trace_id};
+use crate::storage::issues::IssueStore;
 use crate::storage::postgres::testing::Database;
-use crate::storage::postgres::{self, PostgresReader, PostgresSettings, PostgresWriter};
+use crate::storage::postgres::{
+    self, PostgresIssues, PostgresReader, PostgresSettings, PostgresWriter,
+};
 use crate::storage::settings::PRICES;
-use crate::storage::sqlite::{self, SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter};
+use crate::storage::sqlite::{
+    self, SqliteAccess, SqliteIssues, SqliteReader, SqliteSettings, SqliteWriter,
+};
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
 /// Longer than a query takes on a busy machine.
@@ -39,6 +44,7 @@ struct Store {
     writer: Box<dyn SpanWriter>,
     reader: Arc<dyn SpanReader>,
     settings: Arc<dyn ProjectSettings>,
+    issues: Arc<dyn IssueStore>,
     /// Removed last.
     _place: Box<dyn Any>,
 }
@@ -52,6 +58,7 @@ fn sqlite() -> Store {
         writer: Box::new(writer.unwrap()),
         reader: Arc::new(SqliteReader::open(&path, &config, PATIENCE).unwrap()),
         settings: Arc::new(SqliteSettings::open(&path).unwrap()),
+        issues: Arc::new(SqliteIssues::open(&path).unwrap()),
         _place: Box::new(directory),
     }
 }
@@ -71,6 +78,7 @@ fn postgres() -> Store {
         writer: Box::new(writer),
         reader: Arc::new(PostgresReader::open(&config, PATIENCE).unwrap()),
         settings: Arc::new(PostgresSettings::new(&config).unwrap()),
+        issues: Arc::new(PostgresIssues::new(&config).unwrap()),
         _place: Box::new(database),
     }
 }
@@ -128,6 +136,11 @@ impl Tenant {
         span
     }
 
+    /// What makes its log records an issue.
+    fn fingerprint(&self) -> String {
+        format!("{:016x}", self.own_trace)
+    }
+
     /// A log record of the first span of each trace.
     fn logs(&self) -> ExportLogsServiceRequest {
         let log_records = [1, self.own_trace].map(|trace| LogRecord {
@@ -138,6 +151,8 @@ impl Tenant {
             attributes: vec![
                 text("session.id", &self.word("session")),
                 text("secret", &self.word("attribute")),
+                text("exception.type", &self.word("type")),
+                text("pulse.event.fingerprint", &self.fingerprint()),
             ],
             ..LogRecord::default()
         });
@@ -248,7 +263,8 @@ impl Tenant {
             .replace("{trace_id}", &own)
             .replace("{span_id}", &span)
             .replace("{metric_name}", &self.word("metric"))
-            .replace("{session_id}", &self.word("session"));
+            .replace("{session_id}", &self.word("session"))
+            .replace("{fingerprint}", &self.fingerprint());
         let has = |parameter| route.parameters.contains(&parameter);
         let mut always = vec![format!("limit={}", if has("limit") { "2" } else { "" })];
         always.retain(|limit| limit != "limit=");
@@ -265,7 +281,11 @@ impl Tenant {
             };
             always.push(format!("group_by={key}"));
         }
-        let filters = route.parameters.iter().filter_map(|name| self.filter(name));
+        let is_issues = route.path.starts_with("/api/v1/issues");
+        // Statuses of issues are other ones.
+        let known = |name: &&&str| !(is_issues && **name == "status");
+        let filters = route.parameters.iter().filter(known);
+        let filters = filters.filter_map(|name| self.filter(name));
         let mut filters: Vec<_> = filters.collect();
         if route.path == "/api/v1/prices" {
             // Looks a name up and repeats it: what is asked for is no secret.
@@ -289,6 +309,7 @@ fn ask_as(store: &Store, gates: &Gates, tenant: Tenant, uri: &str) -> (u16, Stri
     let state = State {
         gate: gate(gates),
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::clone(&store.issues),
         reader: Arc::clone(&store.reader),
         settings: Arc::clone(&store.settings),
         config: Config::default(),
@@ -395,6 +416,7 @@ async fn follow_as(store: &Store, gates: &Gates, tenant: Tenant) -> String {
     let state = State {
         gate: gate(gates),
         access: Arc::new(SqliteAccess::in_memory()),
+        issues: Arc::clone(&store.issues),
         reader: Arc::clone(&store.reader),
         settings: Arc::clone(&store.settings),
         config: Config::default(),

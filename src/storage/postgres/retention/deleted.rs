@@ -31,6 +31,9 @@ const FIND: &str = "SELECT d.project_id FROM project_deleted d
         OR EXISTS (SELECT FROM resource t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM scope t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM dead_letter t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM issue t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM issue_bucket t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM issue_status t WHERE t.project_id = d.project_id)
     LIMIT 1";
 
 /// Deletes some rows of a project, by the primary key of their table.
@@ -51,7 +54,7 @@ macro_rules! rows_of {
 }
 
 /// Traces first: a trace that is gone shows nothing that is left of it.
-const DELETE: [&str; 16] = [
+const DELETE: [&str; 19] = [
     rows_of!("trace", "project_id, trace_id"),
     rows_of!(
         "trace_service",
@@ -80,6 +83,9 @@ const DELETE: [&str; 16] = [
     rows_of!("resource", "project_id, resource_id"),
     rows_of!("scope", "project_id, scope_id"),
     rows_of!("dead_letter", "project_id, trace_id, span_id"),
+    rows_of!("issue", "project_id, fingerprint, level, type"),
+    rows_of!("issue_bucket", "project_id, fingerprint, start_unix_nano"),
+    rows_of!("issue_status", "project_id, fingerprint"),
 ];
 
 /// Deletes one step's worth. Goes by indexes only, whatever the server thinks of it: it can't know

@@ -82,3 +82,32 @@ pub(super) const METRIC_SERIES: &str = "WITH old AS (
         DELETE FROM metric_series t USING old
         WHERE t.project_id = old.project_id AND t.series_id = old.series_id RETURNING 1)
     SELECT count(*) FROM gone";
+pub(super) const ISSUES: &str = "WITH old AS (
+        SELECT project_id, fingerprint, level, type FROM issue
+        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM issue t USING old
+        WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint
+            AND t.level = old.level AND t.type = old.type
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+pub(super) const ISSUE_BUCKETS: &str = "WITH old AS (
+        SELECT project_id, fingerprint, start_unix_nano FROM issue_bucket
+        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM issue_bucket t USING old
+        WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint
+            AND t.start_unix_nano = old.start_unix_nano
+        RETURNING 1)
+    SELECT count(*) FROM gone";
+pub(super) const ISSUE_STATUSES: &str = "WITH old AS (
+        SELECT project_id, fingerprint FROM issue_status s
+        WHERE changed_unix_nano < $1 AND NOT EXISTS (SELECT FROM issue i
+            WHERE i.project_id = s.project_id AND i.fingerprint = s.fingerprint)
+        LIMIT $2 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM issue_status t USING old
+        WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint RETURNING 1)
+    SELECT count(*) FROM gone";

@@ -9,10 +9,12 @@ use super::super::transaction::Transaction;
 use super::block_id::BlockIds;
 use super::copy::Copy;
 use super::event_rows::{COPY, Places};
+use super::issues;
 use super::spans::{Source, close_block};
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::content::Packer;
+use crate::storage::issues::Gathered;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::EventRow;
 
@@ -36,6 +38,11 @@ pub(super) async fn write(
     // Before they are copied in: who drops partitions locks the note first, and then the partition.
     arrivals.save(transaction).await?;
     save(transaction, source, packer, &fresh).await?;
+    let known = fresh
+        .iter()
+        .filter_map(|event| Some((*event, source.batch.resources.get(event.resource)?)));
+    let gathered = Gathered::of(known);
+    issues::save(transaction, gathered).await?;
     Ok((fresh.len() as u64, arrivals))
 }
 

@@ -90,6 +90,9 @@ pub(super) fn rest(transaction: &Transaction<'_>) -> Result<bool, Error> {
         "DELETE FROM dead_letter WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_event WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_point WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM issue WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM issue_bucket WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM issue_status WHERE project_id IN (SELECT project_id FROM project_deleted)",
     ] {
         let deleted = transaction
             .prepare_cached(sql)

@@ -18,6 +18,7 @@ impl SignedIn {
         let state = State {
             gate: gate(&self.gates),
             access: Arc::<SqliteAccess>::clone(&self.access),
+            issues: Arc::clone(&store.issues),
             reader: Arc::clone(&store.reader),
             settings: Arc::clone(&store.settings),
             config: Config::default(),

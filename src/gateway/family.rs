@@ -1,0 +1,79 @@
+//! The routes by which the SDKs of PulseKit, PulseBoard and DebugQueue send events, so that they work
+//! with nothing changed but a URL and a key.
+//!
+//! What they send becomes log records (`receivers::family`) and takes the way of all others; an
+//! answer leaves when they are durable. Errors are in each server's words, byte by byte, and no
+//! `problem`s.
+
+mod answer;
+mod caller;
+mod ingest;
+mod pulseboard;
+mod pulsekit;
+mod tracepulse;
+
+use std::sync::Arc;
+
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{MethodRouter, any, get, post};
+
+use super::Shared;
+use answer::Server;
+
+/// One of these routes.
+#[derive(Debug)]
+pub(super) struct FamilyRoute {
+    /// Its path.
+    pub(super) path: &'static str,
+    /// Its methods. Our own API may have others at the same path.
+    #[cfg(test)]
+    pub(super) methods: &'static [&'static str],
+    /// Whose words it speaks.
+    server: Server,
+    /// Makes its handler.
+    pub(super) serve: fn() -> MethodRouter<Arc<Shared>>,
+}
+
+macro_rules! routes {
+    ($($server:ident $path:literal $methods:expr => $serve:expr;)*) => {
+        &[$(FamilyRoute {
+            path: $path,
+            #[cfg(test)]
+            methods: &$methods,
+            server: Server::$server,
+            serve: || $serve,
+        }),*]
+    };
+}
+
+/// All of them.
+pub(super) static ROUTES: &[FamilyRoute] = routes! {
+    PulseKit "/api/v1/events" ["POST"] => post(pulsekit::event);
+    PulseKit "/api/v1/events/batch" ["POST"] => post(pulsekit::batch);
+    TracePulse "/webhook/event" ["GET", "POST"] => get(tracepulse::wrong_method).post(tracepulse::events);
+    PulseBoard "/ingest" ["POST"] => others_not_found().post(pulseboard::event);
+    PulseBoard "/events" ["GET"] => others_not_found().get(pulseboard::events);
+    PulseBoard "/analytics/crash" ["POST"] => others_not_found().post(pulseboard::crash);
+    PulseBoard "/analytics/session" ["POST"] => others_not_found().post(pulseboard::session);
+    PulseBoard "/analytics/screen-view" ["POST"] => others_not_found().post(pulseboard::screen_view);
+    PulseBoard "/analytics/api-call" ["POST"] => others_not_found().post(pulseboard::api_call);
+};
+
+/// No methods yet. PulseBoard's server did not tell a wrong method from a wrong path.
+fn others_not_found() -> MethodRouter<Arc<Shared>> {
+    any(pulseboard::no_route)
+}
+
+/// Nothing is served at a path; `None` when none of these servers had anything like it.
+pub(super) fn not_found(method: &http::Method, uri: &http::Uri) -> Option<Response> {
+    let is_ours = pulseboard::is_ours(uri.path());
+    is_ours.then(|| pulseboard::not_found(method, uri).into_response())
+}
+
+/// The handler of a path failed; `None` when it is none of these.
+pub(super) fn failed(method: &http::Method, path: &str) -> Option<Response> {
+    let route = ROUTES.iter().find(|route| route.path == path)?;
+    let is_own = super::routes::ROUTES.iter().any(|own| own.path == path);
+    let is_ours = !is_own || *method == http::Method::POST;
+    is_ours.then(|| route.server.failed())
+}
