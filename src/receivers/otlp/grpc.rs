@@ -8,18 +8,17 @@
 mod health;
 mod stream;
 mod timeout;
+mod unary;
 mod until;
 
 use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::{BufMut as _, BytesMut};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
-use http_body::{Body as HttpBody, Frame};
+use http_body::Body as HttpBody;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tonic::body::Body;
@@ -38,6 +37,7 @@ use crate::pipeline::{Accepted, Transport};
 use crate::receivers::native;
 use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
+use unary::Unary;
 
 #[cfg(test)]
 pub(super) use stream::CREDIT as STREAM_CREDIT;
@@ -264,31 +264,6 @@ pub(super) fn refuse(failure: &Failure, content_type: Option<&HeaderValue>) -> R
         failed(failure)
     } else {
         super::http::refuse(failure, content_type).map(Body::new)
-    }
-}
-
-/// One message, then the trailers.
-#[derive(Debug)]
-struct Unary {
-    message: Option<Bytes>,
-    trailers: Option<HeaderMap>,
-}
-
-impl HttpBody for Unary {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let message = self.message.take().map(Frame::data);
-        let frame = message.or_else(|| self.trailers.take().map(Frame::trailers));
-        Poll::Ready(frame.map(Ok))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.message.is_none() && self.trailers.is_none()
     }
 }
 

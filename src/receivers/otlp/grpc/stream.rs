@@ -7,18 +7,15 @@
 //! daemon drains, what was read is still answered. A stream has no state beyond that: a client that
 //! comes back sends what was not acknowledged, and spans that were stored are recognised.
 
-use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-use std::time::Duration;
+mod answers;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use std::panic::AssertUnwindSafe;
+
+use bytes::Bytes;
 use futures_util::stream::FuturesOrdered;
 use futures_util::{FutureExt as _, StreamExt as _};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
-use http_body::{Body as HttpBody, Frame};
 use hyper::body::Incoming;
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,17 +28,14 @@ use super::Grpc;
 use crate::model::ProjectId;
 use crate::otlp::compression::Encoding;
 use crate::otlp::{Failure, Signal, protobuf};
-use crate::pipeline::{Accepted, Transport};
+use crate::pipeline::Transport;
 use crate::receivers::native::{self, proto};
 use crate::service::tasks::Tasks;
+use answers::{AnswerBody, Answers, Outcome, RETRY_AFTER, milliseconds};
 use proto::stream_response::Event;
 
 /// Batches that may be on the way.
 pub(in super::super) const CREDIT: usize = 32;
-/// How long a client may take to read an answer.
-const READ_PATIENCE: Duration = Duration::from_secs(10);
-/// When to come back where nothing else is known.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Answers one stream: opens it, and leaves the rest to a task.
 pub(super) async fn serve<S: Sink>(
@@ -118,15 +112,6 @@ struct Stream<S: Sink> {
     answers: Answers,
     shutdown: CancellationToken,
 }
-
-/// What came of a batch.
-struct Outcome {
-    sequence: u64,
-    accepted: Result<Accepted, Failure>,
-}
-
-/// The client is gone, or does not read.
-struct Gone;
 
 impl<S: Sink> Stream<S> {
     /// Serves until the client has said all, or the daemon drains.
@@ -325,86 +310,4 @@ impl<A: Budget> Taken<A> {
 pub(super) fn as_otlp(admission: &mut impl Budget, payload: Bytes) -> Result<Bytes, Failure> {
     let written = protobuf::as_otlp(&payload, &mut |bytes| admission.reserve(bytes))?;
     Ok(written.map_or(payload, Bytes::from))
-}
-
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The way back to the client.
-#[derive(Clone)]
-struct Answers(mpsc::Sender<Frame<Bytes>>);
-
-impl Answers {
-    async fn outcome(&self, outcome: Outcome) -> Result<(), Gone> {
-        let Outcome { sequence, accepted } = outcome;
-        self.say(match accepted {
-            Ok(accepted) => {
-                let has_more = accepted.rejected > 0 || !accepted.error_message.is_empty();
-                let partial_success = has_more.then_some(proto::PartialSuccess {
-                    rejected_spans: i64::try_from(accepted.rejected).unwrap_or(i64::MAX),
-                    error_message: accepted.error_message,
-                });
-                Event::Acknowledged(proto::Acknowledged {
-                    sequence,
-                    partial_success,
-                })
-            }
-            Err(failure) => {
-                let after = failure.retry_after();
-                let again = failure.is_retryable().then_some(RETRY_AFTER);
-                Event::Refused(proto::Refused {
-                    sequence,
-                    message: failure.to_string(),
-                    retry_after_ms: after.or(again).map(milliseconds),
-                })
-            }
-        })
-        .await
-    }
-
-    async fn say(&self, event: Event) -> Result<(), Gone> {
-        let message = proto::StreamResponse { event: Some(event) };
-        let length = message.encoded_len();
-        let mut frame = BytesMut::with_capacity(PREFIX_LENGTH + length);
-        frame.put_u8(0);
-        frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        message.encode_raw(&mut frame);
-        self.send(Frame::data(frame.freeze())).await
-    }
-
-    /// Ends the stream with a status.
-    async fn end(&self, ended: Result<(), Failure>) -> Result<(), Gone> {
-        let mut trailers = HeaderMap::new();
-        let status = match ended {
-            Ok(()) => tonic::Status::new(tonic::Code::Ok, ""),
-            Err(failure) => failure.grpc_status(),
-        };
-        if status.add_header(&mut trailers).is_err() {
-            trailers.insert("grpc-status", HeaderValue::from_static("13"));
-        }
-        self.send(Frame::trailers(trailers)).await
-    }
-
-    async fn send(&self, frame: Frame<Bytes>) -> Result<(), Gone> {
-        match timeout(READ_PATIENCE, self.0.send(frame)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Gone),
-        }
-    }
-}
-
-/// What goes back to the client, as it is said.
-struct AnswerBody(mpsc::Receiver<Frame<Bytes>>);
-
-impl HttpBody for AnswerBody {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        self.0.poll_recv(context).map(|frame| frame.map(Ok))
-    }
 }
