@@ -3,6 +3,8 @@
 //! Coding agents tell of their model calls in log records only, in words of their own, which count in
 //! their records alone.
 
+mod stack;
+
 use std::borrow::Cow;
 
 use super::coerce::{count, cut, nanos, number, text};
@@ -98,6 +100,7 @@ struct Draft<'a> {
     duration_ms: Option<AnyValue<'a>>,
     exception_type: Option<AnyValue<'a>>,
     exception_message: Option<AnyValue<'a>>,
+    exception_stack: Option<AnyValue<'a>>,
     fingerprint: Option<AnyValue<'a>>,
 }
 
@@ -123,6 +126,7 @@ impl<'a> Draft<'a> {
             "duration_ms" if agent.is_some() => Some(&mut self.duration_ms),
             "exception.type" => Some(&mut self.exception_type),
             "exception.message" => Some(&mut self.exception_message),
+            "exception.stacktrace" => Some(&mut self.exception_stack),
             fingerprint::ATTRIBUTE => Some(&mut self.fingerprint),
             _ => match (at(&SESSION_KEYS), at(&USAGE_KEYS), agent) {
                 (Some(place), _, _) => self.session.get_mut(place),
@@ -211,8 +215,8 @@ pub fn outline<'a>(record: &LogRecord<'a>) -> Outline<'a> {
     }
 }
 
-/// What the sender says, else what errors of one kind have in common: name, type of exception and
-/// message, numbers aside.
+/// What the sender says, else what errors of one kind have in common: name, type of exception,
+/// message without numbers and quoted words, and the innermost calls of the application.
 fn fingerprint_of(record: &LogRecord<'_>, name: &str, draft: &Draft<'_>) -> Option<i64> {
     if let Some(AnyValue::Str(own)) = draft.fingerprint {
         return Some(Fingerprint::of_text(own).0);
@@ -232,17 +236,20 @@ fn fingerprint_of(record: &LogRecord<'_>, name: &str, draft: &Draft<'_>) -> Opti
             .text()
             .into_owned();
     }
-    let parts = [name, &said(&draft.exception_type), &alike(&message)];
+    let stack = stack::signature(&said(&draft.exception_stack));
+    let kind = said(&draft.exception_type);
+    let parts = [name, &kind, &alike(&message), &stack];
     Some(Fingerprint::of_parts(&parts).0)
 }
 
-/// The first line of a message, with `0` in the place of each number, those of hexadecimal digits
-/// included.
+/// The first line of a message, without what stands in quotes, and with `0` in the place of each
+/// number, those of hexadecimal digits included.
 fn alike(message: &str) -> String {
     let line = message.lines().next().unwrap_or_default();
     let line = line
         .get(..line.floor_char_boundary(MESSAGE_BYTES))
         .unwrap_or_default();
+    let line = unquoted(line);
     let is_word = |character: char| character.is_ascii_alphanumeric();
     let mut out = String::with_capacity(line.len());
     for word in line.split_inclusive(|character| !is_word(character)) {
@@ -257,6 +264,31 @@ fn alike(message: &str) -> String {
         out.push_str(if is_number { "0" } else { bare });
         out.push_str(end);
     }
+    out
+}
+
+/// A line with nothing between its quotes. An apostrophe within a word is none.
+fn unquoted(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(['"', '\'', '`']) {
+        let (before, quoted) = rest.split_at(at);
+        out.push_str(before);
+        let Some(quote) = quoted.chars().next() else {
+            break;
+        };
+        let (_, inner) = quoted.split_at(quote.len_utf8());
+        out.push(quote);
+        let is_within = before.ends_with(char::is_alphanumeric);
+        rest = match inner.find(quote).filter(|_| !is_within) {
+            Some(end) => {
+                out.push(quote);
+                inner.get(end + quote.len_utf8()..).unwrap_or_default()
+            }
+            None => inner,
+        };
+    }
+    out.push_str(rest);
     out
 }
 

@@ -142,6 +142,37 @@ fn errors_that_differ_by_numbers_only_are_alike() {
 }
 
 #[test]
+fn errors_of_one_place_in_the_code_are_alike() {
+    let print = |message: &str, stack: &str| {
+        let thrown = record(
+            "",
+            &[
+                ("exception.type", text("KeyError")),
+                ("exception.message", text(message)),
+                ("exception.stacktrace", text(stack)),
+            ],
+        );
+        of(&thrown, "").fingerprint.unwrap()
+    };
+    let stack = |line: u32, function: &str| {
+        format!(
+            "Traceback (most recent call last):\n  File \"/app/cart.py\", line {line}, in {function}\n"
+        )
+    };
+    let first = print("can't find 'cart-a' in \"x y\"", &stack(3, "checkout"));
+    assert_eq!(
+        first,
+        print("can't find 'it' in \"\"", &stack(9, "checkout"))
+    );
+    assert_ne!(first, print("can't find 'it' in \"\"", &stack(3, "refund")));
+    assert_ne!(
+        first,
+        print("can't open 'it' in \"\"", &stack(3, "checkout"))
+    );
+    assert_eq!(unquoted("it's 'a' `b' \"c"), "it's '' `b' \"c");
+}
+
+#[test]
 fn a_sender_may_say_what_is_one_issue() {
     let own = |text_: &str| record("", &[("pulse.event.fingerprint", text(text_))]);
     let print = |text: &str| of(&own(text), "").fingerprint.unwrap();
