@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use super::config::Config;
 use super::credential::Credential;
 use super::denied::Denied;
-use super::page::is_of_this_machine;
+use super::page::{is_of_this_machine, is_proxied};
 use super::people::{People, Person};
 use super::principal::{Principal, Who};
 use super::quota::Quotas;
@@ -258,7 +258,9 @@ impl Gate {
             scopes,
             who: Who::Anonymous,
         };
-        let known = self.resolver.openness().filter(|_| self.is_loopback);
+        // Who comes through a proxy may be anybody.
+        let is_direct = self.is_loopback && !is_proxied(headers);
+        let known = self.resolver.openness().filter(|_| is_direct);
         let is_local = known.is_some_and(|known| self.is_local(known));
         // Pages can't send telemetry: its types need a leave that other origins don't get.
         let is_ingest = self.purpose == Purpose::Ingest;
@@ -273,7 +275,7 @@ impl Gate {
         }
         Err(if is_local {
             Denied::ForeignHost
-        } else if self.is_loopback && known.is_none() {
+        } else if is_direct && known.is_none() {
             Denied::Unavailable
         } else {
             Denied::Missing

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Uri, header};
 /// What the page has to do with us, as browsers tell it.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// What a proxy adds for those behind it.
-const PROXIED: [HeaderName; 3] = [
+pub const PROXIED: [HeaderName; 3] = [
     header::FORWARDED,
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-host"),
@@ -19,7 +19,8 @@ pub(super) fn is_of_this_machine(headers: &HeaderMap, uri: &Uri) -> bool {
 }
 
 /// Whether a proxy passed a request on.
-pub(super) fn is_proxied(headers: &HeaderMap) -> bool {
+#[must_use]
+pub fn is_proxied(headers: &HeaderMap) -> bool {
     PROXIED.iter().any(|name| headers.contains_key(name))
 }
 

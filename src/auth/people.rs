@@ -61,6 +61,8 @@ pub struct People {
     passwords: Passwords,
     back_off: BackOff,
     tickets: Tickets,
+    /// Held while it is noted that a session is used.
+    noting: tokio::sync::Mutex<()>,
     /// Origins whose pages count as ours.
     pub(super) allowed_origins: Vec<String>,
 }
@@ -90,6 +92,7 @@ impl People {
             passwords: Passwords::new(),
             back_off: BackOff::new(),
             tickets: Tickets::default(),
+            noting: tokio::sync::Mutex::default(),
             allowed_origins,
         }
     }
@@ -122,7 +125,26 @@ impl People {
             return Ok(None);
         }
         let found = timeout(PATIENCE, self.look_up(headers)).await;
-        found.unwrap_or(Err(storage::Error::Timeout))
+        let found = found.unwrap_or(Err(storage::Error::Timeout))?;
+        if let Some(person) = &found {
+            self.note_seen(&person.login).await;
+        }
+        Ok(found)
+    }
+
+    /// Notes that a session is used, once a minute. It is good whether or not that can be written
+    /// now; one write at a time, so that a store that is slow is not given more and more of them.
+    async fn note_seen(&self, login: &Login) {
+        let now = (self.now)();
+        if now.saturating_sub(login.seen_unix_nano) < SEEN_NS {
+            return;
+        }
+        let Ok(_turn) = self.noting.try_lock() else {
+            return;
+        };
+        if let Err(error) = self.store.note_seen(login.token_hash, now).await {
+            tracing::debug!(%error, "can't note that a session was used");
+        }
     }
 
     async fn look_up(&self, headers: &HeaderMap) -> Result<Option<Person>, storage::Error> {
@@ -133,12 +155,6 @@ impl People {
         let Some((login, user)) = self.store.login(hash, now).await? else {
             return Ok(None);
         };
-        if now.saturating_sub(login.seen_unix_nano) >= SEEN_NS {
-            // The session is good whether or not this can be written now.
-            if let Err(error) = self.store.note_seen(hash, now).await {
-                tracing::debug!(%error, "can't note that a session was used");
-            }
-        }
         Ok(Some(Person { token, login, user }))
     }
 
@@ -162,16 +178,27 @@ impl People {
         client: &Client,
     ) -> Result<(User, String), Refused> {
         let begun = self.back_off.begin(email, &client.address, (self.now)());
-        begun.map_err(Refused::TooOften)?;
+        let attempt = begun.map_err(Refused::TooOften)?;
+        let compared = self.compared(email, password).await;
+        let found = compared.inspect_err(|_| self.back_off.undone(&attempt))?;
+        let found = found.ok_or(Refused::Wrong)?;
+        self.back_off.succeeded(&attempt);
+        Ok(found)
+    }
+
+    /// The person of an address, if this is their password.
+    async fn compared(
+        &self,
+        email: &str,
+        password: &str,
+    ) -> Result<Option<(User, String)>, Refused> {
         let found = self.store.user(email.to_owned()).await?;
         let stored = match &found {
             Some((_, stored)) => stored.clone(),
             None => password::NOBODYS.to_owned(),
         };
         let is_right = self.passwords.is(password.to_owned(), stored).await?;
-        let found = found.filter(|_| is_right).ok_or(Refused::Wrong)?;
-        self.back_off.succeeded(email, &client.address);
-        Ok(found)
+        Ok(found.filter(|_| is_right))
     }
 
     async fn hashed(&self, password: String) -> Result<String, Refused> {

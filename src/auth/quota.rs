@@ -98,6 +98,8 @@ struct State {
     day: Day,
     /// On that day, by all collectors, as far as is known.
     bytes: u64,
+    /// Of these, what requests hold that are not taken yet.
+    open_bytes: u64,
     said: Option<Duration>,
 }
 
@@ -189,9 +191,7 @@ impl Quotas {
         let now = (self.shared.uptime)();
         state.paid_until = state.paid_until.max(now).saturating_add(worth);
         state.bytes = state.bytes.saturating_add(bytes);
-        let pending = counts.pending.entry((project, day, signal)).or_default();
-        pending.0 = pending.0.saturating_add(items);
-        pending.1 = pending.1.saturating_add(bytes);
+        state.open_bytes = state.open_bytes.saturating_add(bytes);
         Ok(Charge {
             quotas: self,
             project,
@@ -259,17 +259,16 @@ impl Quotas {
     pub async fn write_usage(&self) {
         let pending = std::mem::take(&mut self.counts().pending);
         if !pending.is_empty() {
-            let sent = pending.iter().filter(|(_, sent)| **sent != (0, 0));
-            let usage = sent.map(|((project, day, signal), sent)| Usage {
+            let usage = pending.iter().map(|((project, day, signal), sent)| Usage {
                 project: *project,
                 day: *day,
                 signal: (*signal).to_owned(),
                 items: sent.0,
                 bytes: sent.1,
             });
-            let written = timeout(PATIENCE, self.shared.store.add_usage(usage.collect())).await;
-            if !matches!(written, Ok(Ok(()))) {
-                tracing::debug!("can't write what projects sent, will try again");
+            // Waited for as long as it takes: who gives up does not know whether it was added.
+            if let Err(error) = self.shared.store.add_usage(usage.collect()).await {
+                tracing::debug!(%error, "can't write what projects sent, will try again");
                 self.counts().put_back(pending);
             }
         }
@@ -288,7 +287,7 @@ impl Quotas {
         let now = (self.shared.uptime)();
         self.counts()
             .projects
-            .retain(|_, state| state.day >= today || state.paid_until > now);
+            .retain(|_, state| state.day == today || state.paid_until > now);
     }
 }
 
@@ -305,9 +304,11 @@ impl Counts {
     /// What a project has sent, as of a day.
     fn state(&mut self, project: ProjectId, day: Day) -> &mut State {
         let state = self.projects.entry(project).or_default();
-        if state.day < day {
+        // A clock that was ahead is put right.
+        if state.day != day {
             state.day = day;
             state.bytes = 0;
+            state.open_bytes = 0;
         }
         state
     }
@@ -331,9 +332,7 @@ impl Counts {
         }
         for (project, bytes) in bytes {
             let state = self.state(project, today);
-            if state.day == today {
-                state.bytes = bytes;
-            }
+            state.bytes = bytes.saturating_add(state.open_bytes);
         }
     }
 }
@@ -342,24 +341,30 @@ impl Charge<'_> {
     /// The request was taken.
     pub fn keep(mut self) {
         self.kept = true;
+        let mut counts = self.quotas.counts();
+        let key = (self.project, self.day, self.signal);
+        let pending = counts.pending.entry(key).or_default();
+        pending.0 = pending.0.saturating_add(self.items);
+        pending.1 = pending.1.saturating_add(self.bytes);
     }
 }
 
 impl Drop for Charge<'_> {
     fn drop(&mut self) {
+        let mut counts = self.quotas.counts();
+        let Some(state) = counts.projects.get_mut(&self.project) else {
+            return;
+        };
+        let is_of_today = state.day == self.day;
+        if is_of_today {
+            state.open_bytes = state.open_bytes.saturating_sub(self.bytes);
+        }
         if self.kept {
             return;
         }
-        let mut counts = self.quotas.counts();
-        let state = counts.state(self.project, self.day);
         state.paid_until = state.paid_until.saturating_sub(self.worth);
-        if state.day == self.day {
+        if is_of_today {
             state.bytes = state.bytes.saturating_sub(self.bytes);
-        }
-        let key = (self.project, self.day, self.signal);
-        if let Some(pending) = counts.pending.get_mut(&key) {
-            pending.0 = pending.0.saturating_sub(self.items);
-            pending.1 = pending.1.saturating_sub(self.bytes);
         }
     }
 }

@@ -135,6 +135,10 @@ impl Params {
             self.reject(name, "is empty");
             return None;
         }
+        if text.contains('\0') {
+            self.reject(name, "holds the character U+0000");
+            return None;
+        }
         Some(text.clone())
     }
 

@@ -200,3 +200,24 @@ async fn names_of_other_machines_are_not_answered() {
         Ok(())
     );
 }
+
+// Scenario: a proxy on this machine passes requests without a credential on, before there is any key.
+// Guarantees: they may be anybody's, and need one; what the configuration opens stays open.
+#[tokio::test]
+async fn who_comes_through_a_proxy_is_not_local() {
+    let case = Case::new().await;
+    for name in ["x-forwarded-for", "x-forwarded-host", "forwarded"] {
+        for (purpose, scope) in [
+            (Purpose::Ingest, Scope::Ingest),
+            (Purpose::Read, Scope::Admin),
+        ] {
+            let gate = case.gate(purpose, true, false);
+            assert!(ask(&gate, scope, None).await.is_ok());
+            let through = ask(&gate, scope, Some((name, "198.51.100.7"))).await;
+            assert_eq!(through.unwrap_err(), Denied::Missing, "{name}");
+        }
+        let open = case.gate(Purpose::Ingest, true, true);
+        let through = ask(&open, Scope::Ingest, Some((name, "198.51.100.7"))).await;
+        assert_eq!(through.unwrap().scopes, Scopes::NONE.with(Scope::Ingest));
+    }
+}

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::super::Shared;
 use crate::auth::Denied;
+use crate::auth::page::PROXIED;
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
 
@@ -30,8 +31,11 @@ pub(super) async fn admit(
     scope: Scope,
 ) -> Result<ProjectId, Denied> {
     let mut headers = HeaderMap::new();
-    for host in parts.headers.get_all(header::HOST) {
-        headers.append(header::HOST, host.clone());
+    // What tells whose machine it is.
+    for name in PROXIED.iter().chain([&header::HOST]) {
+        for value in parts.headers.get_all(name) {
+            headers.append(name, value.clone());
+        }
     }
     let unnamed = headers.clone();
     let value = HeaderValue::from_str(key).map_err(|_| Denied::Unknown)?;

@@ -107,7 +107,7 @@ impl Asked<'_> {
             let session = session_of(&span);
             match span.name.as_str() {
                 LIFECYCLE => doubtful.push((span.trace_id, span.span_id)),
-                END => sessions.ended(&session, duration_of(&span)),
+                END => sessions.ended(&session, duration_of(&span))?,
                 _ => {}
             }
             let trace = makes_trace(&span).then_some(span.trace_id);
@@ -139,7 +139,7 @@ impl Asked<'_> {
                 let session = session_of(summary);
                 match record.event_type.as_str() {
                     START => {}
-                    END => sessions.ended(&session, record.duration_ms),
+                    END => sessions.ended(&session, record.duration_ms)?,
                     _ if ids::is_unnamed(summary.trace_id) => {}
                     _ => sessions.trace(&session, summary.trace_id)?,
                 }

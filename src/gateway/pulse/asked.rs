@@ -38,8 +38,9 @@ impl Asked {
     fn of(parts: &Parts, shared: &Shared) -> Self {
         let trusted = shared.config.trust_forwarded;
         let said = |name: HeaderName| {
-            let value = parts.headers.get(name).filter(|_| trusted);
-            // The nearest proxy's own word is the last.
+            // The nearest proxy's own word is the last, in the last line.
+            let value = parts.headers.get_all(name).iter().next_back();
+            let value = value.filter(|_| trusted);
             let last = value.and_then(|value| value.to_str().ok()?.rsplit(',').next());
             last.map(|word| word.trim().to_owned())
         };

@@ -11,6 +11,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use super::super::Shared;
 use super::answer::Refused;
 use crate::auth::key::PREFIX;
+use crate::auth::page::PROXIED;
 use crate::auth::{Denied, Principal};
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
@@ -67,8 +68,11 @@ async fn admit(parts: &Parts, shared: &Shared, scope: Scope) -> Result<Principal
         return admitted;
     }
     let mut headers = HeaderMap::new();
-    for host in parts.headers.get_all(header::HOST) {
-        headers.append(header::HOST, host.clone());
+    // What tells whose machine it is.
+    for name in PROXIED.iter().chain([&header::HOST]) {
+        for value in parts.headers.get_all(name) {
+            headers.append(name, value.clone());
+        }
     }
     match shared.gate.admit(&headers, &parts.uri, scope).await {
         Ok(anybody) if anybody.scopes == Scopes::ALL => Ok(anybody),

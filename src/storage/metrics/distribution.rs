@@ -75,7 +75,8 @@ impl Distribution {
         let zeros = zeros.saturating_sub(before.map_or(0, |before| before.zero_count));
         if zeros > 0 {
             let threshold = value.zero_threshold.abs().to_bits();
-            *self.zeros.entry(threshold).or_default() += zeros;
+            let all: &mut u64 = self.zeros.entry(threshold).or_default();
+            *all = all.saturating_add(zeros);
         }
         let sides = [
             (true, &value.positive, before.map(|it| &it.positive)),
@@ -229,7 +230,8 @@ fn by_index(buckets: &Buckets, shift: i32) -> BTreeMap<i32, u64> {
     let mut indexed = BTreeMap::new();
     for (index, count) in (buckets.offset..).zip(&buckets.counts) {
         let index = index >> shift.clamp(0, 31);
-        *indexed.entry(index).or_default() += *count;
+        let all: &mut u64 = indexed.entry(index).or_default();
+        *all = all.saturating_add(*count);
     }
     indexed
 }

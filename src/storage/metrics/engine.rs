@@ -212,8 +212,9 @@ impl<'q> Engine<'q> {
                 continue;
             }
             let start = match wanted.key.temporality {
-                Temporality::Cumulative => point.start_unix_nano,
-                Temporality::None | Temporality::Delta => 0,
+                // A level goes on when its process begins anew.
+                Temporality::Cumulative if !is_level(&wanted.key) => point.start_unix_nano,
+                _ => 0,
             };
             let stream = wanted.streams.entry((entry.origin, start)).or_default();
             let step = stream.step(&wanted.key, point, from);

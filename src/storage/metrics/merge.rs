@@ -35,8 +35,8 @@ pub struct ChunkKey {
     pub series: SeriesId,
 }
 
-/// Chunks as they are stored: their parts in order.
-pub type Stored = BTreeMap<ChunkKey, Vec<Vec<u8>>>;
+/// Chunks as they are stored: their parts by number. Retention may have taken the first.
+pub type Stored = BTreeMap<ChunkKey, BTreeMap<i32, Vec<u8>>>;
 
 /// A part of a chunk to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,8 +88,8 @@ struct Wanted {
     entries: Vec<Entry>,
     received: u64,
     is_overflow: bool,
-    /// Where they may be already: by which origin there, and here.
-    elsewhere: Vec<(ChunkKey, u64, u64)>,
+    /// Where they may be already, by their origin here: in which chunk, by which origin there.
+    elsewhere: BTreeMap<u64, BTreeSet<(ChunkKey, u64)>>,
 }
 
 /// First time of the chunk that a time falls in.
@@ -138,10 +138,8 @@ impl Plan {
             wanted.received = wanted.received.max(row.received_unix_nano);
             wanted.is_overflow = home.is_overflow();
             for place in &home.elsewhere {
-                let elsewhere = (key(place), series.id.origin(), home.origin);
-                if !wanted.elsewhere.contains(&elsewhere) {
-                    wanted.elsewhere.push(elsewhere);
-                }
+                let places = wanted.elsewhere.entry(home.origin).or_default();
+                places.insert((key(place), series.id.origin()));
             }
         }
         plan
@@ -163,9 +161,13 @@ impl Plan {
     /// The chunks that must be looked at, in order.
     #[must_use]
     pub fn keys(&self) -> BTreeSet<ChunkKey> {
-        let elsewhere = self.chunks.values().flat_map(|wanted| &wanted.elsewhere);
-        let elsewhere = elsewhere.map(|(key, ..)| *key);
+        let elsewhere = self.elsewhere().copied();
         self.chunks.keys().copied().chain(elsewhere).collect()
+    }
+
+    fn elsewhere(&self) -> impl Iterator<Item = &ChunkKey> {
+        let places = self.chunks.values().flat_map(|it| it.elsewhere.values());
+        places.flatten().map(|(key, _)| key)
     }
 
     /// The latest arrival by chunk, for who notes arrivals.
@@ -177,34 +179,53 @@ impl Plan {
     /// The parts to be written, in order, given what is stored.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when a stored chunk can't be read.
+    /// [`Error::Poison`] when a stored chunk can't be read: what goes to it is set aside, and holds
+    /// up nothing else.
     pub fn merge(&self, stored: &Stored) -> Result<Vec<PartWrite>, Error> {
+        // Once, for all the series that have points there.
+        let mut known = BTreeMap::new();
+        for key in self.elsewhere().collect::<BTreeSet<_>>() {
+            let mut entries = HashSet::new();
+            for part in stored.get(key).into_iter().flat_map(BTreeMap::values) {
+                entries.extend(read(part)?.iter().map(Entry::key));
+            }
+            known.insert(*key, entries);
+        }
         let mut writes = Vec::new();
         for (key, wanted) in &self.chunks {
-            merge_chunk(key, wanted, stored, &mut writes)?;
+            merge_chunk(key, wanted, (stored, &known), &mut writes)?;
         }
         Ok(writes)
     }
+}
+
+/// The points of chunks, by their keys there.
+type Elsewhere = BTreeMap<ChunkKey, HashSet<EntryKey>>;
+
+fn read(part: &[u8]) -> Result<Vec<Entry>, Error> {
+    decode(part).map_err(|source| Error::Poison {
+        context: "read points of metrics",
+        source: Box::new(source),
+    })
 }
 
 /// Adds the writes for one chunk.
 fn merge_chunk(
     key: &ChunkKey,
     wanted: &Wanted,
-    stored: &Stored,
+    (stored, elsewhere): (&Stored, &Elsewhere),
     writes: &mut Vec<PartWrite>,
 ) -> Result<(), Error> {
-    let parts = stored.get(key).map_or(&[][..], Vec::as_slice);
+    let parts = stored.get(key);
     let mut seen: HashSet<EntryKey> = HashSet::new();
     let mut last = Vec::new();
-    for part in parts {
-        last = decode(part)?;
+    for part in parts.into_iter().flat_map(BTreeMap::values) {
+        last = read(part)?;
         seen.extend(last.iter().map(Entry::key));
     }
-    let elsewhere = found_elsewhere(wanted, stored)?;
     let before = last.len();
     for entry in &wanted.entries {
-        if !elsewhere.contains(&entry.key()) && seen.insert(entry.key()) {
+        if !is_elsewhere(entry, wanted, elsewhere) && seen.insert(entry.key()) {
             last.push(entry.clone());
         }
     }
@@ -213,12 +234,12 @@ fn merge_chunk(
         return Ok(());
     }
     last.sort_by_key(Entry::key);
-    let first_part = parts.len().saturating_sub(1);
-    for (number, part) in (first_part..).zip(split(&last)) {
+    let last_part = parts.and_then(|parts| parts.keys().next_back().copied());
+    for (number, part) in (last_part.unwrap_or(0)..).zip(split(&last)) {
         writes.push(PartWrite {
             key: *key,
-            part: i32::try_from(number).unwrap_or(i32::MAX),
-            is_new: number >= parts.len(),
+            part: number,
+            is_new: last_part.is_none_or(|last| number > last),
             received: step_after(wanted.received),
             points: encode(part),
             added: std::mem::take(&mut added),
@@ -228,20 +249,14 @@ fn merge_chunk(
     Ok(())
 }
 
-/// What points that are stored with others would be called here.
-fn found_elsewhere(wanted: &Wanted, stored: &Stored) -> Result<HashSet<EntryKey>, Error> {
-    let mut found = HashSet::new();
-    for (key, there, here) in &wanted.elsewhere {
-        for part in stored.get(key).into_iter().flatten() {
-            let of_series = decode(part)?.into_iter();
-            let of_series = of_series.filter(|entry| entry.origin == *there);
-            found.extend(of_series.map(|entry| {
-                let (time, start, _) = entry.key();
-                (time, start, *here)
-            }));
-        }
-    }
-    Ok(found)
+/// Whether a point is stored with others already.
+fn is_elsewhere(entry: &Entry, wanted: &Wanted, elsewhere: &Elsewhere) -> bool {
+    let (time, start, origin) = entry.key();
+    let mut places = wanted.elsewhere.get(&origin).into_iter().flatten();
+    places.any(|(key, there)| {
+        let there = (time, start, *there);
+        elsewhere.get(key).is_some_and(|keys| keys.contains(&there))
+    })
 }
 
 /// Pieces that are not too large, the last one with room.

@@ -43,7 +43,8 @@ pub(super) fn save(transaction: &Transaction<'_>, gathered: Gathered) -> Result<
                 first,
                 last,
                 received,
-                details: Details::parse(&details)?,
+                // What can't be read is begun anew: it must not hold up the events.
+                details: Details::parse(&details).unwrap_or_default(),
             });
         }
         transaction

@@ -2,7 +2,7 @@
 
 pub(super) mod retention;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use rusqlite::{Transaction, params};
 
@@ -140,7 +140,7 @@ fn load(transaction: &Transaction<'_>, keys: BTreeSet<ChunkKey>) -> Result<Store
     let failed = storage_error("read points of metrics");
     let mut select = transaction
         .prepare_cached(
-            "SELECT points FROM metric_chunk
+            "SELECT part, points FROM metric_chunk
              WHERE project_id = ?1 AND metric_id = ?2 AND slot_unix_nano = ?3 AND series_id = ?4
              ORDER BY part",
         )
@@ -148,8 +148,8 @@ fn load(transaction: &Transaction<'_>, keys: BTreeSet<ChunkKey>) -> Result<Store
     let mut stored = Stored::new();
     for key in keys {
         let place = params![key.project.0, key.metric, key.slot, key.series.0];
-        let parts: Vec<Vec<u8>> = select
-            .query_map(place, |row| row.get(0))
+        let parts: BTreeMap<i32, Vec<u8>> = select
+            .query_map(place, |row| Ok((row.get(0)?, row.get(1)?)))
             .and_then(Iterator::collect)
             .map_err(&failed)?;
         if !parts.is_empty() {

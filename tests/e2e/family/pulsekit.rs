@@ -152,12 +152,14 @@ fn a_key_names_the_project(store: Store) {
         let answer = client.post_as(ONE, (KEY, key), PAYMENT);
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
-    client.daemon.await_stored();
     let mut ids = Vec::new();
     for key in &keys {
         let header = format!("authorization: Bearer {key}");
-        let found = http::get_with(client.daemon.addresses().gateway, ONE, &header).unwrap();
-        let items = found.json()["items"].as_array().unwrap().clone();
+        let items = eventually("the event", PATIENCE, || {
+            let found = http::get_with(client.daemon.addresses().gateway, ONE, &header).unwrap();
+            let items = found.json()["items"].as_array().unwrap().clone();
+            (!items.is_empty()).then_some(items)
+        });
         assert_eq!(items.len(), 1);
         ids.push(items[0]["attributes"]["pulse.event.id"].to_string());
     }

@@ -215,15 +215,13 @@ impl Sessions {
     }
 
     /// The end of a session tells how long it was.
-    pub(super) fn ended(&mut self, id: &str, ms: Option<f64>) {
-        let session = self.found.entry(id.to_owned()).or_insert_with(|| Session {
-            id: id.to_owned(),
-            ..Session::default()
-        });
+    pub(super) fn ended(&mut self, id: &str, ms: Option<f64>) -> Result<(), Refused> {
+        let session = self.of(id)?;
         session.told_ms = match (session.told_ms, ms) {
             (Some(one), Some(other)) => Some(one.max(other)),
             (one, other) => one.or(other),
         };
+        Ok(())
     }
 
     /// Keeps those of these ids.
@@ -288,7 +286,7 @@ mod tests {
     fn an_end_tells_how_long_a_session_was() {
         let mut sessions = Sessions::default();
         for ms in [None, Some(5.0), Some(7.0), Some(6.0), None] {
-            sessions.ended("s", ms);
+            sessions.ended("s", ms).unwrap();
         }
         assert_eq!(sessions.found["s"].told_ms, Some(7.0));
         assert!(sessions.listed().is_empty(), "no trace");

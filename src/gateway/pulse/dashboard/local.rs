@@ -21,7 +21,8 @@ const URL_BYTES_MAX: usize = 2048;
 
 /// The name the client calls us by, which must be one of this machine's own.
 fn local_host(asked: &Asked) -> Result<String, Refused> {
-    let host = asked.host().filter(|host| {
+    let direct = asked.host().filter(|_| !page::is_proxied(&asked.headers));
+    let host = direct.filter(|host| {
         let parsed = host.parse::<Authority>();
         parsed.is_ok_and(|parsed| page::is_loopback_name(parsed.host()))
     });

@@ -30,6 +30,9 @@ pub enum InvalidPoint {
     /// The metric has no name.
     #[error("name is empty")]
     NoName,
+    /// The name of the metric holds what a text in a database can't.
+    #[error("name holds the character U+0000")]
+    NulName,
     /// The name of the metric is too long.
     #[error("name has {0} bytes, more than {NAME_BYTES_MAX}")]
     LongName(usize),
@@ -122,6 +125,9 @@ impl Metric<'_> {
     pub fn check(&self) -> Result<(), InvalidPoint> {
         if self.name.is_empty() {
             return Err(InvalidPoint::NoName);
+        }
+        if self.name.contains('\0') {
+            return Err(InvalidPoint::NulName);
         }
         if self.name.len() > NAME_BYTES_MAX {
             return Err(InvalidPoint::LongName(self.name.len()));

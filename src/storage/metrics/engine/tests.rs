@@ -128,6 +128,11 @@ fn resets_are_no_loss_and_no_gain() {
         [4.0]
     );
     assert_eq!(ask(&level, Aggregation::Sum, &[fell]), [4.0]);
+    // Its process began anew, twice: there is still one of it.
+    let mut anew = ints(START, &[(10, 10)]);
+    anew.extend(ints(START + 15 * SECOND, &[(20, 10)]));
+    anew.extend(ints(START + 25 * SECOND, &[(30, 9)]));
+    assert_eq!(ask(&level, Aggregation::Sum, &[anew]), [9.0]);
 }
 
 #[test]

@@ -64,13 +64,8 @@ fn store(stored: &mut Stored, points: &[(usize, Point)], homes: &[Home]) -> Adde
     for write in plan.merge(stored).unwrap() {
         added.count(&write);
         let parts = stored.entry(write.key).or_default();
-        let part = usize::try_from(write.part).unwrap();
-        assert_eq!(write.is_new, part == parts.len());
-        if write.is_new {
-            parts.push(write.points);
-        } else {
-            parts[part] = write.points;
-        }
+        let before = parts.insert(write.part, write.points);
+        assert_eq!(write.is_new, before.is_none());
     }
     added
 }
@@ -181,9 +176,44 @@ fn chunks_have_parts_of_bounded_size() {
     let parts = stored.values().next().unwrap();
     assert_eq!(stored.len(), 1);
     assert!(parts.len() > 5, "{}", parts.len());
-    for part in parts {
+    for part in parts.values() {
         let numbers: usize = decode(part).unwrap().iter().map(weight).sum();
         assert!(numbers <= PART_WEIGHT_MAX);
     }
     assert_eq!(store(&mut stored, &points, &homes()).stored, 0);
+}
+
+// Scenario: retention takes the first parts of a chunk; a late point of it comes.
+// Guarantees: it is added to the part that is left, in its place; no number is used again.
+#[test]
+fn a_chunk_goes_on_without_its_first_parts() {
+    let points: Vec<_> = (0..40_000).map(|time| number(0, 10 + time, 1)).collect();
+    let mut stored = Stored::new();
+    for batch in points.chunks(10_000) {
+        store(&mut stored, batch, &homes());
+    }
+    let parts = stored.values_mut().next().unwrap();
+    let last = *parts.keys().next_back().unwrap();
+    parts.retain(|part, _| *part == last);
+    let left = decode(&parts[&last]).unwrap().len();
+    assert!(last > 0 && left > 0);
+    assert_eq!(
+        store(&mut stored, &[number(0, 99_999, 1)], &homes()).stored,
+        1
+    );
+    let parts = stored.values().next().unwrap();
+    assert_eq!(parts.keys().copied().collect::<Vec<_>>(), [last]);
+    assert_eq!(decode(&parts[&last]).unwrap().len(), left + 1);
+}
+
+// Guarantees: a chunk that can't be read sets aside what goes to it, and is no reason to try again.
+#[test]
+fn a_damaged_chunk_is_poison() {
+    let mut stored = Stored::new();
+    store(&mut stored, &[number(0, 10, 1)], &homes());
+    for parts in stored.values_mut() {
+        parts.insert(0, vec![0xff; 9]);
+    }
+    let plan = Plan::of(&rows(&[number(0, 11, 1)]), &homes());
+    assert!(matches!(plan.merge(&stored), Err(Error::Poison { .. })));
 }

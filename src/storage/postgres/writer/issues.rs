@@ -91,7 +91,9 @@ pub(super) async fn save(transaction: &Transaction, gathered: Gathered) -> Resul
             i16::from(key.level),
             key.kind.as_str(),
         );
-        let mut all = Details::parse(known.get(&of).copied().unwrap_or_default())?;
+        // What can't be read is begun anew: it must not hold up the events.
+        let mut all =
+            Details::parse(known.get(&of).copied().unwrap_or_default()).unwrap_or_default();
         all.add(tally.details);
         details.push(all.text());
     }

@@ -25,20 +25,20 @@ pub(super) struct Written {
     pub(super) known: Vec<Placed>,
 }
 
-/// Locks some chunks, by their first parts. Looked up one by one, in order; all the slots together say
+/// Locks some chunks, by all of their parts: retention may have taken the first. Looked up one by one, in order; all the slots together say
 /// which partitions there is something to look for in.
 const LOCK: &str = "SELECT FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])
         AS wanted (project_id, metric_id, slot, series_id)
     CROSS JOIN LATERAL (SELECT FROM metric_chunk c WHERE c.project_id = wanted.project_id
         AND c.metric_id = wanted.metric_id AND c.slot_unix_nano = wanted.slot
-        AND c.series_id = wanted.series_id AND c.part = 0
-        AND c.slot_unix_nano BETWEEN $5 AND $6 FOR UPDATE) AS found";
+        AND c.series_id = wanted.series_id
+        AND c.slot_unix_nano BETWEEN $5 AND $6 ORDER BY c.part FOR UPDATE) AS found";
 
 /// The parts of chunks. A statement of its own, so that it sees what another writer did who had the
 /// lock.
 const LOAD: &str =
     "SELECT found.project_id, found.metric_id, found.slot_unix_nano, found.series_id,
-        found.points
+        found.points, found.part
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])
         AS wanted (project_id, metric_id, slot, series_id)
     CROSS JOIN LATERAL (SELECT c.* FROM metric_chunk c WHERE c.project_id = wanted.project_id
@@ -126,7 +126,8 @@ async fn load(transaction: &Transaction, keys: &BTreeSet<ChunkKey>) -> Result<St
             slot: row.get(2),
             series: series_of(row.get(3))?,
         };
-        stored.entry(key).or_default().push(row.get(4));
+        let parts = stored.entry(key).or_default();
+        parts.insert(row.get(5), row.get(4));
     }
     Ok(stored)
 }

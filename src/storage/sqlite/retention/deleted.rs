@@ -90,9 +90,15 @@ pub(super) fn rest(transaction: &Transaction<'_>) -> Result<bool, Error> {
         "DELETE FROM dead_letter WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_event WHERE project_id IN (SELECT project_id FROM project_deleted)",
         "DELETE FROM dead_point WHERE project_id IN (SELECT project_id FROM project_deleted)",
-        "DELETE FROM issue WHERE project_id IN (SELECT project_id FROM project_deleted)",
-        "DELETE FROM issue_bucket WHERE project_id IN (SELECT project_id FROM project_deleted)",
-        "DELETE FROM issue_status WHERE project_id IN (SELECT project_id FROM project_deleted)",
+        "DELETE FROM issue WHERE (project_id, fingerprint, level, type) IN (
+            SELECT t.project_id, t.fingerprint, t.level, t.type FROM project_deleted d
+            CROSS JOIN issue t ON t.project_id = d.project_id LIMIT 2000)",
+        "DELETE FROM issue_bucket WHERE (project_id, fingerprint, start_unix_nano) IN (
+            SELECT t.project_id, t.fingerprint, t.start_unix_nano FROM project_deleted d
+            CROSS JOIN issue_bucket t ON t.project_id = d.project_id LIMIT 2000)",
+        "DELETE FROM issue_status WHERE (project_id, fingerprint) IN (
+            SELECT t.project_id, t.fingerprint FROM project_deleted d
+            CROSS JOIN issue_status t ON t.project_id = d.project_id LIMIT 2000)",
     ] {
         let deleted = transaction
             .prepare_cached(sql)
