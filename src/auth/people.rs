@@ -297,6 +297,10 @@ impl People {
         if !self.may_sign_up(headers, uri) {
             return Err(Refused::Closed);
         }
+        // Before the password is hashed, which costs; the store makes sure.
+        if self.sign_ups == SignUps::First && self.store.state().await?.has_users {
+            return Err(Refused::Closed);
+        }
         let now = (self.now)();
         let user = User {
             id: issue::user_id()?,

@@ -28,6 +28,8 @@ pub type Hash = [u8; 32];
 
 /// Projects at most.
 pub const PROJECTS_MAX: u32 = 10_000;
+/// Projects that one person may make: who is an admin of as many makes no more.
+pub const PROJECTS_OF_PERSON_MAX: u32 = 100;
 /// Keys of a project at most that are neither revoked nor expired.
 pub const KEYS_MAX: u32 = 1000;
 /// People at most.

@@ -322,6 +322,7 @@ access_cases! {
     all_daemons_sign_with_one_secret,
     people_sign_up_whole_or_not_at_all,
     people_are_let_into_projects,
+    projects_of_a_person_are_bounded,
     live_keys_are_those_not_revoked,
 }
 

@@ -290,3 +290,21 @@ pub(super) async fn live_keys_are_those_not_revoked(store: &dyn AccessStore) {
     assert_eq!(ids, ["k4", "k2", "k1"]);
     assert_eq!(store.live_keys(ProjectId(9)).await.unwrap(), []);
 }
+
+// Scenario: somebody makes project after project; somebody else makes one.
+// Guarantees: one person can't use up what all share.
+pub(super) async fn projects_of_a_person_are_bounded(store: &dyn AccessStore) {
+    for (id, email) in [("u1", "ada@x.org"), ("u2", "bob@x.org")] {
+        ok(store.sign_up(sign_up(user(id, email), None), change(1))).await;
+    }
+    let make = async |who: &str, number: u8| {
+        let tenant = tenant(number, &format!("p{number}"));
+        let made = store.create_tenant(tenant, who.to_owned(), change(2));
+        made.await.unwrap().map(drop)
+    };
+    for number in 0..100 {
+        assert_eq!(make("u1", number).await, Ok(()), "{number}");
+    }
+    assert_eq!(make("u1", 100).await, Err(Refusal::TooMany));
+    assert_eq!(make("u2", 101).await, Ok(()));
+}

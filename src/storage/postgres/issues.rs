@@ -174,9 +174,13 @@ impl PostgresIssues {
 /// Rows of issues with what was said of them, in some order.
 macro_rules! select_issue {
     ($rest:literal) => {
+        select_issue!("issue i ", $rest)
+    };
+    ($from:literal, $rest:literal) => {
         concat!(
             "SELECT i.fingerprint, i.level, i.type, i.event_count, i.first_unix_nano, ",
-            "i.last_unix_nano, i.details, s.status, s.changed_unix_nano FROM issue i ",
+            "i.last_unix_nano, i.details, s.status, s.changed_unix_nano FROM ",
+            $from,
             "LEFT JOIN issue_status s ON s.project_id = i.project_id ",
             "AND s.fingerprint = i.fingerprint WHERE i.project_id = $1 ",
             $rest
@@ -196,7 +200,10 @@ const BY_COUNT: &str = select_issue!(
     "AND (i.event_count, i.fingerprint, i.level, i.type) < ($2, $3, $4, $5) \
      ORDER BY i.event_count DESC, i.fingerprint DESC, i.level DESC, i.type DESC LIMIT $6"
 );
+/// Of a fingerprint's types and levels, of which a client may have made any number, a thousand.
 const ONE: &str = select_issue!(
+    "(SELECT * FROM issue WHERE project_id = $1 AND fingerprint = $2 \
+     ORDER BY level DESC, type DESC LIMIT 1000) i ",
     "AND i.fingerprint = $2 ORDER BY i.last_unix_nano DESC, i.level DESC, i.type DESC LIMIT $3"
 );
 const TIMELINE: &str = "SELECT start_unix_nano, event_count FROM issue_bucket

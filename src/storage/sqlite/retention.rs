@@ -22,6 +22,8 @@ use crate::storage::{Error, RetentionConfig, RetentionReport};
 /// Traces, and spans of them, deleted in one transaction.
 const TRACES_PER_STEP: usize = 500;
 const SPANS_PER_STEP: i64 = 20_000;
+/// Issues deleted in one transaction, and as many of their counts.
+const ISSUES_PER_STEP: usize = 5000;
 
 /// Dimensions are refreshed at most this often, so they are kept that much longer, ns.
 const DIMENSION_GRACE_NS: i64 = 2 * 3600 * 1_000_000_000;
@@ -116,6 +118,7 @@ pub(super) fn enforce(
     }
     // What traces, events and points refer to goes after them, never before.
     if let (Some(bound), false) = (bound, more) {
+        more = delete_issues(&transaction, bound)?;
         delete_by_age(&transaction, bound)?;
     }
     transaction.commit().map_err(&failed)?;
@@ -248,6 +251,27 @@ fn delete_parts(transaction: &Transaction<'_>, trace: &Oldest) -> Result<BTreeSe
     Ok(sessions)
 }
 
+/// Issues and their counts, of which there may be very many, a few at a time; whether there are more.
+fn delete_issues(transaction: &Transaction<'_>, bound: i64) -> Result<bool, Error> {
+    let failed = storage_error("delete issues by age");
+    let mut more = false;
+    for sql in [
+        "DELETE FROM issue WHERE (project_id, fingerprint, level, type) IN (
+            SELECT project_id, fingerprint, level, type FROM issue
+            WHERE received_unix_nano < ?1 ORDER BY received_unix_nano LIMIT ?2)",
+        "DELETE FROM issue_bucket WHERE (project_id, fingerprint, start_unix_nano) IN (
+            SELECT project_id, fingerprint, start_unix_nano FROM issue_bucket
+            WHERE received_unix_nano < ?1 ORDER BY received_unix_nano LIMIT ?2)",
+    ] {
+        let deleted = transaction
+            .prepare_cached(sql)
+            .and_then(|mut delete| delete.execute((bound, ISSUES_PER_STEP as i64)))
+            .map_err(&failed)?;
+        more |= deleted >= ISSUES_PER_STEP;
+    }
+    Ok(more)
+}
+
 /// What does not belong to a single trace: rollups, services, sessions, dimensions, dead letters.
 fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error> {
     let failed = storage_error("delete by age");
@@ -257,11 +281,6 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
     };
     run("DELETE FROM rollup WHERE received_unix_nano < ?1", bound)?;
     run("DELETE FROM service WHERE received_unix_nano < ?1", bound)?;
-    run("DELETE FROM issue WHERE received_unix_nano < ?1", bound)?;
-    run(
-        "DELETE FROM issue_bucket WHERE received_unix_nano < ?1",
-        bound,
-    )?;
     run(
         "DELETE FROM issue_status WHERE changed_unix_nano < ?1 AND NOT EXISTS (
             SELECT 1 FROM issue i WHERE i.project_id = issue_status.project_id

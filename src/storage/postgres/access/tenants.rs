@@ -12,7 +12,8 @@ use crate::storage::access::people::{
     NAMES_TRIED, NewMember, NewTenant, PeopleStore, SignUp, nth_name,
 };
 use crate::storage::access::{
-    ApiKey, Change, Done, Hash, Login, Member, NewKey, Project, Refusal, User,
+    ApiKey, Change, Done, Hash, Login, Member, NewKey, PROJECTS_OF_PERSON_MAX, Project, Refusal,
+    User,
 };
 use crate::storage::postgres::transaction::Transaction;
 
@@ -44,6 +45,13 @@ async fn create(
     user_id: &str,
     change: &Change,
 ) -> Done<Project> {
+    let sql = "SELECT count(*) FROM membership WHERE user_id = $1 AND role = 'admin'";
+    let rows = transaction
+        .query(sql, &[(&user_id, Type::TEXT)], CONTEXT)
+        .await?;
+    if one(&rows)?.get::<_, i64>(0) >= i64::from(PROJECTS_OF_PERSON_MAX) {
+        return Ok(Err(Refusal::TooMany));
+    }
     let mut project = Err(Refusal::Taken);
     for nth in 1..=NAMES_TRIED {
         project = projects::create(transaction, &nth_name(&tenant.name, nth), change).await?;

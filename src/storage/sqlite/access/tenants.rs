@@ -14,7 +14,8 @@ use crate::storage::access::people::{
     NAMES_TRIED, NewMember, NewTenant, PeopleStore, SignUp, nth_name,
 };
 use crate::storage::access::{
-    ApiKey, Change, Done, Hash, Login, Member, NewKey, Project, Refusal, User,
+    ApiKey, Change, Done, Hash, Login, Member, NewKey, PROJECTS_OF_PERSON_MAX, Project, Refusal,
+    User,
 };
 
 fn sign_up(
@@ -45,6 +46,14 @@ fn create(
     tenant: &NewTenant,
     user_id: &str,
 ) -> Refusable<Project> {
+    let own: u32 = transaction.query_row(
+        "SELECT count(*) FROM membership WHERE user_id = ?1 AND role = 'admin'",
+        [user_id],
+        |row| row.get(0),
+    )?;
+    if own >= PROJECTS_OF_PERSON_MAX {
+        return Ok(Err(Refusal::TooMany));
+    }
     let mut project = Err(Refusal::Taken);
     for nth in 1..=NAMES_TRIED {
         project = projects::create(transaction, change, &nth_name(&tenant.name, nth))?;
