@@ -38,7 +38,7 @@ const ATTRIBUTE_PREFIX: &str = "attr.";
 /// Parameters that may change from page to page: they don't choose what is in the list.
 const UNBOUND: [&str; 4] = ["cursor", "limit", "format", "timeout"];
 /// Parameters that may be given more than once.
-const REPEATED: [&str; 1] = ["in"];
+const REPEATED: [&str; 2] = ["in", "kind"];
 
 /// The parameters of one request. Each is taken by its name; what is wrong is collected until
 /// [`Params::finish`].
@@ -352,7 +352,7 @@ impl Params {
     }
 }
 
-fn invalid_cursor() -> Problem {
+pub(super) fn invalid_cursor() -> Problem {
     Problem::fields(
         Code::InvalidCursor,
         vec![FieldError {

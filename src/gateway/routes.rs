@@ -82,7 +82,7 @@ pub(super) static ROUTES: [Route; 31] = [
     },
     Route {
         path: "/api/v1/search",
-        parameters: filtered!("q", "in", "trace_id", "timeout", "limit", "cursor"),
+        parameters: filtered!("q", "in", "kind", "trace_id", "timeout", "limit", "cursor"),
         serve: || get(search::search),
     },
     Route {

@@ -11,7 +11,7 @@ mod people;
 mod problems;
 mod pulse;
 mod questions;
-mod rows;
+pub(super) mod rows;
 mod schema;
 mod search;
 mod stub;

@@ -21,7 +21,7 @@ use crate::storage::metrics::query::{
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
-use crate::storage::search::{SearchPage, SearchQuery};
+use crate::storage::search::{EventSearch, FoundEvent, SearchPage, SearchQuery};
 use crate::storage::{
     self, EventFilter, EventReader, Page, PageRequest, ServiceSummary, SessionFilter,
     SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanSummary, StoreUsage, StoredEvent,
@@ -162,6 +162,15 @@ impl EventReader for LateReader {
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<StoredEvent>, storage::Error>> {
         self.ask(|reader| reader.list_events(project, filter, page))
+    }
+
+    fn search_events<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a EventSearch,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage<FoundEvent>, storage::Error>> {
+        self.ask(|reader| reader.search_events(project, query, page))
     }
 
     fn event(

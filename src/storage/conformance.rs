@@ -20,6 +20,7 @@ mod quotas;
 mod remap;
 mod run;
 mod search;
+mod search_events;
 mod sign_in;
 mod sums;
 

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::Error;
-use super::query::{AttributeEquals, Page, PageRequest, StoredResource, StoredScope, TimeRange};
+use super::query::{
+    AttributeEquals, Cursor, Page, PageRequest, StoredResource, StoredScope, TimeRange,
+};
+use super::search::{EventSearch, FoundEvent, SearchPage};
 use crate::model::event::{EventFacts, EventId, EventSource};
 use crate::model::{ProjectId, SpanId, TraceId};
 
@@ -80,6 +83,15 @@ pub struct EventColumns {
 }
 
 impl EventColumns {
+    /// Where a list goes on after it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            unix_nano: self.id.unix_nano,
+            key: self.id.digest.to_vec(),
+        }
+    }
+
     /// Whether all filters but those of time and attributes hold.
     #[must_use]
     pub fn matches(&self, filter: &EventFilter) -> bool {
@@ -116,6 +128,15 @@ pub trait EventReader {
         filter: &'a EventFilter,
         page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<StoredEvent>, Error>>;
+
+    /// Events that say something, newest first. What is searched is everything that the filter
+    /// leaves; when the time is up before the page is full, the page says so.
+    fn search_events<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a EventSearch,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage<FoundEvent>, Error>>;
 
     /// One event.
     fn event(

@@ -1,4 +1,4 @@
-//! Searching what spans say: names, messages and other texts, by words and phrases.
+//! Searching what spans and events say: names, messages and other texts, by words and phrases.
 //!
 //! There is no index of words: what a store holds is read newest first and looked through, block by
 //! block, until the page is full, the end is reached or the time is up. A sieve of some kilobytes
@@ -10,7 +10,8 @@
 //! A span matches when every wanted word or phrase occurs somewhere in it, and no unwanted one does.
 //! Looked at are its name, the strings among the values of its attributes (those in lists and maps
 //! too), its status message, and the names and attributes of its events; not keys, numbers, links,
-//! the resource and the scope.
+//! the resource and the scope. Of an event (a log record): its name, the strings of its body and of
+//! its attributes, and what the source calls its severity.
 //!
 //! A term is looked for as a part of a text, also within words. Letters of ASCII match whatever
 //! their case. A term with other letters matches as it was given, all lower case, all upper case and
@@ -29,6 +30,7 @@
 mod block;
 mod fields;
 mod forms;
+mod look;
 mod matcher;
 mod sieve;
 mod snippet;
@@ -38,9 +40,10 @@ mod threads;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::events::{EventColumns, EventFilter};
 use super::query::{Cursor, SpanFilter, SpanSummary};
 
-pub use block::{BlockHits, BlockTask, Hit};
+pub use block::{BlockHits, BlockTask, EventBlockTask, EventHits, Hit};
 pub use matcher::{Matcher, Scope};
 pub use sieve::{SieveMaker, may_hold};
 pub use terms::{Terms, TermsError};
@@ -62,20 +65,31 @@ pub struct SearchQuery {
     pub time_limit: Duration,
 }
 
-/// A page of what was found, newest start first.
+/// What is searched for among events.
+#[derive(Debug, Clone)]
+pub struct EventSearch {
+    /// Which events are looked at.
+    pub filter: EventFilter,
+    /// What they must say.
+    pub matcher: Arc<Matcher>,
+    /// After this long the answer is what was found so far.
+    pub time_limit: Duration,
+}
+
+/// A page of what was found, newest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SearchPage {
-    /// The spans.
-    pub items: Vec<Found>,
+pub struct SearchPage<T = Found> {
+    /// What was found.
+    pub items: Vec<T>,
     /// Where to go on; absent at the end.
     pub next: Option<Cursor>,
     /// Whether the page ends because it is full or because nothing is left, not because the time
     /// was up.
     pub complete: bool,
-    /// Every span that starts after this was looked at, by this page or those before it; ns since
-    /// the Unix epoch.
+    /// Everything later than this was looked at, by this page or those before it; ns since the Unix
+    /// epoch.
     pub searched_to_unix_nano: u64,
-    /// Spans in the blocks looked through for this page.
+    /// Spans or events in the blocks looked through for this page.
     pub searched_spans: u64,
     /// Bytes of those blocks, unpacked.
     pub searched_bytes: u64,
@@ -88,14 +102,33 @@ pub struct Found {
     pub span: SpanSummary,
     /// Where the terms are, at most [`MATCHES_MAX`] places.
     pub matches: Vec<Match>,
+    /// Where to go on after it.
+    pub cursor: Cursor,
+}
+
+/// An event that matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundEvent {
+    /// Its columns.
+    pub event: EventColumns,
+    /// Where the terms are, at most [`MATCHES_MAX`] places.
+    pub matches: Vec<Match>,
+}
+
+impl FoundEvent {
+    /// Where to go on after it.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.event.cursor()
+    }
 }
 
 /// A place in a span where a term was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
-    /// Name of the event; absent for what belongs to the span itself.
+    /// Name of the span's event; absent for what belongs to the span or log record itself.
     pub event: Option<String>,
-    /// Attribute key, `name` or `status.message`.
+    /// Attribute key, `name`, `status.message`, `body` or `severity_text`.
     pub field: String,
     /// The text around the term, as it is stored.
     pub snippet: String,

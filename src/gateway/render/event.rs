@@ -49,7 +49,7 @@ pub(in crate::gateway) struct EventDetail {
 }
 
 /// A time twice; absent when it is zero, which is how OTLP says that it is not known.
-fn known(unix_nano: u64) -> (Option<String>, Option<String>) {
+pub(super) fn known(unix_nano: u64) -> (Option<String>, Option<String>) {
     let known = (unix_nano > 0).then_some(unix_nano);
     (known.map(time), known.map(|time| time.to_string()))
 }

@@ -109,7 +109,7 @@ pub(super) fn measures() -> Measures {
     }
 }
 
-pub(super) fn span_summary() -> SpanSummary {
+pub(in crate::gateway) fn span_summary() -> SpanSummary {
     SpanSummary {
         trace_id: TRACE,
         span_id: SPAN,
@@ -189,7 +189,7 @@ pub(super) fn stored_span() -> StoredSpan {
     }
 }
 
-pub(super) fn stored_event() -> StoredEvent {
+pub(in crate::gateway) fn stored_event() -> StoredEvent {
     let record = LogRecord {
         time_unix_nano: EVENT.unix_nano,
         severity_number: 17,

@@ -21,7 +21,14 @@ pub(super) fn check(document: &Value, schema: &Value, value: &Value, path: &str)
     let schema = resolve(document, schema);
     if let Some(options) = schema.get("oneOf").and_then(Value::as_array) {
         let null = options.iter().find(|option| option["type"] == "null");
-        let other = options.iter().find(|option| option["type"] != "null");
+        // Where there are several, the word `kind` tells which.
+        let other = options.iter().find(|option| {
+            let words = &resolve(document, option)["properties"]["kind"]["enum"];
+            option["type"] != "null"
+                && words
+                    .as_array()
+                    .is_none_or(|it| it.contains(&value["kind"]))
+        });
         let chosen = if value.is_null() { null } else { other };
         check(document, chosen.unwrap(), value, path);
         return;

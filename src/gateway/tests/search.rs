@@ -5,10 +5,10 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use serde_json::json;
 
-use super::stub::{Asked, Mood, Stub};
+use super::stub::{Asked, EVENT, Mood, Stub, TRACE};
 use super::{document, get, schema};
 use crate::storage::query::{AttributeEquals, Fact};
-use crate::storage::{PageRequest, SpanFilter, StatusFilter};
+use crate::storage::{EventFilter, PageRequest, SpanFilter, StatusFilter, TimeRange};
 
 fn uri(query: &str) -> String {
     format!("/api/v1/search?{query}")
@@ -63,7 +63,7 @@ async fn a_search_is_asked_for_and_rendered_as_wanted() {
     assert_eq!(answer.json["searched_to"], "2023-11-14T22:13:20.000000000Z");
     assert_eq!(answer.json["searched_spans"], 7);
 
-    get(&stub, &uri("q=word")).await;
+    get(&stub, &uri("q=word&kind=span")).await;
     let Asked::Search(filter, matcher, time_limit, page) = stub.last_asked() else {
         panic!("asked for something else");
     };
@@ -72,22 +72,91 @@ async fn a_search_is_asked_for_and_rendered_as_wanted() {
     assert!(matcher.contains("name: true, messages: true, attributes: true"));
 }
 
+// Scenario: searches with filters that events know and with such that they do not, of both kinds and
+// of one.
+// Guarantees: events are looked at with the same words and filters, after or before spans as they
+// happened; they are left out where a filter is of spans, and asking for them then is an error.
+#[tokio::test]
+async fn events_are_searched_with_what_they_know() {
+    let stub = Stub::new(Mood::Well);
+    let known = format!(
+        "q=word&service=api&name=said&session_id=s-1&trace_id={TRACE}&attr.tier=gold&start=5&limit=3"
+    );
+    let answer = get(&stub, &uri(&format!("{known}&kind=event"))).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.json);
+    let filter = EventFilter {
+        range: TimeRange {
+            start_unix_nano: Some(5),
+            end_unix_nano: None,
+        },
+        service: Some("api".to_owned()),
+        name: Some("said".to_owned()),
+        trace_id: Some(TRACE),
+        session_id: Some("s-1".to_owned()),
+        attributes: vec![AttributeEquals {
+            key: "tier".to_owned(),
+            value: "gold".to_owned(),
+            or_absent: false,
+        }],
+        ..EventFilter::default()
+    };
+    let Asked::SearchEvents(asked, matcher, _, page) = stub.last_asked() else {
+        panic!("asked for something else");
+    };
+    assert_eq!((asked, page.limit), (filter, 3));
+    assert!(matcher.contains("word"));
+    let found = &answer.json["items"][0];
+    assert_eq!(found["kind"], "event");
+    assert_eq!(found["event_id"], EVENT.to_string());
+    assert_eq!(found["severity_number"], 17);
+    assert_eq!(answer.json["next_cursor"], json!(null));
+    assert_eq!(answer.json["searched_events"], 3);
+
+    let answer = get(&stub, &uri(&known)).await;
+    // The event is later; the time of spans was up, and their one result is not older than that.
+    let kinds: Vec<_> = answer.json["items"].as_array().unwrap().iter().collect();
+    let kinds: Vec<_> = kinds.iter().map(|item| &item["kind"]).collect();
+    assert_eq!(kinds, ["event", "span"]);
+    assert_eq!(answer.json["complete"], false);
+    for of_spans in [
+        "status=error",
+        "model=m",
+        "min_cost=1",
+        "tag=t",
+        "user_id=ada",
+    ] {
+        get(&stub, &uri(&format!("q=word&{of_spans}"))).await;
+        assert!(matches!(stub.last_asked(), Asked::Search(..)), "{of_spans}");
+        let answer = get(&stub, &uri(&format!("q=word&{of_spans}&kind=span,event"))).await;
+        assert_eq!(answer.fields(), ["kind"], "{of_spans}");
+    }
+    let answer = get(&stub, &uri("q=word&kind=trace")).await;
+    assert_eq!(answer.fields(), ["kind"]);
+}
+
 // Scenario: the cursor of a search is used with another time and page size, then for other words,
 // another scope and another list.
 // Guarantees: it goes on with the search it came from, and with no other.
 #[tokio::test]
 async fn a_cursor_goes_on_with_its_own_search_only() {
     let stub = Stub::new(Mood::Well);
-    let first = get(&stub, &uri("q=word&in=name")).await;
+    let first = get(&stub, &uri("q=word&in=name&kind=span")).await;
     let cursor = first.json["next_cursor"].as_str().unwrap();
     let next = uri(&format!(
-        "q=word&in=name&timeout=9s&limit=3&cursor={cursor}"
+        "q=word&in=name&kind=span&timeout=9s&limit=3&cursor={cursor}"
     ));
     assert_eq!(get(&stub, &next).await.status, StatusCode::OK);
     let Asked::Search(.., page) = stub.last_asked() else {
         panic!("asked for something else");
     };
     assert_eq!(page.after.unwrap().unix_nano, 5);
+    // Not one of two searches.
+    assert_eq!(
+        get(&stub, &uri(&format!("q=word&in=name&cursor={cursor}")))
+            .await
+            .json["code"],
+        "invalid_cursor"
+    );
     for elsewhere in ["q=words&in=name", "q=word", "q=word&in=name&service=a"] {
         let answer = get(&stub, &uri(&format!("{elsewhere}&cursor={cursor}"))).await;
         assert_eq!(answer.json["code"], "invalid_cursor", "{elsewhere}");

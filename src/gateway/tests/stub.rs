@@ -21,7 +21,7 @@ use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, AnalyticsRow, DeadLetter, Measures, SpanSummary,
     StoredSession, StoredSpan, StoredTrace, UsersAnswer, UsersQuery,
 };
-use crate::storage::search::{Found, Match, SearchPage, SearchQuery};
+use crate::storage::search::{EventSearch, Found, FoundEvent, Match, SearchPage, SearchQuery};
 use crate::storage::settings::testing::Memory;
 use crate::storage::settings::{ProjectSettings, Values};
 use crate::storage::{
@@ -60,6 +60,7 @@ pub(super) enum Asked {
     Find(SpanId),
     /// The matcher as it shows itself.
     Search(SpanFilter, String, std::time::Duration, PageRequest),
+    SearchEvents(EventFilter, String, std::time::Duration, PageRequest),
     Services(PageRequest),
     Sessions(SessionFilter, PageRequest),
     DeadLetters(PageRequest),
@@ -257,6 +258,33 @@ impl EventReader for Stub {
         self.answer(project, asked, one(stored_event()))
     }
 
+    /// One event, and nothing left.
+    fn search_events<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a EventSearch,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage<FoundEvent>, Error>> {
+        let asked = Asked::SearchEvents(
+            query.filter.clone(),
+            format!("{:?}", query.matcher),
+            query.time_limit,
+            page.clone(),
+        );
+        let page = SearchPage {
+            items: vec![FoundEvent {
+                event: stored_event().columns,
+                matches: Vec::new(),
+            }],
+            next: None,
+            complete: true,
+            searched_to_unix_nano: 0,
+            searched_spans: 3,
+            searched_bytes: 10,
+        };
+        self.answer(project, asked, page)
+    }
+
     fn event(
         &self,
         project: ProjectId,
@@ -331,6 +359,7 @@ impl SpanReader for Stub {
         let page = SearchPage {
             items: vec![Found {
                 span: span_summary(),
+                cursor: one(()).next.unwrap(),
                 matches: vec![Match {
                     event: Some("exception".to_owned()),
                     field: "exception.message".to_owned(),

@@ -19,7 +19,7 @@ use crate::storage::metrics::query::{
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
-use crate::storage::search::{SearchPage, SearchQuery};
+use crate::storage::search::{EventSearch, FoundEvent, SearchPage, SearchQuery};
 use crate::storage::sqlite::SqliteAccess;
 use crate::storage::sqlite::SqliteIssues;
 use crate::storage::{
@@ -260,6 +260,15 @@ impl EventReader for Client {
         _filter: &'a EventFilter,
         _page: &'a PageRequest,
     ) -> BoxFuture<'a, Result<Page<StoredEvent>, Error>> {
+        nothing()
+    }
+
+    fn search_events<'a>(
+        &'a self,
+        _project: ProjectId,
+        _query: &'a EventSearch,
+        _page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage<FoundEvent>, Error>> {
         nothing()
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, metrics,
-    paging, people, remap, runtime, search, sign_in, sums,
+    paging, people, remap, runtime, search, search_events, sign_in, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -183,6 +183,10 @@ cases! {
     events::events_of_any_time_are_kept,
     events::refused_events_are_kept,
     events::events_go_by_their_arrival,
+    search_events::words_find_the_events_that_say_them,
+    search_events::filters_narrow_a_search_of_events,
+    search_events::blocks_of_events_that_cannot_match_are_passed_over,
+    search_events::events_that_are_gone_are_not_found,
     metrics::points_are_stored_once,
     metrics::metrics_are_listed_and_filtered,
     metrics::series_beyond_the_limit_share_one,

@@ -13,6 +13,7 @@ mod analytics;
 mod blocks;
 pub(super) mod columns;
 mod conversation;
+mod event_reader;
 mod events;
 mod facts;
 mod feed;
@@ -20,6 +21,7 @@ mod lists;
 mod metrics;
 mod scan;
 mod search;
+mod search_events;
 mod session;
 pub(super) mod slices;
 mod span_sums;
@@ -38,7 +40,6 @@ use futures_util::future::BoxFuture;
 
 use super::config::Config;
 use super::writer::clean_text;
-use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::query::{
@@ -46,9 +47,8 @@ use crate::storage::query::{
 };
 use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
-    Error, EventFilter, EventReader, Page, PageRequest, ServiceSummary, SessionFilter,
-    SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanSummary, StoreUsage, StoredEvent,
-    StoredSpan, StoredTrace, TraceFilter, TraceSummary,
+    Error, Page, PageRequest, ServiceSummary, SessionFilter, SessionSummary, SpanFilter,
+    SpanReader, SpanSummary, StoreUsage, StoredSpan, StoredTrace, TraceFilter, TraceSummary,
 };
 use session::Sessions;
 
@@ -313,49 +313,6 @@ impl SpanReader for PostgresReader {
         self.limited(async move {
             let session = self.sessions.begin().await?;
             let answer = lists::usage(&session).await?;
-            session.end();
-            Ok(answer)
-        })
-    }
-}
-
-impl EventReader for PostgresReader {
-    fn list_events<'a>(
-        &'a self,
-        project: ProjectId,
-        filter: &'a EventFilter,
-        page: &'a PageRequest,
-    ) -> BoxFuture<'a, Result<Page<StoredEvent>, Error>> {
-        self.limited(async move {
-            let session = self.sessions.begin().await?;
-            let answer = events::list(&session, project, filter, page).await?;
-            session.end();
-            Ok(answer)
-        })
-    }
-
-    fn event(
-        &self,
-        project: ProjectId,
-        id: EventId,
-    ) -> BoxFuture<'_, Result<Option<StoredEvent>, Error>> {
-        self.limited(async move {
-            let session = self.sessions.begin().await?;
-            let answer = events::one(&session, project, id).await?;
-            session.end();
-            Ok(answer)
-        })
-    }
-
-    fn events_of(
-        &self,
-        project: ProjectId,
-        trace_id: TraceId,
-        span_id: Option<SpanId>,
-    ) -> BoxFuture<'_, Result<SpanEvents, Error>> {
-        self.limited(async move {
-            let session = self.sessions.begin().await?;
-            let answer = events::of(&session, project, trace_id, span_id).await?;
             session.end();
             Ok(answer)
         })

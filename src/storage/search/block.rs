@@ -6,7 +6,7 @@ use super::threads::Buffers;
 use super::{Match, Matcher};
 use crate::model::{SpanId, TraceId};
 use crate::otlp::protobuf::Span;
-use crate::storage::content;
+use crate::storage::content::{self, BlockSpan};
 
 /// A block to look through.
 #[derive(Debug)]
@@ -51,28 +51,99 @@ pub struct Hit {
     pub matches: Vec<Match>,
 }
 
+/// A block of events to look through.
+#[derive(Debug)]
+pub struct EventBlockTask {
+    /// What is looked for.
+    pub matcher: Arc<Matcher>,
+    /// How the block is compressed.
+    pub codec: i64,
+    /// The block as it is stored.
+    pub content: Vec<u8>,
+}
+
+/// What was found in a block of events.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventHits {
+    /// Events in it.
+    pub events: u64,
+    /// Bytes of it, unpacked.
+    pub bytes: u64,
+    /// The places of those that match, ascending.
+    pub places: Vec<usize>,
+}
+
+impl EventHits {
+    /// Whether the event at a place matches.
+    #[must_use]
+    pub fn holds(&self, place: usize) -> bool {
+        self.places.binary_search(&place).is_ok()
+    }
+}
+
+impl EventBlockTask {
+    /// Looks through the block.
+    ///
+    /// # Errors
+    /// [`content::Error`] when the block is damaged.
+    pub fn run(self, buffers: &mut Buffers) -> Result<EventHits, content::Error> {
+        let mut found = EventHits::default();
+        let visit = |place, event: BlockSpan<'_>, folded: Option<&[u8]>| {
+            found.events += 1;
+            let Some(folded) = folded else {
+                return Ok(());
+            };
+            let damaged = |_| content::Error::Damaged("a message is not a log record");
+            let matches = self
+                .matcher
+                .matches_folded_record(event.message, folded)
+                .map_err(damaged)?;
+            if matches.is_some() {
+                found.places.push(place);
+            }
+            Ok(())
+        };
+        let bytes = look_through(&self.matcher, self.codec, &self.content, buffers, visit)?;
+        found.bytes = bytes;
+        Ok(found)
+    }
+}
+
+/// Calls `visit` with each message of a block, and with its bytes in lower case where it may match;
+/// answers how large the block is, unpacked.
+fn look_through(
+    matcher: &Matcher,
+    codec: i64,
+    content: &[u8],
+    buffers: &mut Buffers,
+    mut visit: impl FnMut(usize, BlockSpan<'_>, Option<&[u8]>) -> Result<(), content::Error>,
+) -> Result<u64, content::Error> {
+    let Buffers { packed, folded } = buffers;
+    content::unpack(codec, content, packed)?;
+    folded.clear();
+    folded.extend_from_slice(packed);
+    folded.make_ascii_lowercase();
+    let may_match = matcher.may_match(folded);
+    for (place, span) in content::spans_of(packed).enumerate() {
+        let (span, at) = span?;
+        let folded = folded.get(at..at + span.message.len());
+        let folded = folded.filter(|it| may_match && matcher.may_match(it));
+        visit(place, span, folded)?;
+    }
+    Ok(packed.len() as u64)
+}
+
 impl BlockTask {
     /// Looks through the block.
     ///
     /// # Errors
     /// [`content::Error`] when the block is damaged.
     pub fn run(self, buffers: &mut Buffers) -> Result<BlockHits, content::Error> {
-        let Buffers { packed, folded } = buffers;
-        content::unpack(self.codec, &self.content, packed)?;
-        folded.clear();
-        folded.extend_from_slice(packed);
-        folded.make_ascii_lowercase();
-        let may_match = self.matcher.may_match(folded);
-        let mut found = BlockHits {
-            bytes: packed.len() as u64,
-            ..BlockHits::default()
-        };
-        for (place, span) in content::spans_of(packed).enumerate() {
-            let (span, at) = span?;
+        let mut found = BlockHits::default();
+        let visit = |place, span: BlockSpan<'_>, folded: Option<&[u8]>| {
             found.spans += 1;
-            let folded = folded.get(at..at + span.message.len());
-            let Some(folded) = folded.filter(|it| may_match && self.matcher.may_match(it)) else {
-                continue;
+            let Some(folded) = folded else {
+                return Ok(());
             };
             let damaged = |_| content::Error::Damaged("a message is not a span");
             let matches = self
@@ -95,7 +166,10 @@ impl BlockTask {
                     matches,
                 });
             }
-        }
+            Ok(())
+        };
+        let bytes = look_through(&self.matcher, self.codec, &self.content, buffers, visit)?;
+        found.bytes = bytes;
         Ok(found)
     }
 }

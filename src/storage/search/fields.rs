@@ -1,17 +1,68 @@
-//! The texts of a span that are searched, one after another.
+//! The texts of a span or an event that are searched, one after another.
+
+use std::borrow::Cow;
 
 use super::matcher::Scope;
-use crate::otlp::protobuf::{AnyValue, Event, RECURSION_LIMIT, Span};
+use crate::otlp::protobuf::{AnyValue, Event, LogRecord, RECURSION_LIMIT, Span};
 
-/// A text of a span.
+/// A text of a span or an event.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field<'a> {
-    /// Name of the event it is of.
+    /// Name of the span's event it is of.
     pub(super) event: Option<&'a str>,
     /// Attribute key, or what else it is.
     pub(super) name: &'a str,
-    /// The text, as it lies in the span's message.
+    /// The text, as it lies in the encoded message.
     pub(super) text: &'a str,
+}
+
+/// Calls `visit` with each text of a log record in scope until it answers `false`; answers whether it
+/// never did. The body counts as what was said.
+pub(super) fn visit_record<'a>(
+    record: &LogRecord<'a>,
+    scope: &Scope,
+    visit: &mut impl FnMut(Field<'a>) -> bool,
+) -> bool {
+    let mut of_record = |name, text| {
+        visit(Field {
+            event: None,
+            name,
+            text,
+        })
+    };
+    let name = name_of(record);
+    if scope.name && !name.is_none_or(|name| of_record("name", name)) {
+        return false;
+    }
+    // A body that came in parts does not lie in the message, and nobody sends one.
+    if scope.messages
+        && let Cow::Borrowed(body) = record.body()
+        && let Ok(body) = AnyValue::parse(body)
+        && !strings(body, RECURSION_LIMIT, &mut |text| of_record("body", text))
+    {
+        return false;
+    }
+    if scope.attributes && !of_record("severity_text", record.severity_text) {
+        return false;
+    }
+    record.attributes.iter().all(|attribute| {
+        !scope.takes(name, attribute.key)
+            || strings(attribute.value, RECURSION_LIMIT, &mut |text| {
+                of_record(attribute.key, text)
+            })
+    })
+}
+
+/// The name of a log record; older SDKs send it as an attribute.
+fn name_of<'a>(record: &LogRecord<'a>) -> Option<&'a str> {
+    if !record.event_name.is_empty() {
+        return Some(record.event_name);
+    }
+    let mut attributes = record.attributes.iter();
+    attributes.find_map(|attribute| match (attribute.key, attribute.value) {
+        ("event.name", AnyValue::Str(name)) => Some(name),
+        _ => None,
+    })
 }
 
 /// Calls `visit` with each text in scope until it answers `false`; answers whether it never did.

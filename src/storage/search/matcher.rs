@@ -1,26 +1,23 @@
 //! Telling which spans match, and where.
 
 use std::fmt;
-use std::ops::Range;
 
-use super::fields::{self, Field};
+use super::Match;
+use super::fields;
 use super::forms::Forms;
-use super::snippet::Snippet;
+use super::look::Look;
 use super::terms::Terms;
-use super::{MATCHES_MAX, Match};
-use crate::otlp::protobuf::{DecodeError, Span};
+use crate::otlp::protobuf::{DecodeError, LogRecord, Span};
 
-/// Hits in one text that are nearer to each other than this many bytes are shown once.
-const NEAR_BYTES: usize = 100;
-
-/// Which texts of a span are looked at.
+/// Which texts of a span or an event are looked at.
 #[derive(Clone, Copy)]
 pub struct Scope {
     /// Its name.
     pub name: bool,
-    /// What was said to a model and by it.
+    /// What was said to a model and by it; the body of an event.
     pub messages: bool,
-    /// All other attributes, the status message, and the names and attributes of events.
+    /// All other attributes, the status message, and the names and attributes of a span's events; what
+    /// the source of an event calls its severity.
     pub attributes: bool,
     /// Whether the attribute of this key, of the event of this name if any, holds messages.
     pub holds_messages: fn(Option<&str>, &str) -> bool,
@@ -48,12 +45,12 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// Tests spans.
+/// Tests spans and events.
 pub struct Matcher {
     terms: Terms,
     scope: Scope,
-    wanted: Vec<Forms>,
-    unwanted: Vec<Forms>,
+    pub(super) wanted: Vec<Forms>,
+    pub(super) unwanted: Vec<Forms>,
 }
 
 impl fmt::Debug for Matcher {
@@ -63,31 +60,6 @@ impl fmt::Debug for Matcher {
             .field("terms", &self.terms)
             .field("scope", &self.scope)
             .finish_non_exhaustive()
-    }
-}
-
-/// Where a term was found.
-struct Place<'a> {
-    field: Field<'a>,
-    hit: Range<usize>,
-}
-
-impl Place<'_> {
-    /// Whether a snippet of the one would show the other as well.
-    fn shows(&self, other: &Self) -> bool {
-        std::ptr::eq(self.field.text, other.field.text)
-            && self.hit.start.abs_diff(other.hit.start) < NEAR_BYTES
-    }
-
-    fn to_match(&self) -> Match {
-        let snippet = Snippet::of(self.field.text, self.hit.clone());
-        Match {
-            event: self.field.event.map(str::to_owned),
-            field: self.field.name.to_owned(),
-            snippet: snippet.text,
-            offset: snippet.offset,
-            length: snippet.length,
-        }
     }
 }
 
@@ -125,45 +97,30 @@ impl Matcher {
         folded: &[u8],
     ) -> Result<Option<Vec<Match>>, DecodeError> {
         let span = Span::parse(message)?;
-        let mut seen = vec![false; self.wanted.len()];
-        let (mut first, mut other): (Vec<Place<'_>>, Vec<Place<'_>>) = (Vec::new(), Vec::new());
-        let wanted = fields::visit(&span, &self.scope, &mut |field| {
-            let Some(folded) = within(message, field.text, folded) else {
-                return true;
-            };
-            if self.unwanted.iter().any(|forms| forms.are_in(folded)) {
-                return false;
-            }
-            for (forms, seen) in self.wanted.iter().zip(&mut seen) {
-                if *seen && other.len() >= MATCHES_MAX {
-                    continue;
-                }
-                let Some(hit) = forms.find(folded) else {
-                    continue;
-                };
-                let list = if *seen { &mut other } else { &mut first };
-                list.push(Place { field, hit });
-                *seen = true;
-            }
-            true
-        });
-        if !wanted || seen.contains(&false) {
-            return Ok(None);
-        }
-        let mut shown: Vec<Place<'_>> = Vec::with_capacity(MATCHES_MAX);
-        for place in first.into_iter().chain(other) {
-            if shown.len() < MATCHES_MAX && !shown.iter().any(|shown| shown.shows(&place)) {
-                shown.push(place);
-            }
-        }
-        Ok(Some(shown.iter().map(Place::to_match).collect()))
+        let mut look = Look::new(self, message, folded);
+        let wanted = fields::visit(&span, &self.scope, &mut |field| look.at(field));
+        Ok(look.finish(wanted))
     }
-}
 
-/// The part of `copy` that lies where `part` lies in `whole`.
-fn within<'c>(whole: &[u8], part: &str, copy: &'c [u8]) -> Option<&'c [u8]> {
-    let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
-    copy.get(start..start.checked_add(part.len())?)
+    /// Where an encoded log record matches, as [`Self::matches`].
+    pub(super) fn matches_folded_record(
+        &self,
+        message: &[u8],
+        folded: &[u8],
+    ) -> Result<Option<Vec<Match>>, DecodeError> {
+        let record = LogRecord::parse(message)?;
+        let mut look = Look::new(self, message, folded);
+        let wanted = fields::visit_record(&record, &self.scope, &mut |field| look.at(field));
+        Ok(look.finish(wanted))
+    }
+
+    /// Where an encoded log record matches, `None` when it does not.
+    ///
+    /// # Errors
+    /// The bytes are not such a message.
+    pub fn matches_record(&self, message: &[u8]) -> Result<Option<Vec<Match>>, DecodeError> {
+        self.matches_folded_record(message, &message.to_ascii_lowercase())
+    }
 }
 
 #[cfg(test)]

@@ -138,6 +138,10 @@ fn close(
         })
         .map_err(&failed)?;
     let block_id = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached("INSERT INTO event_block_sieve VALUES (?1, ?2)")
+        .and_then(|mut insert| insert.execute(params![block_id, packed.sieve]))
+        .map_err(&failed)?;
     for (event, place) in placed.drain(..) {
         insert_row(transaction, batch, event, (block_id, place))?;
     }

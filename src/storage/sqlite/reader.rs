@@ -22,6 +22,7 @@ mod metrics;
 mod pool;
 mod scan;
 mod search;
+mod search_events;
 mod span_sums;
 mod spans;
 mod trace;
@@ -50,7 +51,7 @@ use crate::storage::metrics::query::{
 use crate::storage::query::{
     AnalyticsAnswer, AnalyticsQuery, DeadLetter, StoredSession, UsersAnswer, UsersQuery,
 };
-use crate::storage::search::{SearchPage, SearchQuery, Searchers, within};
+use crate::storage::search::{EventSearch, FoundEvent, SearchPage, SearchQuery, Searchers, within};
 use crate::storage::{
     Error, EventFilter, EventReader, Page, PageRequest, ServiceSummary, SessionFilter,
     SessionSummary, SpanEvents, SpanFilter, SpanReader, SpanSummary, StoreUsage, StoredEvent,
@@ -307,6 +308,22 @@ impl EventReader for SqliteReader {
         let (filter, page) = (filter.clone(), page.clone());
         self.pool
             .run(move |session| events::list(session, project, &filter, &page))
+            .boxed()
+    }
+
+    fn search_events<'a>(
+        &'a self,
+        project: ProjectId,
+        query: &'a EventSearch,
+        page: &'a PageRequest,
+    ) -> BoxFuture<'a, Result<SearchPage<FoundEvent>, Error>> {
+        let deadline = Instant::now() + within(query.time_limit, self.query_timeout);
+        let (query, page) = (query.clone(), page.clone());
+        let searchers = Arc::clone(&self.searchers);
+        self.pool
+            .run(move |session| {
+                search_events::search(session, project, &query, &page, &searchers, deadline)
+            })
             .boxed()
     }
 

@@ -17,7 +17,7 @@ use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::attributes::AttributeTest;
 use crate::storage::content::DecodedBlock;
 use crate::storage::events::{EVENT_BYTES_MAX, EVENTS_OF_TRACE_MAX, EventColumns, EventFilter};
-use crate::storage::{Cursor, Error, Page, PageRequest, SpanEvents, StoredEvent};
+use crate::storage::{Error, Page, PageRequest, SpanEvents, StoredEvent};
 
 macro_rules! select_event {
     ($rest:literal) => {
@@ -52,13 +52,13 @@ pub(super) const EVENT: &str =
     select_event!("WHERE project_id = $1 AND time_unix_nano = $2 AND digest = $3");
 
 /// Sorts after every digest.
-const LAST_DIGEST: [u8; 17] = [0xff; 17];
+pub(super) const LAST_DIGEST: [u8; 17] = [0xff; 17];
 
 /// A row of `event`.
-struct Found {
-    columns: EventColumns,
-    block_id: i64,
-    place: usize,
+pub(super) struct Found {
+    pub(super) columns: EventColumns,
+    pub(super) block_id: i64,
+    pub(super) place: usize,
 }
 
 /// The events of a project, newest first.
@@ -93,7 +93,7 @@ pub(super) async fn list(
                 last.columns.id.digest.to_vec(),
             );
         }
-        let keys: Vec<_> = rows.iter().map(|row| cursor(&row.columns)).collect();
+        let keys: Vec<_> = rows.iter().map(|row| row.columns.cursor()).collect();
         let loaded = load(session, project, rows, filter, &mut test, &mut walk).await?;
         for (key, event) in keys.into_iter().zip(loaded) {
             bytes += event.as_ref().map_or(0, |event| event.message.len());
@@ -120,14 +120,8 @@ fn is_selective(filter: &EventFilter) -> bool {
         }
 }
 
-fn cursor(columns: &EventColumns) -> Cursor {
-    Cursor {
-        unix_nano: columns.id.unix_nano,
-        key: columns.id.digest.to_vec(),
-    }
-}
-
-async fn piece_of(
+/// The next rows of the list.
+pub(super) async fn piece_of(
     session: &Session,
     project: ProjectId,
     filter: &EventFilter,
@@ -223,7 +217,7 @@ pub(super) async fn of(
 }
 
 /// Events whose messages are fetched at once.
-const EVENTS_TOGETHER: usize = 100;
+pub(super) const EVENTS_TOGETHER: usize = 100;
 
 /// Tests rows and completes those that match, in their order; `None` for the others. Rows that the
 /// budget does not suffice for are left out.
@@ -267,7 +261,7 @@ async fn load(
 }
 
 /// The event if it, with its resource, has all attributes that are wanted.
-fn test_one(
+pub(super) fn test_one(
     test: &mut AttributeTest<'_>,
     event: StoredEvent,
 ) -> Result<Option<StoredEvent>, Error> {
@@ -282,7 +276,7 @@ fn test_one(
 
 /// Adds messages, resources and scopes to rows, in their order; `None` for an event whose block is
 /// gone: it is being deleted.
-async fn complete(
+pub(super) async fn complete(
     session: &Session,
     project: ProjectId,
     rows: Vec<Found>,

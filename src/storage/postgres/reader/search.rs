@@ -374,17 +374,19 @@ impl Search<'_> {
                 if !is_it || !self.has_attributes(&hit)? {
                     continue;
                 }
+                let (start, span, trace) = key;
+                let cursor = Cursor {
+                    unix_nano: unsigned(start),
+                    key: [span, trace].concat(),
+                };
                 self.page.items.push(Found {
                     span: row.summary,
                     matches: hit.matches,
+                    cursor: cursor.clone(),
                 });
                 if self.page.items.len() >= self.asked.page.limit.max(1) {
-                    let (start, span, trace) = key;
-                    self.page.searched_to_unix_nano = unsigned(start);
-                    self.page.next = Some(Cursor {
-                        unix_nano: unsigned(start),
-                        key: [span, trace].concat(),
-                    });
+                    self.page.searched_to_unix_nano = cursor.unix_nano;
+                    self.page.next = Some(cursor);
                     return Ok(true);
                 }
             }

@@ -14,7 +14,7 @@ use crate::model::genai::Usage;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::attributes::AttributeTest;
 use crate::storage::events::{EVENT_BYTES_MAX, EVENTS_OF_TRACE_MAX, EventColumns, EventFilter};
-use crate::storage::{Cursor, Error, Page, PageRequest, SpanEvents, StoredEvent};
+use crate::storage::{Error, Page, PageRequest, SpanEvents, StoredEvent};
 
 macro_rules! select_event {
     ($rest:literal) => {
@@ -103,7 +103,7 @@ pub(super) fn list(
             }
             session.check()?;
             let found = event_place(row).map_err(&read)??;
-            last = Some(cursor(&found.columns));
+            last = Some(found.columns.cursor());
             if !found.columns.matches(filter) {
                 continue;
             }
@@ -120,13 +120,6 @@ pub(super) fn list(
         }
     }
     Ok(Page { items, next: None })
-}
-
-fn cursor(columns: &EventColumns) -> Cursor {
-    Cursor {
-        unix_nano: columns.id.unix_nano,
-        key: columns.id.digest.to_vec(),
-    }
 }
 
 /// One event.
@@ -191,7 +184,7 @@ pub(super) fn of(
 }
 
 /// Reads a row selected with `select_event!`.
-fn event_place(row: &Row<'_>) -> rusqlite::Result<Result<EventPlace, Error>> {
+pub(super) fn event_place(row: &Row<'_>) -> rusqlite::Result<Result<EventPlace, Error>> {
     let trace_id: Option<[u8; 16]> = row.get(10)?;
     let span_id: Option<[u8; 8]> = row.get(11)?;
     let text = |index: usize| row.get::<_, Option<String>>(index);

@@ -313,6 +313,7 @@ impl Search<'_, '_> {
             self.page.items.push(Found {
                 span: span.ok_or_else(damaged)?,
                 matches: next.matches,
+                cursor: next.place.cursor(),
             });
             if self.page.items.len() >= self.limit {
                 self.page.searched_to_unix_nano = unsigned(next.place.start);
