@@ -20,6 +20,7 @@ pub mod chunk;
 pub mod directory;
 mod distribution;
 pub mod engine;
+pub mod gather;
 #[cfg(test)]
 pub(crate) mod generate;
 pub mod identity;

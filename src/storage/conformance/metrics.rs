@@ -404,6 +404,37 @@ fn answers(backend: &impl Backend) -> String {
     format!("{answers:?} {:?}", ask("s", Aggregation::Sum))
 }
 
+// Scenario: a client sends a point every nanosecond, more than a part of a chunk holds; then some of the
+// middle again, with new ones between them and of another quarter of an hour.
+// Guarantees: each counts once, whatever part it lies in.
+pub(super) fn dense_points_are_stored_once(backend: &mut impl Backend) {
+    let request = |times: &mut dyn Iterator<Item = u64>| {
+        let points = times.map(|time| {
+            json!({"timeUnixNano": (START + time).to_string(), "asInt": "1", "attributes": []})
+        });
+        let points: Vec<_> = points.collect();
+        let request = json!({"resourceMetrics": [{"scopeMetrics": [{"metrics": [{
+            "name": "dense", "sum": {"aggregationTemporality": 1, "dataPoints": points},
+        }]}]}]});
+        decode_metrics(request.to_string().as_bytes()).unwrap()
+    };
+    for batch in 0..6_u64 {
+        let first = batch * 20_000;
+        // Every second one.
+        let sent = request(&mut (first..first + 20_000).step_by(2));
+        assert_eq!(write_metrics(backend, &[sent]).points_stored, 10_000);
+    }
+    let again = request(&mut (30_000..30_100).chain([20 * MINUTE]));
+    let report = write_metrics(backend, std::slice::from_ref(&again));
+    assert_eq!((report.points_stored, report.points_duplicate), (51, 50));
+    let report = write_metrics(backend, &[again]);
+    assert_eq!((report.points_stored, report.points_duplicate), (0, 101));
+    assert_eq!(
+        told(backend, &query("dense", &[])),
+        [(String::new(), vec![60_051.0])]
+    );
+}
+
 // Scenario: points of many minutes are delivered in any order, split in any way, some of them again and
 // again; by a backend each.
 // Guarantees: every answer is as if they had come once, in order.

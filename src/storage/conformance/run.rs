@@ -188,6 +188,7 @@ cases! {
     search_events::blocks_of_events_that_cannot_match_are_passed_over,
     search_events::events_that_are_gone_are_not_found,
     metrics::points_are_stored_once,
+    metrics::dense_points_are_stored_once,
     metrics::metrics_are_listed_and_filtered,
     metrics::series_beyond_the_limit_share_one,
     metrics::points_go_by_their_arrival,

@@ -1,17 +1,16 @@
 //! Adds up the points of a metric by groups of its series. Shared by both stores; pure.
 //!
-//! A store tells which series a metric has, then shows their chunks in the order of time. A cumulative total
+//! A store tells which series a metric has ([`super::gather`]), then shows their chunks in the order of time. A cumulative total
 //! counts as what it grew by from one point to the next of the same start: one that begins anew has
 //! another start, and counts from zero; so does one that fell. What it was before the range is
 //! looked up in the hour before.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-use serde_json::{Map, Value};
+use std::sync::Arc;
 
 use super::cell::{Cell, Stream};
 use super::chunk::{Entry, decode};
-use super::labels::text_of;
+use super::gather::{Gather, Gathered, Values};
 use super::merge::{SLOT_NS, slot_of};
 use super::query::{Aggregation, Group, MetricAnswer, MetricKey, MetricQuery, NoAnswer};
 use crate::model::metric::{MetricKind, SeriesId, Temporality};
@@ -19,32 +18,13 @@ use crate::storage::Error;
 
 /// How far before the range a total is looked for, ns.
 const LOOK_BACK_NS: u64 = 4 * SLOT_NS;
-/// Buckets of all groups at most.
-const CELLS_MAX: usize = 20_000;
 /// Numbers of distributions that are held at most; some megabytes.
 const NUMBERS_MAX: usize = 2_000_000;
-
-/// A series, as a store knows it.
-#[derive(Debug, Clone)]
-pub struct SeriesFound {
-    /// Identity.
-    pub id: SeriesId,
-    /// Metric.
-    pub key: MetricKey,
-    /// `service.name`.
-    pub service_name: String,
-    /// Deployment environment.
-    pub environment: Option<String>,
-    /// Attributes of its points, a JSON object.
-    pub attributes: String,
-    /// Attributes of its resource, a JSON object.
-    pub resource: String,
-}
 
 /// What is known of a wanted series.
 #[derive(Debug)]
 struct Wanted {
-    key: MetricKey,
+    key: Arc<MetricKey>,
     group: usize,
     /// In the order of their first points.
     streams: BTreeMap<(u64, u64), Stream>,
@@ -55,9 +35,9 @@ struct Wanted {
 pub struct Engine<'q> {
     query: &'q MetricQuery,
     aggregation: Aggregation,
-    metrics: BTreeSet<MetricKey>,
+    metrics: BTreeSet<Arc<MetricKey>>,
     wanted: HashMap<SeriesId, Wanted>,
-    groups: Vec<Vec<Option<String>>>,
+    groups: Vec<Arc<Values>>,
     cells: BTreeMap<(usize, u64), Cell>,
     numbers: usize,
     is_cut: bool,
@@ -73,60 +53,19 @@ struct Open {
     parts: Vec<Vec<u8>>,
 }
 
-/// What a series is grouped by; `None` when it is not wanted.
-fn group_of(query: &MetricQuery, series: &SeriesFound) -> Option<Vec<Option<String>>> {
-    let is = |wanted: &Option<String>, found: Option<&str>| {
-        wanted.as_deref().is_none_or(|wanted| found == Some(wanted))
-    };
-    if !is(&query.service, Some(&series.service_name))
-        || !is(&query.environment, series.environment.as_deref())
-    {
-        return None;
-    }
-    let parse = |json: &str| serde_json::from_str::<Map<String, Value>>(json).unwrap_or_default();
-    let (mut own, mut resource) = (Map::new(), Map::new());
-    if !query.group_by.is_empty() || !query.attributes.is_empty() {
-        own = parse(&series.attributes);
-        resource = parse(&series.resource);
-    }
-    let find = |key: &str| own.get(key).or_else(|| resource.get(key)).map(text_of);
-    let has_all = query
-        .attributes
-        .iter()
-        .all(|wanted| match find(&wanted.key) {
-            Some(text) => text == wanted.value,
-            None => wanted.or_absent,
-        });
-    has_all.then(|| query.group_by.iter().map(|key| find(key)).collect())
-}
-
 impl<'q> Engine<'q> {
     /// Begins with the series of the metric.
     ///
     /// # Errors
     /// There is nothing to answer.
-    pub fn new(query: &'q MetricQuery, series: &[SeriesFound]) -> Result<Self, NoAnswer> {
-        let first = series.first().ok_or(NoAnswer::Unknown)?;
-        let key = &first.key;
-        let usual = Aggregation::usual(key.kind, key.temporality, key.is_monotonic);
-        let aggregation = query.aggregation.unwrap_or(usual);
-        let mut applies = series
-            .iter()
-            .filter(|it| aggregation.applies_to(it.key.kind));
-        if applies.clone().next().is_none() {
-            return Err(NoAnswer::NotOf(key.kind));
-        }
-        let found: Vec<_> = applies
-            .by_ref()
-            .filter_map(|it| Some((it, group_of(query, it)?)))
-            .collect();
-        let groups: BTreeSet<_> = found.iter().map(|(_, group)| group.clone()).collect();
-        let groups_max = query
-            .groups_max
-            .min(CELLS_MAX / query.buckets().max(1))
-            .max(1);
-        let is_cut = groups.len() > groups_max;
-        let groups: Vec<_> = groups.into_iter().take(groups_max).collect();
+    pub fn new(gathered: Gather<'q>) -> Result<Self, NoAnswer> {
+        let Gathered {
+            query,
+            aggregation,
+            groups,
+            series,
+            is_cut,
+        } = gathered.finish()?;
         let mut engine = Self {
             query,
             aggregation,
@@ -138,15 +77,15 @@ impl<'q> Engine<'q> {
             is_cut,
             open: None,
         };
-        for (series, group) in found {
+        for (id, key, group) in series {
             if let Ok(group) = engine.groups.binary_search(&group) {
-                engine.metrics.insert(series.key.clone());
+                engine.metrics.insert(Arc::clone(&key));
                 let wanted = Wanted {
-                    key: series.key.clone(),
+                    key,
                     group,
                     streams: BTreeMap::new(),
                 };
-                engine.wanted.insert(series.id, wanted);
+                engine.wanted.insert(id, wanted);
             }
         }
         Ok(engine)
@@ -262,26 +201,17 @@ impl<'q> Engine<'q> {
                 Some((*bucket, cell.answer(self.aggregation, seconds)?))
             });
             Group {
-                values,
+                values: Arc::unwrap_or_clone(values),
                 points: points.collect(),
             }
         });
         Ok(MetricAnswer {
             groups: groups.collect(),
-            metrics: self.metrics.into_iter().collect(),
+            metrics: self.metrics.into_iter().map(Arc::unwrap_or_clone).collect(),
             aggregation: self.aggregation,
             series_count,
             is_cut: self.is_cut,
         })
-    }
-}
-
-impl MetricQuery {
-    /// Buckets of one group.
-    fn buckets(&self) -> usize {
-        let length = self.end_unix_nano.saturating_sub(self.start_unix_nano);
-        let buckets = self.step_ns.map_or(1, |step| length / step.max(1) + 1);
-        usize::try_from(buckets).unwrap_or(usize::MAX)
     }
 }
 

@@ -3,7 +3,8 @@
 //! Points of a series lie in chunks of a quarter of an hour of their times, so that a point is looked for
 //! where it must be. A chunk is a set: a point that is in it changes nothing, and points that come in
 //! any order make the same one. A chunk has parts, so that what is read and written for a point is
-//! bounded by a client that sends thousands a second, too; all but the last are full.
+//! bounded where thousands a second come, too, as they do to the series that those beyond the limit
+//! share: all parts but the last are full, and only those are read that have points of the times at hand.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -12,6 +13,7 @@ use super::directory::{Home, Place};
 use crate::model::ProjectId;
 use crate::model::metric::{SeriesId, Value};
 use crate::storage::Error;
+use crate::storage::summary::clamp_time;
 use crate::storage::write::MetricRows;
 
 /// Length of a chunk, ns. Exporters send every few seconds to every minute.
@@ -35,7 +37,8 @@ pub struct ChunkKey {
     pub series: SeriesId,
 }
 
-/// Chunks as they are stored: their parts by number. Retention may have taken the first.
+/// Chunks as they are stored: by number the last of their parts, and those that have points of the times
+/// that were asked for ([`Plan::reads`]).
 pub type Stored = BTreeMap<ChunkKey, BTreeMap<i32, Vec<u8>>>;
 
 /// A part of a chunk to be written.
@@ -49,6 +52,8 @@ pub struct PartWrite {
     pub is_new: bool,
     /// A time after the arrival of what is added, ns since the Unix epoch.
     pub received: i64,
+    /// Times of its points: the first and the last, ns since the Unix epoch.
+    pub times: Times,
     /// The points.
     pub points: Vec<u8>,
     /// New points in the chunk; said with the first part that is written of it.
@@ -56,6 +61,9 @@ pub struct PartWrite {
     /// Whether series share the chunk because there are too many.
     pub is_overflow: bool,
 }
+
+/// A first and a last time, ns since the Unix epoch.
+pub type Times = (i64, i64);
 
 /// Points that were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -102,6 +110,12 @@ pub fn slot_of(unix_nano: u64) -> i64 {
 fn step_after(received: u64) -> i64 {
     let step = (received / ARRIVAL_STEP_NS + 1).saturating_mul(ARRIVAL_STEP_NS);
     i64::try_from(step).unwrap_or(i64::MAX)
+}
+
+/// The times of the first and the last of some points.
+fn times_of(entries: &[Entry]) -> Option<Times> {
+    let times = || entries.iter().map(|it| clamp_time(it.point.time_unix_nano));
+    Some((times().min()?, times().max()?))
 }
 
 fn weight(entry: &Entry) -> usize {
@@ -158,11 +172,21 @@ impl Plan {
         self
     }
 
-    /// The chunks that must be looked at, in order.
+    /// The chunks that must be looked at, in order, and where in them points may be already.
     #[must_use]
-    pub fn keys(&self) -> BTreeSet<ChunkKey> {
-        let elsewhere = self.elsewhere().copied();
-        self.chunks.keys().copied().chain(elsewhere).collect()
+    pub fn reads(&self) -> BTreeMap<ChunkKey, Times> {
+        let mut reads: BTreeMap<ChunkKey, Times> = BTreeMap::new();
+        for (key, wanted) in &self.chunks {
+            let Some(times) = times_of(&wanted.entries) else {
+                continue;
+            };
+            let elsewhere = wanted.elsewhere.values().flatten().map(|(key, _)| key);
+            for key in elsewhere.chain([key]) {
+                let read = reads.entry(*key).or_insert(times);
+                *read = (read.0.min(times.0), read.1.max(times.1));
+            }
+        }
+        reads
     }
 
     fn elsewhere(&self) -> impl Iterator<Item = &ChunkKey> {
@@ -241,6 +265,7 @@ fn merge_chunk(
             part: number,
             is_new: last_part.is_none_or(|last| number > last),
             received: step_after(wanted.received),
+            times: times_of(part).unwrap_or_default(),
             points: encode(part),
             added: std::mem::take(&mut added),
             is_overflow: wanted.is_overflow,

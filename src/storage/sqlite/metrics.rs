@@ -10,7 +10,7 @@ use super::error::storage_error;
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::metrics::directory::{Counts, Decided, Known, StoredSeries, decide, unknown};
-use crate::storage::metrics::merge::{Added, ChunkKey, PartWrite, Plan, Stored};
+use crate::storage::metrics::merge::{Added, ChunkKey, PartWrite, Plan, Stored, Times};
 use crate::storage::write::MetricRows;
 
 /// Writes the points that are not stored yet, and their series.
@@ -32,7 +32,7 @@ pub(super) fn insert(
     }
     note_seen(transaction, &decided)?;
     let plan = Plan::of(rows, &decided.homes);
-    for write in plan.merge(&load(transaction, plan.keys())?)? {
+    for write in plan.merge(&load(transaction, &plan.reads())?)? {
         write_part(transaction, &write)?;
         added.count(&write);
     }
@@ -136,24 +136,35 @@ fn note_seen(transaction: &Transaction<'_>, decided: &Decided) -> Result<(), Err
     Ok(())
 }
 
-fn load(transaction: &Transaction<'_>, keys: BTreeSet<ChunkKey>) -> Result<Stored, Error> {
+fn load(transaction: &Transaction<'_>, reads: &BTreeMap<ChunkKey, Times>) -> Result<Stored, Error> {
     let failed = storage_error("read points of metrics");
     let mut select = transaction
         .prepare_cached(
             "SELECT part, points FROM metric_chunk
              WHERE project_id = ?1 AND metric_id = ?2 AND slot_unix_nano = ?3 AND series_id = ?4
+                AND (first_unix_nano <= ?6 AND last_unix_nano >= ?5 OR part = (
+                    SELECT max(part) FROM metric_chunk
+                    WHERE project_id = ?1 AND metric_id = ?2 AND slot_unix_nano = ?3
+                        AND series_id = ?4))
              ORDER BY part",
         )
         .map_err(&failed)?;
     let mut stored = Stored::new();
-    for key in keys {
-        let place = params![key.project.0, key.metric, key.slot, key.series.0];
+    for (key, (first, last)) in reads {
+        let place = params![
+            key.project.0,
+            key.metric,
+            key.slot,
+            key.series.0,
+            first,
+            last
+        ];
         let parts: BTreeMap<i32, Vec<u8>> = select
             .query_map(place, |row| Ok((row.get(0)?, row.get(1)?)))
             .and_then(Iterator::collect)
             .map_err(&failed)?;
         if !parts.is_empty() {
-            stored.insert(key, parts);
+            stored.insert(*key, parts);
         }
     }
     Ok(stored)
@@ -164,9 +175,11 @@ fn write_part(transaction: &Transaction<'_>, write: &PartWrite) -> Result<(), Er
     transaction
         .prepare_cached(
             "INSERT INTO metric_chunk (project_id, metric_id, slot_unix_nano, series_id, part,
-                received_unix_nano, points)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+                received_unix_nano, first_unix_nano, last_unix_nano, points)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT DO UPDATE SET points = excluded.points,
+                first_unix_nano = excluded.first_unix_nano,
+                last_unix_nano = excluded.last_unix_nano,
                 received_unix_nano = max(received_unix_nano, excluded.received_unix_nano)",
         )
         .and_then(|mut upsert| {
@@ -177,6 +190,8 @@ fn write_part(transaction: &Transaction<'_>, write: &PartWrite) -> Result<(), Er
                 key.series.0,
                 write.part,
                 write.received,
+                write.times.0,
+                write.times.1,
                 write.points
             ])
         })

@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::metric::{Histogram, Point, Summary, Totals, Value as Measured};
 use crate::storage::metrics::chunk::encode;
+use crate::storage::metrics::gather::SeriesFound;
 
 const SECOND: u64 = 1_000_000_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -55,7 +56,9 @@ fn ask(key: &MetricKey, aggregation: Aggregation, series: &[Vec<Point>]) -> Vec<
         })
         .collect();
     let query = query(aggregation);
-    let mut engine = Engine::new(&query, &found).unwrap();
+    let mut gather = Gather::new(&query);
+    found.iter().for_each(|series| gather.add(series));
+    let mut engine = Engine::new(gather).unwrap();
     let mut chunks: BTreeMap<(i64, usize), Vec<Entry>> = BTreeMap::new();
     for (number, points) in series.iter().enumerate() {
         for point in points {
@@ -226,7 +229,11 @@ fn what_can_t_be_answered_is_said() {
         resource: String::new(),
     };
     let rate = query(Aggregation::Rate);
-    let of = |series: &[SeriesFound]| Engine::new(&rate, series).map(|_| ());
+    let of = |series: &[SeriesFound]| {
+        let mut gather = Gather::new(&rate);
+        series.iter().for_each(|series| gather.add(series));
+        Engine::new(gather).map(|_| ())
+    };
     assert_eq!(of(&[]), Err(NoAnswer::Unknown));
     let gauge = found(MetricKind::Gauge);
     assert_eq!(

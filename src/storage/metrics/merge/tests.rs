@@ -57,12 +57,31 @@ fn homes() -> Vec<Home> {
     vec![own(SERIES[0]), shared(SERIES[1]), shared(SERIES[2])]
 }
 
+/// What a store reads for a plan: of each chunk the last part, and those of the plan's times.
+fn read_for(plan: &Plan, stored: &Stored) -> Stored {
+    let mut read = Stored::new();
+    for (key, (first, last)) in plan.reads() {
+        let Some(parts) = stored.get(&key) else {
+            continue;
+        };
+        let newest = parts.keys().next_back();
+        let mut wanted = parts.clone();
+        wanted.retain(|&number, part| {
+            let times = times_of(&decode(part).unwrap()).unwrap();
+            Some(&number) == newest || times.0 <= last && times.1 >= first
+        });
+        read.insert(key, wanted);
+    }
+    read
+}
+
 /// Writes points as a store does; answers how many were new.
 fn store(stored: &mut Stored, points: &[(usize, Point)], homes: &[Home]) -> Added {
     let plan = Plan::of(&rows(points), homes);
     let mut added = Added::default();
-    for write in plan.merge(stored).unwrap() {
+    for write in plan.merge(&read_for(&plan, stored)).unwrap() {
         added.count(&write);
+        assert_eq!(times_of(&decode(&write.points).unwrap()), Some(write.times));
         let parts = stored.entry(write.key).or_default();
         let before = parts.insert(write.part, write.points);
         assert_eq!(write.is_new, before.is_none());
@@ -181,6 +200,27 @@ fn chunks_have_parts_of_bounded_size() {
         assert!(numbers <= PART_WEIGHT_MAX);
     }
     assert_eq!(store(&mut stored, &points, &homes()).stored, 0);
+}
+
+// Scenario: points come and come, as to the series that all beyond the limit share; then some of the
+// middle come again, with one of their time that is new.
+// Guarantees: later points read the last part alone, however many there are; what was stored is found in
+// whatever part it is, and what is new beside it is stored.
+#[test]
+fn only_parts_with_points_of_the_times_at_hand_are_read() {
+    let points: Vec<_> = (0..100_000).map(|time| number(1, 10 + time, 1)).collect();
+    let mut stored = Stored::new();
+    for batch in points.chunks(5_000) {
+        let plan = Plan::of(&rows(batch), &homes());
+        let read = read_for(&plan, &stored);
+        assert!(read.values().map(BTreeMap::len).sum::<usize>() <= 1);
+        assert_eq!(store(&mut stored, batch, &homes()).stored, 5_000);
+    }
+    assert!(stored.values().next().unwrap().len() > 5);
+    let mut again = points[40_000..41_000].to_vec();
+    again.push(number(2, 40_500, 2));
+    assert_eq!(store(&mut stored, &again, &homes()).stored, 1);
+    assert_eq!(store(&mut stored, &again, &homes()).stored, 0);
 }
 
 // Scenario: retention takes the first parts of a chunk; a late point of it comes.

@@ -20,7 +20,7 @@ CREATE TABLE metric_series (
     PRIMARY KEY (project_id, series_id)
 );
 CREATE INDEX metric_series_name
-    ON metric_series (project_id, name, kind, temporality, is_monotonic, unit);
+    ON metric_series (project_id, name, kind, temporality, is_monotonic, unit, series_id);
 CREATE INDEX metric_series_overflow ON metric_series (project_id, is_overflow);
 CREATE INDEX metric_series_last_seen ON metric_series (last_seen_unix_nano);
 COMMENT ON TABLE metric_series IS
@@ -50,6 +50,8 @@ CREATE TABLE metric_chunk (
     metric_id          bigint NOT NULL,
     slot_unix_nano     bigint NOT NULL,
     received_unix_nano bigint NOT NULL,
+    first_unix_nano    bigint NOT NULL,
+    last_unix_nano     bigint NOT NULL,
     part               integer NOT NULL,
     series_id          bytea NOT NULL,
     points             bytea NOT NULL,
@@ -63,6 +65,8 @@ COMMENT ON COLUMN metric_chunk.project_id IS 'Owner.';
 COMMENT ON COLUMN metric_chunk.metric_id IS 'See metric_series.';
 COMMENT ON COLUMN metric_chunk.slot_unix_nano IS 'First time in it, ns since the Unix epoch.';
 COMMENT ON COLUMN metric_chunk.received_unix_nano IS 'Latest arrival of a point in it, rounded up to an hour, ns since the Unix epoch.';
+COMMENT ON COLUMN metric_chunk.first_unix_nano IS 'Time of the first of its points, ns since the Unix epoch.';
+COMMENT ON COLUMN metric_chunk.last_unix_nano IS 'Time of the last of its points, ns since the Unix epoch.';
 COMMENT ON COLUMN metric_chunk.part IS 'From 0; all parts but the last are full.';
 COMMENT ON COLUMN metric_chunk.series_id IS 'See metric_series.';
 COMMENT ON COLUMN metric_chunk.points IS 'The points, each told from the one before; the first byte is the version of the format.';

@@ -9,7 +9,8 @@ use super::session::Session;
 use super::{PostgresReader, corrupt, project_id, unsigned};
 use crate::model::ProjectId;
 use crate::model::metric::{MetricKind, Temporality};
-use crate::storage::metrics::engine::{Engine, SeriesFound};
+use crate::storage::metrics::engine::Engine;
+use crate::storage::metrics::gather::{Gather, SeriesFound};
 use crate::storage::metrics::identity::metric_id;
 use crate::storage::metrics::query::{
     MetricAnswer, MetricFilter, MetricKey, MetricQuery, MetricReader, MetricSummary, NoAnswer,
@@ -17,8 +18,11 @@ use crate::storage::metrics::query::{
 };
 use crate::storage::{Error, Page, PageRequest};
 
-/// Rows of a piece of a walk.
+/// Rows of a piece of a walk, and bytes of their points at most.
 const PIECE_ROWS: i64 = 4000;
+const PIECE_BYTES: i64 = 4 << 20;
+/// Series read at once: each can have attributes of some dozens of kilobytes.
+const SERIES_ROWS: i64 = 500;
 /// Series that are named to the server when chunks are looked for; of more it sends all of the metric.
 const NAMED_MAX: usize = 500;
 
@@ -33,17 +37,24 @@ pub(super) const LIST: &str = "SELECT kind, temporality, is_monotonic, name, uni
      GROUP BY name, kind, temporality, is_monotonic, unit \
      ORDER BY name, kind, temporality, is_monotonic, unit LIMIT $9";
 
-/// The series of a metric.
+/// Series of a metric after one.
 pub(super) const SERIES: &str = "SELECT kind, temporality, is_monotonic, name, unit, series_id, \
         service_name, environment, attributes::text, resource::text \
-     FROM metric_series WHERE project_id = $1 AND name = $2";
+     FROM metric_series WHERE project_id = $1 AND name = $2 \
+        AND (kind, temporality, is_monotonic, unit, series_id) > ($3, $4, $5, $6, $7) \
+     ORDER BY kind, temporality, is_monotonic, unit, series_id LIMIT $8";
 
-/// A piece of the chunks of a metric after one, in the order of time.
-pub(super) const CHUNKS: &str = "SELECT slot_unix_nano, series_id, part, points FROM metric_chunk \
-     WHERE project_id = $1 AND metric_id = $2 AND slot_unix_nano BETWEEN $3 AND $4 \
-        AND (slot_unix_nano, series_id, part) > ($3, $5, $6) \
-        AND ($7::bytea[] IS NULL OR series_id = ANY($7)) \
-     ORDER BY slot_unix_nano, series_id, part LIMIT $8";
+/// A piece of the chunks of a metric after one, in the order of time: as many as fit into a number of
+/// bytes, at least one.
+pub(super) const CHUNKS: &str = "SELECT slot_unix_nano, series_id, part, points FROM ( \
+     SELECT slot_unix_nano, series_id, part, points, sum(octet_length(points)) OVER ( \
+         ORDER BY slot_unix_nano, series_id, part) - octet_length(points) AS before \
+     FROM (SELECT slot_unix_nano, series_id, part, points FROM metric_chunk \
+         WHERE project_id = $1 AND metric_id = $2 AND slot_unix_nano BETWEEN $3 AND $4 \
+            AND (slot_unix_nano, series_id, part) > ($3, $5, $6) \
+            AND ($7::bytea[] IS NULL OR series_id = ANY($7)) \
+         ORDER BY slot_unix_nano, series_id, part LIMIT $8) AS piece) AS counted \
+     WHERE before < $9 ORDER BY slot_unix_nano, series_id, part";
 
 impl MetricReader for PostgresReader {
     fn list_metrics<'a>(
@@ -155,8 +166,7 @@ async fn answer(
     project: ProjectId,
     query: &MetricQuery,
 ) -> Result<Result<MetricAnswer, NoAnswer>, Error> {
-    let series = series(session, project, &query.name).await?;
-    let mut engine = match Engine::new(query, &series) {
+    let mut engine = match Engine::new(gather(session, project, query).await?) {
         Ok(engine) => engine,
         Err(no_answer) => return Ok(Err(no_answer)),
     };
@@ -178,6 +188,7 @@ async fn answer(
                     (&after.2, Type::INT4),
                     (&named, Type::BYTEA_ARRAY),
                     (&PIECE_ROWS, Type::INT8),
+                    (&PIECE_BYTES, Type::INT8),
                 ],
                 "read points of a metric",
             )
@@ -186,34 +197,57 @@ async fn answer(
             after = (row.get(0), row.get(1), row.get(2));
             engine.show(after.0, series_of(&after.1)?, row.get(3))?;
         }
-        if i64::try_from(rows.len()).is_ok_and(|rows| rows < PIECE_ROWS) {
+        // Fewer than that may be as many as fit.
+        if rows.is_empty() {
             break;
         }
     }
     Ok(Ok(engine.finish()?))
 }
 
-async fn series(
+async fn gather<'q>(
     session: &Session,
     project: ProjectId,
-    name: &str,
-) -> Result<Vec<SeriesFound>, Error> {
-    let rows = session
-        .query(
-            SERIES,
-            &[(&project_id(project), Type::INT8), (&name, Type::TEXT)],
-            "read series of a metric",
-        )
-        .await?;
-    let found = rows.iter().map(|row| {
-        Ok(SeriesFound {
-            key: key(row)?,
-            id: series_of(row.get(5))?,
-            service_name: row.get(6),
-            environment: row.get(7),
-            attributes: row.get(8),
-            resource: row.get(9),
-        })
-    });
-    found.collect()
+    query: &'q MetricQuery,
+) -> Result<Gather<'q>, Error> {
+    let mut gather = Gather::new(query);
+    let mut after: Option<SeriesFound> = None;
+    loop {
+        let before = after.as_ref().map(|it| &it.key);
+        let number = |of: fn(&MetricKey) -> u8| before.map_or(-1, |it| i16::from(of(it)));
+        let rows = session
+            .query(
+                SERIES,
+                &[
+                    (&project_id(project), Type::INT8),
+                    (&query.name, Type::TEXT),
+                    (&number(|it| it.kind as u8), Type::INT2),
+                    (&number(|it| it.temporality as u8), Type::INT2),
+                    (&before.is_some_and(|it| it.is_monotonic), Type::BOOL),
+                    (&before.map_or("", |it| it.unit.as_str()), Type::TEXT),
+                    (
+                        &after.as_ref().map_or(&[][..], |it| it.id.0.as_slice()),
+                        Type::BYTEA,
+                    ),
+                    (&SERIES_ROWS, Type::INT8),
+                ],
+                "read series of a metric",
+            )
+            .await?;
+        for row in &rows {
+            let series = SeriesFound {
+                key: key(row)?,
+                id: series_of(row.get(5))?,
+                service_name: row.get(6),
+                environment: row.get(7),
+                attributes: row.get(8),
+                resource: row.get(9),
+            };
+            gather.add(&series);
+            after = Some(series);
+        }
+        if i64::try_from(rows.len()).is_ok_and(|rows| rows < SERIES_ROWS) {
+            return Ok(gather);
+        }
+    }
 }

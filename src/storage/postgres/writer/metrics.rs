@@ -4,7 +4,7 @@
 //! their keys; then those that are not there are made, in that order too. One that another writer made
 //! meanwhile is read again and added to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::types::Type;
 
@@ -13,7 +13,7 @@ use super::super::transaction::{Param, Transaction};
 use super::metric_series::{place, project_of, series_of};
 use crate::storage::Error;
 use crate::storage::metrics::directory::{Known, Placed};
-use crate::storage::metrics::merge::{Added, ChunkKey, PartWrite, Plan, Stored};
+use crate::storage::metrics::merge::{Added, ChunkKey, PartWrite, Plan, Stored, Times};
 use crate::storage::summary::clamp_time;
 use crate::storage::write::MetricRows;
 
@@ -34,31 +34,38 @@ const LOCK: &str = "SELECT FROM unnest($1::bigint[], $2::bigint[], $3::bigint[],
         AND c.series_id = wanted.series_id
         AND c.slot_unix_nano BETWEEN $5 AND $6 ORDER BY c.part FOR UPDATE) AS found";
 
-/// The parts of chunks. A statement of its own, so that it sees what another writer did who had the
+/// Of chunks, the last part and those with points of some times. A statement of its own, so that it sees what another writer did who had the
 /// lock.
 const LOAD: &str =
     "SELECT found.project_id, found.metric_id, found.slot_unix_nano, found.series_id,
         found.points, found.part
-    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[])
-        AS wanted (project_id, metric_id, slot, series_id)
+    FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bytea[], $7::bigint[], $8::bigint[])
+        AS wanted (project_id, metric_id, slot, series_id, first, last)
+    CROSS JOIN LATERAL (SELECT max(c.part) AS part FROM metric_chunk c
+        WHERE c.project_id = wanted.project_id AND c.metric_id = wanted.metric_id
+        AND c.slot_unix_nano = wanted.slot AND c.series_id = wanted.series_id
+        AND c.slot_unix_nano BETWEEN $5 AND $6 OFFSET 0) AS newest
     CROSS JOIN LATERAL (SELECT c.* FROM metric_chunk c WHERE c.project_id = wanted.project_id
         AND c.metric_id = wanted.metric_id AND c.slot_unix_nano = wanted.slot
         AND c.series_id = wanted.series_id AND c.slot_unix_nano BETWEEN $5 AND $6
+        AND (c.first_unix_nano <= wanted.last AND c.last_unix_nano >= wanted.first
+            OR c.part = newest.part)
         ORDER BY c.part OFFSET 0) AS found";
 
 /// Makes parts. Answers which were made, where another writer may have been first.
 const INSERT: &str = "INSERT INTO metric_chunk (project_id, metric_id, slot_unix_nano,
-        received_unix_nano, part, series_id, points)
+        received_unix_nano, part, series_id, points, first_unix_nano, last_unix_nano)
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[],
-        $6::bytea[], $7::bytea[])
+        $6::bytea[], $7::bytea[], $8::bigint[], $9::bigint[])
     ON CONFLICT DO NOTHING
     RETURNING project_id, metric_id, slot_unix_nano, series_id";
 
 const UPDATE: &str = "UPDATE metric_chunk c SET points = new.points,
+        first_unix_nano = new.first, last_unix_nano = new.last,
         received_unix_nano = greatest(c.received_unix_nano, new.received)
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::integer[],
-        $6::bytea[], $7::bytea[]) AS new (project_id, metric_id, slot, received, part, series_id,
-        points)
+        $6::bytea[], $7::bytea[], $8::bigint[], $9::bigint[])
+        AS new (project_id, metric_id, slot, received, part, series_id, points, first, last)
     WHERE c.project_id = new.project_id AND c.metric_id = new.metric_id
         AND c.slot_unix_nano = new.slot AND c.series_id = new.series_id AND c.part = new.part";
 
@@ -88,7 +95,7 @@ pub(super) async fn write(
     // Before they are written: who drops partitions locks the note first, and then the partition.
     written.arrivals.save(transaction).await?;
     while !plan.is_empty() {
-        let writes = plan.merge(&load(transaction, &plan.keys()).await?)?;
+        let writes = plan.merge(&load(transaction, &plan.reads()).await?)?;
         let lost = save(transaction, &writes).await?;
         for write in writes.iter().filter(|write| !lost.contains(&write.key)) {
             written.added.count(write);
@@ -100,14 +107,21 @@ pub(super) async fn write(
     Ok(written)
 }
 
-async fn load(transaction: &Transaction, keys: &BTreeSet<ChunkKey>) -> Result<Stored, Error> {
-    let projects: Vec<_> = keys.iter().map(|it| i64::from(it.project.0)).collect();
-    let metrics: Vec<_> = keys.iter().map(|it| it.metric).collect();
-    let slots: Vec<_> = keys.iter().map(|it| it.slot).collect();
-    let series: Vec<_> = keys.iter().map(|it| it.series.0.as_slice()).collect();
+async fn load(
+    transaction: &Transaction,
+    reads: &BTreeMap<ChunkKey, Times>,
+) -> Result<Stored, Error> {
+    let keys = || reads.keys();
+    let times = || reads.values();
+    let projects: Vec<_> = keys().map(|it| i64::from(it.project.0)).collect();
+    let metrics: Vec<_> = keys().map(|it| it.metric).collect();
+    let slots: Vec<_> = keys().map(|it| it.slot).collect();
+    let series: Vec<_> = keys().map(|it| it.series.0.as_slice()).collect();
     let first = slots.iter().min().copied().unwrap_or(0);
     let last = slots.iter().max().copied().unwrap_or(0);
-    let params: [Param<'_>; 6] = [
+    let earliest: Vec<_> = times().map(|it| it.0).collect();
+    let latest: Vec<_> = times().map(|it| it.1).collect();
+    let mut params: Vec<Param<'_>> = vec![
         (&projects, Type::INT8_ARRAY),
         (&metrics, Type::INT8_ARRAY),
         (&slots, Type::INT8_ARRAY),
@@ -117,6 +131,8 @@ async fn load(transaction: &Transaction, keys: &BTreeSet<ChunkKey>) -> Result<St
     ];
     let context = "read points of metrics";
     transaction.query(LOCK, &params, context).await?;
+    params.push((&earliest, Type::INT8_ARRAY));
+    params.push((&latest, Type::INT8_ARRAY));
     let rows = transaction.query(LOAD, &params, context).await?;
     let mut stored = Stored::new();
     for row in rows {
@@ -184,6 +200,8 @@ async fn run(
     let parts: Vec<_> = writes.iter().map(|write| write.part).collect();
     let series: Vec<_> = keys().map(|it| it.series.0.as_slice()).collect();
     let points: Vec<_> = writes.iter().map(|write| write.points.as_slice()).collect();
+    let earliest: Vec<_> = writes.iter().map(|write| write.times.0).collect();
+    let latest: Vec<_> = writes.iter().map(|write| write.times.1).collect();
     transaction
         .query(
             sql,
@@ -195,6 +213,8 @@ async fn run(
                 (&parts, Type::INT4_ARRAY),
                 (&series, Type::BYTEA_ARRAY),
                 (&points, Type::BYTEA_ARRAY),
+                (&earliest, Type::INT8_ARRAY),
+                (&latest, Type::INT8_ARRAY),
             ],
             context,
         )

@@ -32,6 +32,8 @@ CREATE TABLE metric_chunk (
     series_id          BLOB NOT NULL,
     part               INTEGER NOT NULL,  -- from 0; all but the last are full
     received_unix_nano INTEGER NOT NULL,  -- latest arrival, rounded up to an hour
+    first_unix_nano    INTEGER NOT NULL,  -- times of its points: the first and the last
+    last_unix_nano     INTEGER NOT NULL,
     points             BLOB NOT NULL,
     PRIMARY KEY (project_id, metric_id, slot_unix_nano, series_id, part)
 ) STRICT, WITHOUT ROWID;

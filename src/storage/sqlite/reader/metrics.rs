@@ -7,7 +7,8 @@ use super::pool::Session;
 use super::{corrupt, unsigned};
 use crate::model::ProjectId;
 use crate::model::metric::{MetricKind, SeriesId, Temporality};
-use crate::storage::metrics::engine::{Engine, SeriesFound};
+use crate::storage::metrics::engine::Engine;
+use crate::storage::metrics::gather::{Gather, SeriesFound};
 use crate::storage::metrics::identity::metric_id;
 use crate::storage::metrics::query::{
     MetricAnswer, MetricFilter, MetricKey, MetricQuery, MetricSummary, NoAnswer, SERVICES_MAX,
@@ -28,7 +29,8 @@ pub(super) const LIST: &str = "SELECT kind, temporality, is_monotonic, name, uni
 /// The series of a metric.
 pub(super) const SERIES: &str = "SELECT kind, temporality, is_monotonic, name, unit, series_id, \
         service_name, environment, attributes, resource \
-     FROM metric_series INDEXED BY metric_series_name WHERE project_id = ?1 AND name = ?2";
+     FROM metric_series INDEXED BY metric_series_name WHERE project_id = ?1 AND name = ?2 \
+     ORDER BY kind, temporality, is_monotonic, unit";
 
 /// Chunks of a metric, in the order of time.
 pub(super) const CHUNKS: &str = "SELECT slot_unix_nano, series_id, points FROM metric_chunk \
@@ -109,8 +111,7 @@ pub(super) fn answer(
     project: ProjectId,
     query: &MetricQuery,
 ) -> Result<Result<MetricAnswer, NoAnswer>, Error> {
-    let series = series(session, project, &query.name)?;
-    let mut engine = match Engine::new(query, &series) {
+    let mut engine = match Engine::new(gather(session, project, query)?) {
         Ok(engine) => engine,
         Err(no_answer) => return Ok(Err(no_answer)),
     };
@@ -128,18 +129,20 @@ pub(super) fn answer(
     Ok(Ok(engine.finish()?))
 }
 
-fn series(
+fn gather<'q>(
     session: &Session<'_>,
     project: ProjectId,
-    name: &str,
-) -> Result<Vec<SeriesFound>, Error> {
+    query: &'q MetricQuery,
+) -> Result<Gather<'q>, Error> {
     let read = read_error("read series of a metric");
     let mut statement = session.connection.prepare_cached(SERIES).map_err(&read)?;
-    let mut rows = statement.query(params![project.0, name]).map_err(&read)?;
-    let mut found = Vec::new();
+    let mut rows = statement
+        .query(params![project.0, query.name])
+        .map_err(&read)?;
+    let mut gather = Gather::new(query);
     while let Some(row) = rows.next().map_err(&read)? {
         session.check()?;
-        found.push(SeriesFound {
+        gather.add(&SeriesFound {
             key: key(row).map_err(&read)?.ok_or_else(|| corrupt("metric"))?,
             id: SeriesId(row.get(5).map_err(&read)?),
             service_name: row.get(6).map_err(&read)?,
@@ -148,5 +151,5 @@ fn series(
             resource: row.get(9).map_err(&read)?,
         });
     }
-    Ok(found)
+    Ok(gather)
 }
