@@ -12,6 +12,7 @@ mod print_config;
 mod project;
 mod remap;
 mod serve;
+mod tail;
 mod user;
 mod validate;
 mod wal;
@@ -86,6 +87,8 @@ enum Command {
     /// Add people, change passwords, list people. The daemon may be running.
     #[command(subcommand)]
     User(user::Command),
+    /// Follow what a running daemon stores, a line a span.
+    Tail(Box<tail::Args>),
     /// Ask a running daemon whether it is ready; for container probes.
     Health(health::Args),
     /// Look into the durable log. The daemon may be running.
@@ -121,6 +124,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Project(command) => project::run(outer, command),
         Command::Key(command) => key::run(outer, command),
         Command::User(command) => user::run(outer, command),
+        Command::Tail(args) => tail::run(outer, *args),
         Command::Health(args) => health::run(outer, args),
         Command::Wal(command) => wal::run(outer, command),
         Command::Bench(args) => bench(*args),

@@ -6,6 +6,7 @@
 
 pub mod compress;
 pub mod cors;
+pub mod dial;
 pub mod listener;
 pub mod tls;
 

@@ -67,6 +67,7 @@ fn help_names_every_command_and_flag() {
         "project",
         "key",
         "user",
+        "tail",
         "health",
         "wal",
         "bench",

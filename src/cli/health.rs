@@ -110,7 +110,7 @@ fn connect(endpoint: &str, deadline: Instant) -> anyhow::Result<TcpStream> {
 }
 
 /// Where a listener on this machine is reached: one on every interface is on loopback too.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::access::create_key;
 use crate::cluster::Cluster;
-use crate::daemon::{Daemon, Store};
-use crate::otlp::{post_accepted, request, span};
+use crate::daemon::{Daemon, Store, eventually};
+use crate::otlp::{hex, post_accepted, request, span};
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -148,4 +149,87 @@ fn what_is_over_the_rate_is_counted() {
         missed.data,
         serde_json::json!({"unseen": 0, "over_rate": 47})
     );
+}
+
+// Scenario: somebody follows a service with the command, as lines and as JSON; the daemon is killed and
+// comes back, with spans of that service and of another before and after.
+// Guarantees: each span of the service is printed once; the command goes on by itself.
+#[test]
+fn the_command_prints_each_span_once_across_a_kill() {
+    let mut daemon = Daemon::spawn_on(Store::Postgres, &[("processors.batch.timeout", "10ms")]);
+    let lines = daemon.setup.launch_with(&["tail", "service=shop"]);
+    let json = ["tail", "--json", "service=shop", "name=op 5"];
+    let json = daemon.setup.launch_with(&json);
+    for process in [&lines, &json] {
+        let said = || {
+            process
+                .output()
+                .contains("-- following http://")
+                .then_some(())
+        };
+        eventually("the command to follow", PATIENCE, said);
+    }
+    let printed = |name: &str| {
+        let said = || lines.output().contains(name).then_some(());
+        eventually(name, PATIENCE, said);
+    };
+    send(&daemon, "shop", 2);
+    printed("op 2");
+    daemon.process.kill9();
+    daemon.restart();
+    send(&daemon, "other", 3);
+    send(&daemon, "shop", 5);
+    printed("op 5");
+    let output = lines.output();
+    assert_eq!(output.matches("op 2").count(), 1, "{output}");
+    assert!(
+        !output.contains("op 3") && output.contains("trying again"),
+        "{output}"
+    );
+    let line = output.lines().find(|line| line.contains("op 5")).unwrap();
+    assert!(
+        line.contains(" shop ") && line.ends_with(&hex(&[5; 16])),
+        "{line}"
+    );
+    let said = || json.output().contains("\"op 5\"").then_some(json.output());
+    let output = eventually("JSON", PATIENCE, said);
+    let line = output.lines().find(|line| line.starts_with('{')).unwrap();
+    let span: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(span["trace_id"], hex(&[5; 16]));
+}
+
+// Scenario: the command is started with a filter that there is not, without a key that is needed, with
+// one, and where nothing listens.
+// Guarantees: it ends at once and says what is wrong; with the key it follows.
+#[test]
+fn the_command_says_why_it_does_not_follow() {
+    let daemon = Daemon::spawn(&[]);
+    let refused = |arguments: &[&str], expected: &str| {
+        let output = daemon.setup.run(arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(expected), "{said}");
+    };
+    refused(
+        &["tail", "statsu=error"],
+        "statsu: unknown parameter; did you mean status?",
+    );
+    refused(
+        &["tail", "--endpoint", "127.0.0.1:1"],
+        "connect to 127.0.0.1:1",
+    );
+    refused(
+        &["tail", "--endpoint", "ftp://x"],
+        "expected http://host:port",
+    );
+    let key = create_key(&daemon.setup, "default", "read");
+    let wants_key = || {
+        let output = daemon.setup.run(&["tail", "statsu=error"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        said.contains("--api-key or PULSE_API_KEY").then_some(())
+    };
+    eventually("a key to be needed", PATIENCE, wants_key);
+    let tail = daemon.setup.launch_with(&["tail", "--api-key", &key.text]);
+    let said = || tail.output().contains("-- following").then_some(());
+    eventually("the command to follow", PATIENCE, said);
 }
