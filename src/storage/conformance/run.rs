@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, metrics,
-    paging, people, remap, runtime, search, sign_in, sums,
+    Backend, NOW, access, board, calls, columns, deleted, events, facts, feed, find, lists, long,
+    metrics, paging, people, remap, runtime, search, sign_in, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -324,6 +324,13 @@ access_cases! {
     people_are_let_into_projects,
     projects_of_a_person_are_bounded,
     live_keys_are_those_not_revoked,
+}
+
+access_cases! {
+    board: board_on_sqlite, board_on_postgres;
+    a_session_is_handed_on_once,
+    of_many_who_hand_a_session_on_one_does,
+    people_own_what_they_administer,
 }
 
 #[test]

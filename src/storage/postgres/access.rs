@@ -1,5 +1,6 @@
 //! Projects, keys and people in a Postgres database.
 
+mod board;
 mod keys;
 mod logins;
 mod people;
