@@ -2,7 +2,6 @@
 //! the routes of accounts only.
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use http::{HeaderMap, HeaderValue, header};
 
@@ -31,12 +30,8 @@ impl RefreshToken {
     /// [`random::Error`].
     pub(super) fn generate() -> Result<Self, random::Error> {
         let bytes: [u8; TOKEN_BYTES] = random::bytes()?;
-        let mut text = String::with_capacity(2 * TOKEN_BYTES);
-        for byte in bytes {
-            // Writing to a text does not fail.
-            let _ = write!(text, "{byte:02x}");
-        }
-        Ok(Self(text))
+        let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+        Ok(Self(digits.collect()))
     }
 
     /// One that was shown, if it can be one: no other secret of ours looks like it.

@@ -53,6 +53,8 @@ pub(super) static ROUTES: &[FamilyRoute] = routes! {
     PulseKit "/api/v1/events" ["POST"] => post(pulsekit::event);
     PulseKit "/api/v1/events/batch" ["POST"] => post(pulsekit::batch);
     TracePulse "/webhook/event" ["GET", "POST"] => get(tracepulse::wrong_method).post(tracepulse::events);
+    TracePulse "/chat" ["GET"] => get(tracepulse::later);
+    TracePulse "/chat/feedback" ["POST"] => post(tracepulse::later);
     PulseBoard "/ingest" ["POST"] => others_not_found().post(pulseboard::event);
     PulseBoard "/events" ["GET"] => others_not_found().get(pulseboard::events);
     PulseBoard "/analytics/crash" ["POST"] => others_not_found().post(pulseboard::crash);
@@ -67,6 +69,21 @@ pub(super) static ROUTES: &[FamilyRoute] = routes! {
         others_not_found().get(board::projects::list).post(board::projects::create);
     PulseBoard "/projects/{id}" ["GET", "DELETE"] =>
         others_not_found().get(board::projects::one).delete(board::projects::delete);
+    PulseBoard "/projects/{id}/events" ["DELETE"] =>
+        others_not_found().delete(board::projects::delete_events);
+    PulseBoard "/projects/{id}/analytics" ["GET"] => others_not_found().get(board::report::report);
+    PulseBoard "/projects/{id}/ai-config" ["GET", "POST", "DELETE"] => others_not_found()
+        .get(board::later::config)
+        .post(board::later::config)
+        .delete(board::later::config);
+    PulseBoard "/projects/{id}/insights" ["GET"] => others_not_found().get(board::later::insights);
+    PulseBoard "/projects/{id}/insights/trigger" ["POST"] =>
+        others_not_found().post(board::later::insights);
+    PulseBoard "/projects/{id}/insights/{insight}/read" ["PATCH"] =>
+        others_not_found().patch(board::later::insights);
+    PulseBoard "/realtime/{id}/sse" ["GET"] => others_not_found().get(board::later::live);
+    PulseBoard "/socket.io/" ["GET", "POST"] =>
+        others_not_found().get(board::later::socket).post(board::later::socket);
 };
 
 /// No methods yet. PulseBoard's server did not tell a wrong method from a wrong path.

@@ -3,7 +3,9 @@
 //! it; to everybody else it is not there.
 
 pub(super) mod account;
+pub(super) mod later;
 pub(super) mod projects;
+pub(super) mod report;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,12 +73,14 @@ fn succeeded(status: StatusCode, more: impl IntoIterator<Item = (&'static str, J
 /// Why somebody is not let in.
 fn refused(denied: Denied) -> Answer {
     match denied {
-        Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => {
-            SERVER.unsuccessful(StatusCode::UNAUTHORIZED, "Unauthorized")
-        }
+        Denied::Missing | Denied::Unknown | Denied::Revoked | Denied::Expired => unauthorized(),
         Denied::NotAMember => no_project(),
         other => SERVER.denied(other),
     }
+}
+
+fn unauthorized() -> Answer {
+    SERVER.unsuccessful(StatusCode::UNAUTHORIZED, "Unauthorized")
 }
 
 fn no_project() -> Answer {

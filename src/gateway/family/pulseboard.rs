@@ -281,5 +281,6 @@ pub(super) fn not_found(method: &http::Method, uri: &Uri) -> Answer {
 pub(super) fn is_ours(path: &str) -> bool {
     path.starts_with("/analytics/")
         || path.starts_with("/realtime/")
+        || path == "/socket.io/"
         || super::board::is_for_people(path)
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::super::super::{Shared, window};
 use super::super::answer::Answer;
-use super::{Holder, Owner, SERVER, body, no_project, succeeded};
+use super::{Holder, Owner, SERVER, body, no_project, succeeded, unauthorized};
 use crate::auth::issue;
 use crate::auth::key::MASK;
 use crate::auth::names;
@@ -92,7 +92,7 @@ pub(in crate::gateway::family) async fn create(
         .create_tenant(tenant, owner.id.clone(), change(&owner));
     let project = changed(&shared, creating).await?;
     let project = project.map_err(|refusal| match refusal {
-        Refusal::Unknown => SERVER.unsuccessful(StatusCode::UNAUTHORIZED, "Unauthorized"),
+        Refusal::Unknown => unauthorized(),
         Refusal::Taken | Refusal::TooMany => {
             SERVER.unsuccessful(StatusCode::CONFLICT, "Too many projects")
         }
@@ -130,4 +130,34 @@ pub(in crate::gateway::family) async fn delete(
         .map_err(|_| no_project())?;
     let message = Json::text("Project deleted");
     Ok(succeeded(StatusCode::OK, [("message", message)]))
+}
+
+/// `DELETE /projects/{id}/events`: those that had been stored when it was asked for. One that is
+/// acknowledged but not stored yet may still come. More than can be deleted in the time of a query
+/// are deleted when it is asked for again.
+pub(in crate::gateway::family) async fn delete_events(
+    State(shared): State<Arc<Shared>>,
+    Owner { user, principal }: Owner,
+) -> Result<Answer, Answer> {
+    let change = change(&user);
+    let until = change.at_unix_nano;
+    let deleting = async {
+        let mut first = Some(change);
+        let mut count = 0;
+        loop {
+            let step = shared
+                .issues
+                .delete_some(principal.project, until, first.take());
+            match step.await? {
+                0 => return Ok(count),
+                deleted => count += deleted,
+            }
+        }
+    };
+    let count = SERVER.within(&shared, deleting).await?;
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let data = Json::map([("deletedCount", Json::count(count))]);
+    let message = Json::text("All events deleted");
+    let entries = [("message", message), ("data", data)];
+    Ok(succeeded(StatusCode::OK, entries))
 }
