@@ -11,12 +11,12 @@ use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
 use crate::storage::postgres::{
-    self, PostgresAccess, PostgresReader, PostgresSettings, PostgresWriter,
+    self, PostgresAccess, PostgresIssues, PostgresReader, PostgresSettings, PostgresWriter,
 };
 use crate::storage::remap::Jobs;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::sqlite::{
-    self, RemoteJob, SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter,
+    self, RemoteJob, SqliteAccess, SqliteIssues, SqliteReader, SqliteSettings, SqliteWriter,
 };
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
@@ -269,6 +269,10 @@ impl Sqlite {
     fn access(&self) -> SqliteAccess {
         SqliteAccess::open(&self.directory.path().join("pulse.db")).unwrap()
     }
+
+    fn issues(&self) -> SqliteIssues {
+        SqliteIssues::open(&self.directory.path().join("pulse.db")).unwrap()
+    }
 }
 
 impl Postgres {
@@ -278,6 +282,14 @@ impl Postgres {
             ..postgres::Config::default()
         };
         PostgresAccess::new(&config).unwrap()
+    }
+
+    fn issues(&self) -> PostgresIssues {
+        let config = postgres::Config {
+            url: self.database.url().into(),
+            ..postgres::Config::default()
+        };
+        PostgresIssues::new(&config).unwrap()
     }
 }
 
@@ -345,6 +357,20 @@ fn what_a_deleted_project_stored_goes_on_postgres() {
     let mut store = Postgres::open();
     let access = store.access();
     access::what_a_deleted_project_stored_goes(&mut store, &access);
+}
+
+#[test]
+fn events_of_a_source_are_listed_and_deleted_on_sqlite() {
+    let mut store = Sqlite::open();
+    let (issues, access) = (store.issues(), store.access());
+    events::events_of_a_source_are_listed_and_deleted(&mut store, &issues, &access);
+}
+
+#[test]
+fn events_of_a_source_are_listed_and_deleted_on_postgres() {
+    let mut store = Postgres::open();
+    let (issues, access) = (store.issues(), store.access());
+    events::events_of_a_source_are_listed_and_deleted(&mut store, &issues, &access);
 }
 
 /// Values of projects are kept apart, replaced and dropped.
