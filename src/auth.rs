@@ -4,6 +4,7 @@
 //! text of 178 bits, and cheap enough for every request. Passwords ([`password`]) are stored as
 //! argon2id; who gives the right one has a session ([`people`]), which is a random token too. Nothing here prints either: their types show `[REDACTED]`.
 
+mod access_token;
 mod back_off;
 mod cache;
 mod config;
@@ -21,6 +22,7 @@ pub mod people;
 pub mod principal;
 pub mod quota;
 pub mod random;
+pub mod refresh;
 pub mod resolver;
 #[cfg(test)]
 pub(crate) mod testing;

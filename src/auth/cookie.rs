@@ -71,6 +71,11 @@ impl Signer {
         Hmac::new_from_slice(secret).ok().map(Self)
     }
 
+    /// A key of its own for something else that is signed. No token is like what it is for.
+    pub(super) fn derive(&self, purpose: &str) -> [u8; 32] {
+        self.mac(purpose).finalize().into_bytes().into()
+    }
+
     fn mac(&self, token: &str) -> Hmac<Sha256> {
         let mut mac = self.0.clone();
         mac.update(token.as_bytes());

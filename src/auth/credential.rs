@@ -3,6 +3,7 @@
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 
+use super::access_token;
 use super::key::{ApiKey, PREFIX};
 
 /// Headers that hold a key and nothing else, in the order in which they are looked at.
@@ -17,16 +18,24 @@ pub enum Credential {
     Unusable,
     /// A key.
     Key(ApiKey),
+    /// What may be an access token of a person.
+    AccessToken(String),
 }
 
 impl Credential {
     /// From the headers or the metadata of a request: `authorization: Bearer KEY`, `x-api-key`,
     /// `x-pulsekit-key`. The first of them counts. What `authorization` holds for others, such as
-    /// a proxy's user and password, is none.
+    /// a proxy's user and password, is none. An access token comes as `authorization: Bearer` only.
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or(""));
         let bearer = text(AUTHORIZATION.as_str()).and_then(bearer);
+        if let Some(token) = bearer
+            .map(str::trim)
+            .filter(|it| access_token::is_like_one(it))
+        {
+            return Self::AccessToken(token.to_owned());
+        }
         let shown = bearer.or_else(|| KEY_HEADERS.into_iter().find_map(text));
         match shown.map(|shown| ApiKey::parse(shown.trim())) {
             None => Self::None,
@@ -83,6 +92,17 @@ mod tests {
         ];
         assert_eq!(of(&both), expected);
         assert_eq!(of(&both[..2]), key("pulse_sk_two"));
+    }
+
+    #[test]
+    fn access_tokens_are_told_from_keys() {
+        let token = Credential::AccessToken("eyJh.eyJp.c2ln".to_owned());
+        assert_eq!(of(&[("authorization", "Bearer eyJh.eyJp.c2ln")]), token);
+        for wrong in ["Bearer eyJh.eyJp", "Bearer a.b.c"] {
+            assert_eq!(of(&[("authorization", wrong)]), Credential::Unusable);
+        }
+        let elsewhere = of(&[("x-api-key", "eyJh.eyJp.c2ln")]);
+        assert_eq!(elsewhere, Credential::Unusable);
     }
 
     #[test]

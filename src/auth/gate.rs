@@ -16,7 +16,7 @@ use super::resolver::{Openness, Resolver};
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
 use crate::model::quota::Quota;
-use crate::storage::access::AccessStore;
+use crate::storage::access::{AccessStore, User};
 use crate::telemetry::logs::chain;
 
 /// Which project somebody signed in means.
@@ -84,6 +84,36 @@ pub struct Gate {
     people: Option<Arc<People>>,
 }
 
+/// What somebody has shown who they are with.
+#[derive(Debug, Clone, Copy)]
+struct Means<'a> {
+    user_id: &'a str,
+    /// The only project it is good for.
+    project: Option<ProjectId>,
+    /// The most it allows.
+    scopes: Scopes,
+}
+
+impl<'a> Means<'a> {
+    /// The session of a browser.
+    fn by(person: &'a Person) -> Self {
+        Self {
+            user_id: &person.user.id,
+            project: person.login.project,
+            scopes: person.login.scopes,
+        }
+    }
+
+    /// All that somebody may do.
+    const fn all(user_id: &'a str) -> Self {
+        Self {
+            user_id,
+            project: None,
+            scopes: Scopes::ALL,
+        }
+    }
+}
+
 impl Gate {
     /// For a listener.
     #[must_use]
@@ -140,11 +170,16 @@ impl Gate {
         let principal = match Credential::of(headers) {
             Credential::None => match self.signed_in(headers).await? {
                 // What a person may do is checked with the project.
-                Some(person) => return self.of(&person, headers, uri, scope).await,
+                Some(person) => return self.of(Means::by(&person), headers, uri, scope).await,
                 None => self.anonymous(headers, uri)?,
             },
             Credential::Unusable => return Err(Denied::Unknown),
             Credential::Key(key) => self.resolver.resolve(&key).await?,
+            Credential::AccessToken(token) => {
+                let user = self.holder_of(&token).await?;
+                let means = Means::all(&user.id);
+                return self.of(means, headers, uri, scope).await;
+            }
         };
         if principal.may(scope) {
             self.within_quota(principal, scope)
@@ -172,6 +207,47 @@ impl Gate {
         found.map_err(|error| unavailable(&error))
     }
 
+    /// Whose access token a request shows. Nothing else is looked at.
+    ///
+    /// # Errors
+    /// [`Denied::Missing`], [`Denied::Unknown`], [`Denied::Unavailable`].
+    pub async fn holder(&self, headers: &HeaderMap) -> Result<User, Denied> {
+        match Credential::of(headers) {
+            Credential::AccessToken(token) => self.holder_of(&token).await,
+            Credential::None => Err(Denied::Missing),
+            Credential::Unusable | Credential::Key(_) => Err(Denied::Unknown),
+        }
+    }
+
+    async fn holder_of(&self, token: &str) -> Result<User, Denied> {
+        let people = self.people.as_ref().ok_or(Denied::Unknown)?;
+        let found = people.holder(token).await;
+        found
+            .map_err(|error| unavailable(&error))?
+            .ok_or(Denied::Unknown)
+    }
+
+    /// What the holder of an access token may do in a project that they administer.
+    ///
+    /// # Errors
+    /// [`Denied::NotAMember`], also for those who don't administer it; [`Denied::Unavailable`].
+    pub async fn owner(&self, user: &User, project: ProjectId) -> Result<Principal, Denied> {
+        let people = self.people.as_ref().ok_or(Denied::Missing)?;
+        let roles = people.roles(&user.id, Some(project)).await;
+        let roles = roles.map_err(|error| unavailable(&error))?;
+        let role = roles.first().map(|(_, role)| *role);
+        let principal = Principal {
+            project,
+            scopes: role.map_or(Scopes::NONE, crate::model::access::Role::scopes),
+            who: Who::User(user.id.as_str().into()),
+        };
+        if principal.may(Scope::Admin) {
+            Ok(principal)
+        } else {
+            Err(Denied::NotAMember)
+        }
+    }
+
     /// What somebody signed in may do in the project they name.
     ///
     /// # Errors
@@ -187,13 +263,13 @@ impl Gate {
         if project_named(headers).is_none() {
             return Err(Denied::NoProject);
         }
-        self.of(person, headers, uri, scope).await
+        self.of(Means::by(person), headers, uri, scope).await
     }
 
     /// What somebody signed in may do in the project they name, or in the only one they have.
     async fn of(
         &self,
-        person: &Person,
+        means: Means<'_>,
         headers: &HeaderMap,
         uri: &Uri,
         scope: Scope,
@@ -208,11 +284,11 @@ impl Gate {
             named.map(ProjectId).ok_or(Denied::NotAMember)
         });
         let named = named.transpose()?;
-        let only = person.login.project;
+        let only = means.project;
         if only.is_some_and(|only| named.is_some_and(|named| named != only)) {
             return Err(Denied::NotAMember);
         }
-        let roles = people.roles(person, named.or(only)).await;
+        let roles = people.roles(means.user_id, named.or(only)).await;
         let roles = roles.map_err(|error| unavailable(&error))?;
         let (project, role) = match (roles.as_slice(), named) {
             ([one], _) => *one,
@@ -221,8 +297,8 @@ impl Gate {
         };
         let principal = Principal {
             project,
-            scopes: role.scopes().and(person.login.scopes),
-            who: Who::User(person.user.id.as_str().into()),
+            scopes: role.scopes().and(means.scopes),
+            who: Who::User(means.user_id.into()),
         };
         if !principal.may(scope) {
             return Err(Denied::NotAllowed(scope));

@@ -12,6 +12,8 @@ use super::random::{self, base62};
 
 /// What every key starts with.
 pub const PREFIX: &str = "pulse_sk_";
+/// What stands for the rest of a key where its beginning is shown.
+pub const MASK: &str = "********************************";
 
 const RANDOM_CHARS: usize = 30;
 const CHECKSUM_CHARS: usize = 6;

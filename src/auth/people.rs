@@ -4,6 +4,7 @@
 //! every request, not remembered: one that was ended is of no use anywhere at once. Guessing is
 //! made slow by address and account, and hashing bounded.
 
+mod board;
 mod items;
 mod local;
 
@@ -28,6 +29,7 @@ use crate::storage;
 use crate::storage::access::people::{NewTenant, SignUp};
 use crate::storage::access::{AccessStore, Change, Login, Project, Refusal, User};
 
+pub use board::Welcomed;
 pub use items::{Client, Person, Refused, SignedIn, Wanted};
 pub use local::Ticket;
 use local::Tickets;
@@ -71,6 +73,12 @@ impl fmt::Debug for People {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("People").finish_non_exhaustive()
     }
+}
+
+/// How a client describes itself, as it is kept.
+fn described(client: &Client) -> String {
+    let chars = client.user_agent.chars().filter(|char| !char.is_control());
+    chars.take(USER_AGENT_CHARS_MAX).collect()
 }
 
 impl People {
@@ -161,10 +169,10 @@ impl People {
     /// What somebody is in a project, or in the first two they are in.
     pub(super) async fn roles(
         &self,
-        person: &Person,
+        user_id: &str,
         project: Option<ProjectId>,
     ) -> Result<Vec<(ProjectId, Role)>, storage::Error> {
-        let asked = self.store.memberships(person.user.id.clone(), project);
+        let asked = self.store.memberships(user_id.to_owned(), project);
         let found = timeout(PATIENCE, asked).await;
         found.unwrap_or(Err(storage::Error::Timeout))
     }
@@ -233,7 +241,6 @@ impl People {
     ) -> Result<SignedIn, Refused> {
         let token = Token::generate()?;
         let now = (self.now)();
-        let user_agent = client.user_agent.chars().filter(|char| !char.is_control());
         let login = Login {
             token_hash: token.hash().0,
             id: issue::user_id()?,
@@ -242,7 +249,7 @@ impl People {
             expires_unix_nano: now.saturating_add(SESSION_SECONDS * SECOND_NS),
             seen_unix_nano: now,
             address: client.address.clone(),
-            user_agent: user_agent.take(USER_AGENT_CHARS_MAX).collect(),
+            user_agent: described(client),
             project: bound.as_ref().map(|bound| bound.project),
             scopes: bound.as_ref().map_or(Scopes::ALL, |bound| bound.scopes),
             key: bound.map(|bound| bound.key),

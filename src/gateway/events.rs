@@ -30,6 +30,7 @@ pub(super) async fn list(
         trace_id: params.trace_id(),
         span_id: params.span_id(),
         session_id: params.text("session_id"),
+        source: None,
         attributes: params.attributes(),
     };
     let limit_max = shared.config.page_size_max.min(EVENTS_MAX);

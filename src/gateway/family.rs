@@ -6,6 +6,7 @@
 //! `problem`s.
 
 mod answer;
+mod board;
 mod caller;
 mod ingest;
 mod pulseboard;
@@ -19,6 +20,7 @@ use axum::routing::{MethodRouter, any, get, post};
 
 use super::Shared;
 use answer::Server;
+pub(super) use board::is_for_people;
 
 /// One of these routes.
 #[derive(Debug)]
@@ -51,12 +53,37 @@ pub(super) static ROUTES: &[FamilyRoute] = routes! {
     PulseKit "/api/v1/events" ["POST"] => post(pulsekit::event);
     PulseKit "/api/v1/events/batch" ["POST"] => post(pulsekit::batch);
     TracePulse "/webhook/event" ["GET", "POST"] => get(tracepulse::wrong_method).post(tracepulse::events);
+    TracePulse "/chat" ["GET"] => get(tracepulse::later);
+    TracePulse "/chat/feedback" ["POST"] => post(tracepulse::later);
     PulseBoard "/ingest" ["POST"] => others_not_found().post(pulseboard::event);
     PulseBoard "/events" ["GET"] => others_not_found().get(pulseboard::events);
     PulseBoard "/analytics/crash" ["POST"] => others_not_found().post(pulseboard::crash);
     PulseBoard "/analytics/session" ["POST"] => others_not_found().post(pulseboard::session);
     PulseBoard "/analytics/screen-view" ["POST"] => others_not_found().post(pulseboard::screen_view);
     PulseBoard "/analytics/api-call" ["POST"] => others_not_found().post(pulseboard::api_call);
+    PulseBoard "/auth/register" ["POST"] => others_not_found().post(board::account::register);
+    PulseBoard "/auth/login" ["POST"] => others_not_found().post(board::account::login);
+    PulseBoard "/auth/refresh" ["POST"] => others_not_found().post(board::account::refresh);
+    PulseBoard "/auth/logout" ["POST"] => others_not_found().post(board::account::logout);
+    PulseBoard "/projects" ["GET", "POST"] =>
+        others_not_found().get(board::projects::list).post(board::projects::create);
+    PulseBoard "/projects/{id}" ["GET", "DELETE"] =>
+        others_not_found().get(board::projects::one).delete(board::projects::delete);
+    PulseBoard "/projects/{id}/events" ["DELETE"] =>
+        others_not_found().delete(board::projects::delete_events);
+    PulseBoard "/projects/{id}/analytics" ["GET"] => others_not_found().get(board::report::report);
+    PulseBoard "/projects/{id}/ai-config" ["GET", "POST", "DELETE"] => others_not_found()
+        .get(board::later::config)
+        .post(board::later::config)
+        .delete(board::later::config);
+    PulseBoard "/projects/{id}/insights" ["GET"] => others_not_found().get(board::later::insights);
+    PulseBoard "/projects/{id}/insights/trigger" ["POST"] =>
+        others_not_found().post(board::later::insights);
+    PulseBoard "/projects/{id}/insights/{insight}/read" ["PATCH"] =>
+        others_not_found().patch(board::later::insights);
+    PulseBoard "/realtime/{id}/sse" ["GET"] => others_not_found().get(board::later::live);
+    PulseBoard "/socket.io/" ["GET", "POST"] =>
+        others_not_found().get(board::later::socket).post(board::later::socket);
 };
 
 /// No methods yet. PulseBoard's server did not tell a wrong method from a wrong path.
@@ -72,6 +99,9 @@ pub(super) fn not_found(method: &http::Method, uri: &http::Uri) -> Option<Respon
 
 /// The handler of a path failed; `None` when it is none of these.
 pub(super) fn failed(method: &http::Method, path: &str) -> Option<Response> {
+    if pulseboard::is_ours(path) {
+        return Some(Server::PulseBoard.failed());
+    }
     let route = ROUTES.iter().find(|route| route.path == path)?;
     let is_own = super::routes::ROUTES.iter().any(|own| own.path == path);
     let is_ours = !is_own || *method == http::Method::POST;

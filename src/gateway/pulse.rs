@@ -8,7 +8,7 @@
 mod account;
 mod agent_sessions;
 mod answer;
-mod asked;
+pub(super) mod asked;
 pub(super) mod body;
 mod caller;
 mod dashboard;
@@ -148,11 +148,15 @@ pub(super) static PEOPLE_ROUTES: &[PeopleRoute] = people_routes! {
 
 /// Whether a path is answered in the words of the older servers.
 pub(super) fn is_ours(path: &str) -> bool {
-    path.starts_with("/v1/") || path == "/v1" || is_for_people(path)
+    path.starts_with("/v1/") || path == "/v1" || is_for_our_people(path)
 }
 
 /// Whether a path is one of those that cookies are for.
 pub(super) fn is_for_people(path: &str) -> bool {
+    is_for_our_people(path) || super::family::is_for_people(path)
+}
+
+fn is_for_our_people(path: &str) -> bool {
     path.starts_with("/api/auth/") || path.starts_with("/dashboard/api/")
 }
 

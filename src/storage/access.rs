@@ -8,6 +8,7 @@
 //! - **Deleted projects stay deleted.** Their number is never given out again; keys stop with the
 //!   transaction, and retention deletes the data in the background.
 
+pub mod board;
 mod items;
 pub mod people;
 
@@ -18,6 +19,7 @@ use super::{Error, Page, PageRequest};
 use crate::model::ProjectId;
 use crate::model::access::Role;
 
+pub use board::BoardStore;
 pub use items::{
     ApiKey, AuditEntry, Found, Invite, KeyGrant, Login, Member, NewKey, Project, User,
 };
@@ -97,7 +99,7 @@ pub trait CredentialStore: Send + Sync + std::fmt::Debug {
 }
 
 /// Keeps projects, keys, people and what was changed.
-pub trait AccessStore: CredentialStore + PeopleStore + QuotaStore {
+pub trait AccessStore: CredentialStore + PeopleStore + BoardStore + QuotaStore {
     /// Projects by number.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 //! Spans go in the way the daemon writes them: encoded requests, assembled into batches.
 
 mod access;
+mod board;
 mod calls;
 mod columns;
 mod deleted;

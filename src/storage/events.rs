@@ -36,6 +36,8 @@ pub struct EventFilter {
     pub span_id: Option<SpanId>,
     /// Session it names.
     pub session_id: Option<String>,
+    /// Where it comes from.
+    pub source: Option<EventSource>,
     /// Attributes it (with its resource) must all have.
     pub attributes: Vec<AttributeEquals>,
 }
@@ -107,6 +109,7 @@ impl EventColumns {
                 .is_none_or(|least| self.severity >= least)
             && filter.trace_id.is_none_or(|id| self.trace_id == Some(id))
             && filter.span_id.is_none_or(|id| self.span_id == Some(id))
+            && filter.source.is_none_or(|source| self.source == source)
     }
 }
 

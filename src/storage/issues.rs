@@ -15,6 +15,7 @@
 //! seen when it says it happened, but not after it arrived: a clock that is ahead brings nothing back,
 //! and what happened before and arrives late does not either.
 
+pub mod board;
 mod gather;
 mod list;
 
@@ -204,7 +205,7 @@ pub struct IssueBucket {
 }
 
 /// Answers and changes issues. Every call names the project.
-pub trait IssueStore: Send + Sync + std::fmt::Debug {
+pub trait IssueStore: board::BoardEvents {
     /// The events of a source that arrived last, the last first. Only for
     /// [`EventSource::PulseBoard`], whose clients ask for it, there is an index.
     ///

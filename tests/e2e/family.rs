@@ -1,5 +1,6 @@
 //! The SDKs of PulseKit, PulseBoard and DebugQueue work with nothing changed but a URL and a key.
 
+mod board;
 mod pulseboard;
 mod pulsekit;
 mod tracepulse;

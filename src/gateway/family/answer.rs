@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// What a handler of PulseBoard's refuses.
-    fn unsuccessful(self, status: StatusCode, message: &str) -> Answer {
+    pub(super) fn unsuccessful(self, status: StatusCode, message: &str) -> Answer {
         let message = ("message", Json::text(message));
         let body = Json::map([("success", Json::Bool(false)), message]);
         self.answer(status, &body)
@@ -108,15 +108,20 @@ impl Server {
     ) -> Result<T, Answer> {
         let done = tokio::time::timeout(shared.config.query_timeout.0, work).await;
         done.unwrap_or(Err(storage::Error::Timeout))
-            .map_err(|error| match error {
-                storage::Error::Timeout => self.refusal(StatusCode::GATEWAY_TIMEOUT),
-                storage::Error::Unavailable { .. } => self.refusal(StatusCode::SERVICE_UNAVAILABLE),
-                _ => {
-                    let error = crate::telemetry::logs::chain(&error);
-                    tracing::error!(error, "a query of the family's routes failed");
-                    self.internal()
-                }
-            })
+            .map_err(|error| self.store_failed(&error))
+    }
+
+    /// The store failed at something.
+    pub(super) fn store_failed(self, error: &storage::Error) -> Answer {
+        match error {
+            storage::Error::Timeout => self.refusal(StatusCode::GATEWAY_TIMEOUT),
+            storage::Error::Unavailable { .. } => self.refusal(StatusCode::SERVICE_UNAVAILABLE),
+            _ => {
+                let error = crate::telemetry::logs::chain(error);
+                tracing::error!(error, "a query of the family's routes failed");
+                self.internal()
+            }
+        }
     }
 
     /// Nobody was let in.
@@ -200,6 +205,16 @@ impl Server {
     /// The handler failed.
     pub(super) fn failed(self) -> Response {
         self.internal().into_response()
+    }
+}
+
+impl Answer {
+    /// With a time after which to come back.
+    pub(super) fn after(self, wait: std::time::Duration) -> Self {
+        Self {
+            retry_after: Some(wait.as_secs() + 1),
+            ..self
+        }
     }
 }
 

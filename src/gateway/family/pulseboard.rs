@@ -280,4 +280,7 @@ pub(super) fn not_found(method: &http::Method, uri: &Uri) -> Answer {
 /// Whether what is not served at a path is refused in this server's words.
 pub(super) fn is_ours(path: &str) -> bool {
     path.starts_with("/analytics/")
+        || path.starts_with("/realtime/")
+        || path == "/socket.io/"
+        || super::board::is_for_people(path)
 }

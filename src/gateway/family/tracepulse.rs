@@ -55,6 +55,23 @@ pub(super) async fn events(
     Ok(SERVER.answer(StatusCode::OK, &body))
 }
 
+/// What was planned, to ask for what was found out of events: nothing stands behind it.
+pub(super) async fn later(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+) -> Result<Answer, Answer> {
+    let (parts, _) = ingest::parts(request);
+    admit(&shared, &parts).await?;
+    let body = Json::map([
+        ("error", Json::text("Not implemented")),
+        (
+            "message",
+            Json::text("Analysis of events is not available on this server"),
+        ),
+    ]);
+    Ok(SERVER.answer(StatusCode::NOT_IMPLEMENTED, &body))
+}
+
 fn invalid(refusal: Refusal) -> Answer {
     let texts = |messages: Vec<String>| Json::List(messages.into_iter().map(Json::Text).collect());
     let fields = [

@@ -26,12 +26,12 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 
 /// The head of a request, and what it says of its sender.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) headers: HeaderMap,
-    pub(super) uri: Uri,
-    pub(super) client: Client,
+pub(in crate::gateway) struct Asked {
+    pub(in crate::gateway) headers: HeaderMap,
+    pub(in crate::gateway) uri: Uri,
+    pub(in crate::gateway) client: Client,
     /// Whether the client came by TLS.
-    pub(super) is_secure: bool,
+    pub(in crate::gateway) is_secure: bool,
 }
 
 impl Asked {

@@ -28,6 +28,7 @@ async fn parameters_become_the_filter_that_is_asked_for() {
         trace_id: Some(TRACE),
         span_id: Some(SPAN),
         session_id: Some("s".to_owned()),
+        source: None,
         attributes: vec![AttributeEquals {
             key: "k".to_owned(),
             value: "7".to_owned(),

@@ -182,13 +182,24 @@ async fn the_table_is_what_is_served() {
             let method: Method = name.parse().unwrap();
             let told = server.ask(&method, route.path, ("", ""), "").await;
             let is_own = name == "GET" && route.path == "/api/v1/events";
-            let is_board = !["/api/", "/webhook/"]
+            let is_board = !["/api/", "/webhook/", "/chat"]
                 .iter()
                 .any(|it| route.path.starts_with(it));
+            let is_below = |it: &&str| route.path.starts_with(*it);
             let expected = match (route.methods.contains(&name), is_own, is_board) {
                 (false, true, _) => 200,
                 (false, false, false) => 405,
                 (false, false, true) => 404,
+                // Who signs in says so in a body.
+                (true, _, true) if ["/auth/register", "/auth/login"].contains(&route.path) => 400,
+                (true, _, true) if route.path == "/auth/logout" => 200,
+                (true, _, true)
+                    if ["/auth", "/projects", "/realtime", "/socket.io"]
+                        .iter()
+                        .any(is_below) =>
+                {
+                    401
+                }
                 // Its keys are in bodies, and the way in is closed.
                 (true, _, true) if name == "POST" => 503,
                 (true, _, true) => 400,

@@ -1,6 +1,7 @@
 //! Routes for people through the router, on a store in memory: what they answer, byte by byte.
 
 mod account;
+mod board;
 mod dashboard;
 mod local;
 mod who;

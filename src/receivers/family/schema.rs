@@ -9,6 +9,10 @@ use crate::receivers::pulse::json::Json;
 pub enum Rule {
     /// A text.
     Text,
+    /// A text of so many characters at least.
+    TextOf(usize),
+    /// An email address.
+    Email,
     /// A number.
     Number,
     /// True or false.
@@ -111,6 +115,8 @@ pub fn check(place: &str, fields: &[Field], json: Json) -> Result<Item, String> 
 enum Why {
     Type,
     Constant,
+    /// The right type, but not what is wanted of it.
+    Content,
 }
 
 impl Rule {
@@ -121,6 +127,14 @@ impl Rule {
         };
         match self {
             Self::Text => to_text(value).map(Json::Text).ok_or(Why::Type),
+            Self::TextOf(least) => match to_text(value).ok_or(Why::Type)? {
+                text if text.chars().count() >= least => Ok(Json::Text(text)),
+                _ => Err(Why::Content),
+            },
+            Self::Email => match to_text(value).ok_or(Why::Type)? {
+                text if is_email(&text) => Ok(Json::Text(text)),
+                _ => Err(Why::Content),
+            },
             Self::OneOf(allowed) => match to_text(value) {
                 None => Err(Why::Type),
                 Some(text) if allowed.contains(&text.as_str()) => Ok(Json::Text(text)),
@@ -135,13 +149,19 @@ impl Rule {
 
     fn message(self, field: &str, why: Why) -> String {
         let expected = match self {
-            Self::Text => "string",
+            Self::TextOf(least) if why == Why::Content => {
+                return format!("{field} must NOT have fewer than {least} characters");
+            }
+            Self::Email if why == Why::Content => {
+                return format!("{field} must match format \"email\"");
+            }
+            Self::Text | Self::TextOf(_) | Self::Email => "string",
             Self::Number => "number",
             Self::Boolean => "boolean",
             Self::Object => "object",
             Self::OneOf(allowed) => {
                 let each = match why {
-                    Why::Type => "must be string",
+                    Why::Type | Why::Content => "must be string",
                     Why::Constant => "must be equal to constant",
                 };
                 let mut parts = vec![format!("{field} {each}"); allowed.len()];
@@ -160,6 +180,25 @@ fn to_text(value: Json) -> Option<String> {
         Json::Bool(_) | Json::Number(_) => Some(value.to_string()),
         Json::List(_) | Json::Map(_) => None,
     }
+}
+
+/// Whether a text is an address as the validator has it: words of the usual characters with dots
+/// between them, and a host of two labels or more.
+fn is_email(text: &str) -> bool {
+    let is_atom = |atom: &str| {
+        let is_usual = |it: u8| it.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&it);
+        !atom.is_empty() && atom.bytes().all(is_usual)
+    };
+    let is_label = |label: &str| {
+        let is_usual = |it: u8| it.is_ascii_alphanumeric() || it == b'-';
+        let is_end = |it: Option<u8>| it.is_some_and(|it| it.is_ascii_alphanumeric());
+        is_end(label.bytes().next())
+            && is_end(label.bytes().next_back())
+            && label.bytes().all(is_usual)
+    };
+    text.split_once('@').is_some_and(|(name, host)| {
+        name.split('.').all(is_atom) && host.contains('.') && host.split('.').all(is_label)
+    })
 }
 
 fn to_number(value: &Json) -> Option<f64> {
@@ -233,6 +272,36 @@ mod tests {
         ] {
             assert_eq!(checked(sent).as_deref(), Ok(kept), "{sent}");
         }
+    }
+
+    #[test]
+    fn texts_are_long_enough_and_addresses_are_addresses() {
+        let fields = [
+            required("name", Rule::TextOf(2)),
+            required("email", Rule::Email),
+        ];
+        let said = |name: &str, email: &str| {
+            let sent = Json::map([("name", Json::text(name)), ("email", Json::text(email))]);
+            check("body", &fields, sent).err().unwrap_or_default()
+        };
+        for email in ["a@b.c", "A.b-c+d@x-1.example.ORG", "1@2.3", "o'x@a.b"] {
+            assert_eq!(said("äö", email), "", "{email}");
+        }
+        for email in [
+            "", "a", "@b.c", "a@b", "a@.b", "a@b.", "a@b..c", "a@-b.c", "a@b-.c", ".a@b.c",
+            "a..b@c.d", "a b@c.d", "a@b@c.d", "ä@b.c", "a@ä.c",
+        ] {
+            let message = "body/email must match format \"email\"";
+            assert_eq!(said("ab", email), message, "{email}");
+        }
+        let short = "body/name must NOT have fewer than 2 characters";
+        assert_eq!(said("ä", "a"), short);
+        let number = check(
+            "body",
+            &fields,
+            Json::parse(br#"{"name":12,"email":{}}"#).unwrap(),
+        );
+        assert_eq!(number.unwrap_err(), "body/email must be string");
     }
 
     #[test]

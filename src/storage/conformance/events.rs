@@ -4,9 +4,12 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 
 use super::*;
-use crate::model::event::EventId;
+use crate::model::event::{EventId, EventSource};
 use crate::queue::LogId;
+use crate::storage::access::AccessStore;
 use crate::storage::events::{EVENTS_OF_TRACE_MAX, EventFilter, StoredEvent};
+use crate::storage::issues::IssueStore;
+use crate::storage::issues::board::EVENTS_PER_STEP;
 use crate::storage::query::{AttributeEquals, TimeRange};
 use crate::storage::{Batch, EventRow};
 
@@ -420,4 +423,107 @@ pub(crate) fn events_go_by_their_arrival(backend: &mut impl Backend) {
     assert_eq!(report.events_stored + report.events_duplicate, 5);
     assert_eq!(report.events_duplicate, 0);
     assert_eq!(listed(backend, &EventFilter::default(), 10).len(), 5);
+}
+
+/// Records of a source, one a nanosecond.
+fn of_source(source: EventSource, count: u64) -> ExportLogsServiceRequest {
+    let records = (0..count).map(|number| record(NOW + number, source.as_str()));
+    let mut request = logs("app", records.collect());
+    for scopes in request
+        .resource_logs
+        .iter_mut()
+        .flat_map(|it| &mut it.scope_logs)
+    {
+        source
+            .scope()
+            .clone_into(&mut scopes.scope.as_mut().unwrap().name);
+    }
+    request
+}
+
+/// What was done to the project, newest first.
+fn noted(access: &dyn AccessStore) -> Vec<String> {
+    let page = PageRequest {
+        limit: 10,
+        after: None,
+    };
+    let entries = runtime().block_on(access.audit(Some(PROJECT), page));
+    let entries = entries.unwrap().items.into_iter();
+    entries.map(|entry| entry.action).collect()
+}
+
+// Scenario: two projects have events of three sources at the same times. Those of one source are
+// listed; one project's of PulseBoard are deleted, step by step, and sent again.
+// Guarantees: a list by source has those of the source, all of them, once; what is deleted is that,
+// counted and noted once, and no more; what is sent after that is new.
+pub(super) fn events_of_a_source_are_listed_and_deleted(
+    backend: &mut impl Backend,
+    issues: &dyn IssueStore,
+    access: &dyn AccessStore,
+) {
+    const MORE: u64 = 100;
+    let board = of_source(EventSource::PulseBoard, u64::from(EVENTS_PER_STEP) + MORE);
+    let requests = [
+        board.clone(),
+        of_source(EventSource::PulseBoardAnalytics, 30),
+        of_source(EventSource::Otlp, 30),
+    ];
+    for (position, project) in [(0, PROJECT), (10, ProjectId(2))] {
+        write_logs(backend, project, position, &requests);
+    }
+    let by = |source: EventSource| EventFilter {
+        source: Some(source),
+        ..EventFilter::default()
+    };
+    let told = by(EventSource::PulseBoardAnalytics);
+    for limit in [7, 30, 500] {
+        let found = listed(backend, &told, limit);
+        let times: Vec<_> = found
+            .iter()
+            .map(|it| it.columns.id.unix_nano - NOW)
+            .collect();
+        assert_eq!(times, (0..30).rev().collect::<Vec<_>>());
+        let source = EventSource::PulseBoardAnalytics;
+        assert!(found.iter().all(|it| it.columns.source == source));
+    }
+    let late = EventFilter {
+        range: TimeRange {
+            start_unix_nano: Some(NOW + 10),
+            end_unix_nano: Some(NOW + 20),
+        },
+        ..told
+    };
+    let of_range = listed(backend, &late, 500).len();
+    assert!((10..=11).contains(&of_range), "{of_range}");
+    assert_eq!(listed(backend, &by(EventSource::Otlp), 500).len(), 30);
+
+    let delete = |until: u64| {
+        let change = crate::storage::access::Change {
+            by: "a test".to_owned(),
+            at_unix_nano: NOW,
+        };
+        let deleting = issues.delete_some(PROJECT, until, Some(change));
+        runtime().block_on(deleting).unwrap()
+    };
+    let noted = || noted(access);
+    assert_eq!((delete(NOW - 1), noted()), (0, Vec::new()));
+    assert_eq!(delete(NOW), u64::from(EVENTS_PER_STEP));
+    assert_eq!(delete(NOW), MORE);
+    assert_eq!(delete(NOW), 0);
+    assert_eq!(noted(), ["project.delete_events"; 2]);
+    let source = EventSource::PulseBoard;
+    let latest = |project| {
+        runtime()
+            .block_on(issues.latest(project, source, 5))
+            .unwrap()
+    };
+    assert_eq!((latest(PROJECT).len(), latest(ProjectId(2)).len()), (0, 5));
+    let left = listed(backend, &EventFilter::default(), 500);
+    assert_eq!(left.len(), 60);
+    assert!(left.iter().all(|it| it.columns.source != source));
+
+    write_logs(backend, PROJECT, 20, &[board]);
+    assert_eq!(latest(PROJECT).len(), 5);
+    let all = listed(backend, &EventFilter::default(), 500).len() as u64;
+    assert_eq!(all, 60 + u64::from(EVENTS_PER_STEP) + MORE);
 }

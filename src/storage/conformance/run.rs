@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, access, calls, columns, deleted, events, facts, feed, find, lists, long, metrics,
-    paging, people, remap, runtime, search, search_events, sign_in, sums,
+    Backend, NOW, access, board, calls, columns, deleted, events, facts, feed, find, lists, long,
+    metrics, paging, people, remap, runtime, search, search_events, sign_in, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
 use crate::storage::postgres::{
-    self, PostgresAccess, PostgresReader, PostgresSettings, PostgresWriter,
+    self, PostgresAccess, PostgresIssues, PostgresReader, PostgresSettings, PostgresWriter,
 };
 use crate::storage::remap::Jobs;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::sqlite::{
-    self, RemoteJob, SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter,
+    self, RemoteJob, SqliteAccess, SqliteIssues, SqliteReader, SqliteSettings, SqliteWriter,
 };
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
@@ -274,6 +274,10 @@ impl Sqlite {
     fn access(&self) -> SqliteAccess {
         SqliteAccess::open(&self.directory.path().join("pulse.db")).unwrap()
     }
+
+    fn issues(&self) -> SqliteIssues {
+        SqliteIssues::open(&self.directory.path().join("pulse.db")).unwrap()
+    }
 }
 
 impl Postgres {
@@ -283,6 +287,14 @@ impl Postgres {
             ..postgres::Config::default()
         };
         PostgresAccess::new(&config).unwrap()
+    }
+
+    fn issues(&self) -> PostgresIssues {
+        let config = postgres::Config {
+            url: self.database.url().into(),
+            ..postgres::Config::default()
+        };
+        PostgresIssues::new(&config).unwrap()
     }
 }
 
@@ -331,6 +343,13 @@ access_cases! {
     live_keys_are_those_not_revoked,
 }
 
+access_cases! {
+    board: board_on_sqlite, board_on_postgres;
+    a_session_is_handed_on_once,
+    of_many_who_hand_a_session_on_one_does,
+    people_own_what_they_administer,
+}
+
 #[test]
 fn what_a_deleted_project_stored_goes_on_sqlite() {
     let mut store = Sqlite::open();
@@ -343,6 +362,20 @@ fn what_a_deleted_project_stored_goes_on_postgres() {
     let mut store = Postgres::open();
     let access = store.access();
     access::what_a_deleted_project_stored_goes(&mut store, &access);
+}
+
+#[test]
+fn events_of_a_source_are_listed_and_deleted_on_sqlite() {
+    let mut store = Sqlite::open();
+    let (issues, access) = (store.issues(), store.access());
+    events::events_of_a_source_are_listed_and_deleted(&mut store, &issues, &access);
+}
+
+#[test]
+fn events_of_a_source_are_listed_and_deleted_on_postgres() {
+    let mut store = Postgres::open();
+    let (issues, access) = (store.issues(), store.access());
+    events::events_of_a_source_are_listed_and_deleted(&mut store, &issues, &access);
 }
 
 /// Values of projects are kept apart, replaced and dropped.

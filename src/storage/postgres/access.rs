@@ -1,5 +1,6 @@
 //! Projects, keys and people in a Postgres database.
 
+mod board;
 mod keys;
 mod logins;
 mod people;
@@ -152,7 +153,11 @@ pub(super) async fn finish(
 }
 
 /// Counts a change and writes its audit entry.
-async fn note(transaction: &Transaction, change: &Change, entry: Entry<'_>) -> Result<(), Error> {
+pub(super) async fn note(
+    transaction: &Transaction,
+    change: &Change,
+    entry: Entry<'_>,
+) -> Result<(), Error> {
     let latest = count(transaction).await?;
     let at = clamp_time(change.at_unix_nano);
     let project = entry.project.map(number);
@@ -186,7 +191,7 @@ fn one(rows: &[Row]) -> Result<&Row, Error> {
     })
 }
 
-fn number(project: ProjectId) -> i64 {
+pub(super) fn number(project: ProjectId) -> i64 {
     i64::from(project.0)
 }
 

@@ -1,5 +1,7 @@
 //! What is kept of events beside them.
 
+mod board;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio_postgres::Row;

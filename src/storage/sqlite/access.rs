@@ -1,6 +1,7 @@
 //! Projects, keys and people in the embedded store, through a connection of its own: the writer's
 //! is busy. Commands open one beside a running daemon.
 
+mod board;
 mod keys;
 mod logins;
 mod people;

@@ -1,5 +1,7 @@
 //! What is kept of events beside them, through connections of their own: the writer's is busy.
 
+mod board;
+
 use std::path::Path;
 
 use futures_util::FutureExt as _;

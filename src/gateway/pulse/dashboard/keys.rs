@@ -11,14 +11,13 @@ use super::super::super::Shared;
 use super::super::answer::{self, Refused};
 use super::super::asked::{self, time};
 use super::{change, changed, done, within};
+use crate::auth::key::MASK;
 use crate::auth::{Principal, issue, names};
 use crate::model::ProjectId;
 use crate::receivers::pulse::json::Json;
 use crate::storage::access::{ApiKey, NewKey, Refusal};
 use crate::storage::{Cursor, PageRequest};
 
-/// What stands for the rest of a key.
-const MASK: &str = "********************************";
 /// What a key without a name is called.
 const UNNAMED: &str = "API Key";
 

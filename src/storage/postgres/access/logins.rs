@@ -8,10 +8,48 @@ use crate::model::access::{Role, Scopes};
 use crate::storage::Error;
 use crate::storage::access::people::LOGINS_MAX;
 use crate::storage::access::{Done, Hash, Login, Refusal, User};
+use crate::storage::postgres::transaction::Transaction;
 use crate::storage::summary::clamp_time;
 
 /// Name of the secret.
 const COOKIE: &str = "cookie";
+
+/// Stores a session, and drops those that have ended and those that are too many.
+pub(super) async fn insert(transaction: &Transaction, login: &Login) -> Result<(), Error> {
+    let created = clamp_time(login.created_unix_nano);
+    let sql = "DELETE FROM login WHERE token_hash IN (SELECT token_hash FROM login
+        WHERE expires_unix_nano <= $1 ORDER BY token_hash FOR UPDATE SKIP LOCKED)";
+    let params = [(&created as _, Type::INT8)];
+    transaction.execute(sql, &params, CONTEXT).await?;
+    let sql = "DELETE FROM login WHERE token_hash IN (SELECT token_hash FROM login
+        WHERE user_id = $1 ORDER BY created_unix_nano DESC, token_hash OFFSET $2)";
+    let kept = i64::from(LOGINS_MAX - 1);
+    let params: [Param<'_>; 2] = [(&login.user_id, Type::TEXT), (&kept, Type::INT8)];
+    transaction.execute(sql, &params, CONTEXT).await?;
+    let (expires, seen) = (
+        clamp_time(login.expires_unix_nano),
+        clamp_time(login.seen_unix_nano),
+    );
+    let (project, scopes) = (login.project.map(number), i64::from(login.scopes.bits()));
+    let sql = "INSERT INTO login (token_hash, login_id, user_id, created_unix_nano,
+            expires_unix_nano, seen_unix_nano, address, user_agent, project_id, scopes, key_id)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+    let params: [Param<'_>; 11] = [
+        (&login.token_hash.as_slice(), Type::BYTEA),
+        (&login.id, Type::TEXT),
+        (&login.user_id, Type::TEXT),
+        (&created, Type::INT8),
+        (&expires, Type::INT8),
+        (&seen, Type::INT8),
+        (&login.address, Type::TEXT),
+        (&login.user_agent, Type::TEXT),
+        (&project, Type::INT8),
+        (&scopes, Type::INT8),
+        (&login.key, Type::TEXT),
+    ];
+    transaction.execute(sql, &params, CONTEXT).await?;
+    Ok(())
+}
 
 impl PostgresAccess {
     pub(super) async fn signing_secret_now(&self, made: Hash) -> Result<Hash, Error> {
@@ -31,7 +69,6 @@ impl PostgresAccess {
     }
 
     pub(super) async fn begin_login_now(&self, login: Login, password: String) -> Done<()> {
-        let created = clamp_time(login.created_unix_nano);
         let transaction = self.begin().await?;
         // Until this ends nobody changes the password, which ends all sessions there are then.
         let sql = "SELECT FROM account WHERE user_id = $1 AND password = $2 FOR SHARE";
@@ -40,41 +77,10 @@ impl PostgresAccess {
         if rows.is_empty() {
             return Ok(Err(Refusal::Unknown));
         }
-        let sql = "DELETE FROM login WHERE token_hash IN (SELECT token_hash FROM login
-            WHERE expires_unix_nano <= $1 ORDER BY token_hash FOR UPDATE SKIP LOCKED)";
-        let params = [(&created as _, Type::INT8)];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        let sql = "DELETE FROM login WHERE token_hash IN (SELECT token_hash FROM login
-            WHERE user_id = $1 ORDER BY created_unix_nano DESC, token_hash OFFSET $2)";
-        let kept = i64::from(LOGINS_MAX - 1);
-        let params: [Param<'_>; 2] = [(&login.user_id, Type::TEXT), (&kept, Type::INT8)];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        let (expires, seen) = (
-            clamp_time(login.expires_unix_nano),
-            clamp_time(login.seen_unix_nano),
-        );
-        let (project, scopes) = (login.project.map(number), i64::from(login.scopes.bits()));
-        let sql = "INSERT INTO login (token_hash, login_id, user_id, created_unix_nano,
-                expires_unix_nano, seen_unix_nano, address, user_agent, project_id, scopes, key_id)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
-        let params: [Param<'_>; 11] = [
-            (&login.token_hash.as_slice(), Type::BYTEA),
-            (&login.id, Type::TEXT),
-            (&login.user_id, Type::TEXT),
-            (&created, Type::INT8),
-            (&expires, Type::INT8),
-            (&seen, Type::INT8),
-            (&login.address, Type::TEXT),
-            (&login.user_agent, Type::TEXT),
-            (&project, Type::INT8),
-            (&scopes, Type::INT8),
-            (&login.key, Type::TEXT),
-        ];
-        transaction.execute(sql, &params, CONTEXT).await?;
+        insert(&transaction, &login).await?;
         transaction.commit(CONTEXT).await?;
         Ok(Ok(()))
     }
-
     pub(super) async fn login_now(
         &self,
         token_hash: Hash,

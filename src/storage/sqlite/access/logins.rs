@@ -1,6 +1,6 @@
 //! Sessions, and what their cookies are signed with.
 
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use super::people::{self, Refusable};
 use super::{role, time};
@@ -27,6 +27,17 @@ pub(super) fn signing_secret(connection: &Connection, made: &Hash) -> rusqlite::
 
 pub(super) fn begin(connection: &mut Connection, login: &Login, password: &str) -> Refusable<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let begun = insert(&transaction, login, password)?;
+    transaction.commit()?;
+    Ok(begun)
+}
+
+/// Begins a session, and drops those that have ended.
+pub(super) fn insert(
+    transaction: &Transaction<'_>,
+    login: &Login,
+    password: &str,
+) -> Refusable<()> {
     transaction.execute(
         "DELETE FROM login WHERE expires_unix_nano <= ?1",
         [clamp_time(login.created_unix_nano)],
@@ -56,7 +67,6 @@ pub(super) fn begin(connection: &mut Connection, login: &Login, password: &str) 
             &login.key,
         ),
     )?;
-    transaction.commit()?;
     Ok(if begun == 0 {
         Err(Refusal::Unknown)
     } else {

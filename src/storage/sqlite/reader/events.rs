@@ -47,6 +47,15 @@ pub(super) const OF_TRACE_BETWEEN: &str = select_event!(
     "INDEXED BY event_trace WHERE project_id = ?1 AND trace_id = ?4 \
      AND time_unix_nano BETWEEN ?2 AND ?3 ORDER BY time_unix_nano DESC, digest DESC"
 );
+/// What PulseBoard's mobile SDK tells, at the cursor's time and within a range.
+pub(super) const TOLD_TIE: &str = select_event!(
+    "INDEXED BY event_told WHERE project_id = ?1 AND source = 4 AND time_unix_nano = ?2 \
+     AND digest < ?3 ORDER BY digest DESC"
+);
+pub(super) const TOLD_BETWEEN: &str = select_event!(
+    "INDEXED BY event_told WHERE project_id = ?1 AND source = 4 \
+     AND time_unix_nano BETWEEN ?2 AND ?3 ORDER BY time_unix_nano DESC, digest DESC"
+);
 /// The first events of a trace, or of a span of it.
 pub(super) const FIRST_OF_TRACE: &str = select_event!(
     "INDEXED BY event_trace WHERE project_id = ?1 AND trace_id = ?2 \
@@ -76,10 +85,13 @@ pub(super) fn list(
     let mut loader = Loader::new(session, project);
     let mut test = AttributeTest::new(&filter.attributes);
     let trace_id = filter.trace_id.map(|id| id.0);
+    let is_told = filter.source == Some(EventSource::PulseBoardAnalytics);
     let mut last = None;
     let mut items = Vec::new();
     for stretch in stretches(&filter.range, request.after.as_ref()) {
         let sql = match (&stretch, trace_id) {
+            (Stretch::Tie { .. }, None) if is_told => TOLD_TIE,
+            (Stretch::Between { .. }, None) if is_told => TOLD_BETWEEN,
             (Stretch::Tie { .. }, None) => EVENTS_TIE,
             (Stretch::Between { .. }, None) => EVENTS_BETWEEN,
             (Stretch::Tie { .. }, Some(_)) => OF_TRACE_TIE,

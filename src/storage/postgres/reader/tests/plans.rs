@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::filled::{self, BETWEEN, DAY, DAYS, FIRST_DAY, SPANS, TRACES};
+use crate::model::event::EventSource;
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::postgres::reader::session::Session;
 use crate::storage::postgres::reader::{
@@ -565,6 +566,15 @@ async fn questions_of_events_touch_only_what_they_answer() {
             .is_subset(&BTreeSet::from(["event_d20", "event_default"]))
     );
     touched.assert_rows("event", 51);
+
+    let (told, touched) = list(EventFilter {
+        source: Some(EventSource::PulseBoardAnalytics),
+        ..EventFilter::default()
+    })
+    .await;
+    assert!(told.items.is_empty() && told.next.is_none());
+    touched.assert_rows("event", 0);
+    touched.assert_index("event_d", "time_unix_nano_digest_idx");
 
     let one = found.items.first().unwrap().columns.id;
     assert!(events::one(&session, PROJECT, one).await.unwrap().is_some());
