@@ -64,6 +64,7 @@ fn help_names_every_command_and_flag() {
         "print-config",
         "migrate",
         "remap",
+        "import",
         "project",
         "key",
         "user",

@@ -1,10 +1,10 @@
 //! New keys, as their holder gets them and as they are stored.
 
-use super::key::ApiKey;
+use super::key::{ApiKey, PREFIX};
 use super::random;
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
-use crate::storage::access::NewKey;
+use crate::storage::access::{Hash, NewKey};
 
 /// Characters of a key's id.
 const ID_CHARS: usize = 16;
@@ -30,6 +30,23 @@ pub fn stored(
         prefix: key.shown_prefix(),
         scopes,
         expires_unix_nano,
+    })
+}
+
+/// What is stored of a key of an older server of which only the hash is known: it may do what it
+/// could do there, send and read.
+///
+/// # Errors
+/// [`random::Error`].
+pub fn of_hash(hash: Hash, project: ProjectId, name: String) -> Result<NewKey, random::Error> {
+    Ok(NewKey {
+        id: random::text(ID_CHARS)?,
+        project,
+        name,
+        hash,
+        prefix: PREFIX.to_owned(),
+        scopes: Scopes::NONE.with(Scope::Ingest).with(Scope::Read),
+        expires_unix_nano: None,
     })
 }
 

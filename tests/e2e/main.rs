@@ -49,6 +49,7 @@ mod full_disk;
 mod full_log;
 mod genai_api;
 mod genai_libraries;
+mod import;
 mod issues;
 mod leniency;
 mod logs;
