@@ -15,6 +15,7 @@ mod envelope;
 mod events;
 mod facts;
 mod family;
+mod invites;
 mod issues;
 mod listen;
 mod lists;

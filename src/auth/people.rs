@@ -4,6 +4,7 @@
 //! every request, not remembered: one that was ended is of no use anywhere at once. Guessing is
 //! made slow by address and account, and hashing bounded.
 
+mod invited;
 mod items;
 mod local;
 
@@ -28,6 +29,7 @@ use crate::storage;
 use crate::storage::access::people::{NewTenant, SignUp};
 use crate::storage::access::{AccessStore, Change, Login, Project, Refusal, User};
 
+pub use invited::Invited;
 pub use items::{Client, Person, Refused, SignedIn, Wanted};
 pub use local::Ticket;
 use local::Tickets;

@@ -11,6 +11,7 @@ mod facts;
 mod feed;
 mod find;
 mod fixture;
+mod invites;
 mod lists;
 mod long;
 mod metrics;

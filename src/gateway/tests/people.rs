@@ -2,6 +2,7 @@
 
 mod account;
 mod dashboard;
+mod invited;
 mod local;
 mod who;
 

@@ -4,9 +4,10 @@ use super::fixture::{OTHER, span, write_spans};
 use super::{Backend, NOW, PROJECT, everything, runtime};
 use crate::model::ProjectId;
 use crate::model::access::{Role, Scope, Scopes};
-use crate::storage::access::{AccessStore, Change, Done, Hash, Invite, NewKey, Refusal, User};
+use crate::storage::access::{AccessStore, Change, Done, Hash, NewKey, Refusal, User};
 use crate::storage::{Cursor, Page, PageRequest};
 
+pub(super) use super::invites::invitations_are_good_once;
 pub(super) use super::quotas::{quotas_are_of_one_project, usage_adds_up_by_day};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -337,29 +338,6 @@ pub(super) async fn people_are_members_of_projects(store: &dyn AccessStore) {
         (vec![ada], vec![bob], None)
     );
     assert!(store.state().await.unwrap().has_users);
-}
-
-// Scenario: invitations are taken, end by themselves, and name no project.
-// Guarantees: an invitation is good once, and not after its end.
-pub(super) async fn invitations_are_good_once(store: &dyn AccessStore) {
-    let invite = |number, project, ends| Invite {
-        token_hash: hash(number),
-        project,
-        email: "eve@x.org".to_owned(),
-        role: Role::Viewer,
-        expires_unix_nano: NOW + ends,
-    };
-    let create = |invite| store.create_invite(invite, change(1));
-    create(invite(1, PROJECT, 10)).await.unwrap().unwrap();
-    create(invite(2, PROJECT, 20)).await.unwrap().unwrap();
-    assert_eq!(
-        create(invite(3, ProjectId(9), 20)).await.unwrap(),
-        Err(Refusal::Unknown)
-    );
-    let take = |number, at| store.take_invite(hash(number), change(at));
-    assert_eq!(take(1, 10).await.unwrap(), Err(Refusal::Unknown));
-    assert_eq!(take(2, 10).await.unwrap(), Ok(invite(2, PROJECT, 20)));
-    assert_eq!(take(2, 11).await.unwrap(), Err(Refusal::Unknown));
 }
 
 // Scenario: two projects store spans; one is deleted, and what it sent before arrives late.
