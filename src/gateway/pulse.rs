@@ -163,6 +163,11 @@ pub(super) fn not_found() -> Response {
     answer::not_found()
 }
 
+/// A parameter can't be what is stored.
+pub(super) fn nul_in_query() -> Response {
+    answer::Refused::bad("Invalid query parameters").into_response()
+}
+
 /// The handler failed.
 pub(super) fn failed() -> Response {
     answer::Refused::internal().into_response()

@@ -73,6 +73,7 @@ mod sdk_python;
 mod sdk_rust;
 mod search;
 mod shutdown;
+mod smuggling;
 mod startup;
 mod systemd;
 mod tail;
