@@ -11,7 +11,7 @@ use crate::storage::query::{AttributeEquals, TimeRange};
 use crate::storage::{Batch, EventRow};
 
 /// A log record at a time, of no trace.
-fn record(time: u64, body: &str) -> LogRecord {
+pub(super) fn record(time: u64, body: &str) -> LogRecord {
     LogRecord {
         time_unix_nano: time,
         severity_number: 9,
@@ -31,7 +31,7 @@ fn linked(time: u64, trace: u8, span: u64) -> LogRecord {
     }
 }
 
-fn logs(service: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+pub(super) fn logs(service: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs {
             resource: Some(Resource {
@@ -56,7 +56,7 @@ fn logs(service: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest 
 }
 
 /// Writes requests of logs as one batch.
-fn write_logs(
+pub(super) fn write_logs(
     backend: &mut impl Backend,
     project: ProjectId,
     position: u64,

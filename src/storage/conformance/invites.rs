@@ -104,13 +104,16 @@ pub(super) async fn invitations_are_good_once(store: &dyn AccessStore) {
     ];
     assert_eq!(told, expected);
     assert!(store.state().await.unwrap().generation > before);
+}
 
+// Scenario: as many invitations as there may be, and one more, before and after they end.
+// Guarantees: there are no more at once; those that ended make room.
+pub(super) async fn invitations_are_bounded(store: &dyn AccessStore) {
     let many = u8::try_from(INVITES_MAX).unwrap();
     for number in 0..many {
         ok(store.create_invite(invite(100 + number, "", 50), at(20))).await;
     }
     let more = store.create_invite(invite(99, "", 50), at(20));
     assert_eq!(more.await.unwrap(), Err(Refusal::TooMany));
-    // What has ended makes room.
     ok(store.create_invite(invite(99, "", 90), at(50))).await;
 }

@@ -11,12 +11,12 @@ use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
 use crate::storage::postgres::testing::Database;
 use crate::storage::postgres::{
-    self, PostgresAccess, PostgresReader, PostgresSettings, PostgresWriter,
+    self, PostgresAccess, PostgresIssues, PostgresReader, PostgresSettings, PostgresWriter,
 };
 use crate::storage::remap::Jobs;
 use crate::storage::settings::ProjectSettings;
 use crate::storage::sqlite::{
-    self, RemoteJob, SqliteAccess, SqliteReader, SqliteSettings, SqliteWriter,
+    self, RemoteJob, SqliteAccess, SqliteIssues, SqliteReader, SqliteSettings, SqliteWriter,
 };
 use crate::storage::{RetentionConfig, SpanReader, SpanWriter};
 
@@ -312,6 +312,7 @@ access_cases! {
     quotas_are_of_one_project,
     usage_adds_up_by_day,
     invitations_are_good_once,
+    invitations_are_bounded,
 }
 
 access_cases! {
@@ -330,14 +331,20 @@ access_cases! {
 fn what_a_deleted_project_stored_goes_on_sqlite() {
     let mut store = Sqlite::open();
     let access = store.access();
-    access::what_a_deleted_project_stored_goes(&mut store, &access);
+    let issues = SqliteIssues::open(&store.directory.path().join("pulse.db")).unwrap();
+    access::what_a_deleted_project_stored_goes(&mut store, &access, &issues);
 }
 
 #[test]
 fn what_a_deleted_project_stored_goes_on_postgres() {
     let mut store = Postgres::open();
     let access = store.access();
-    access::what_a_deleted_project_stored_goes(&mut store, &access);
+    let config = postgres::Config {
+        url: store.database.url().into(),
+        ..postgres::Config::default()
+    };
+    let issues = PostgresIssues::new(&config).unwrap();
+    access::what_a_deleted_project_stored_goes(&mut store, &access, &issues);
 }
 
 /// Values of projects are kept apart, replaced and dropped.
