@@ -6,6 +6,7 @@
 
 mod access;
 mod health;
+mod import;
 mod key;
 mod migrate;
 mod print_config;
@@ -78,6 +79,8 @@ enum Command {
     Migrate(ConfigArgs),
     /// Map stored spans again, after mapping or prices got better.
     Remap(Box<remap::Args>),
+    /// Move traces and spans of an older Pulse server, or of a file, to a running daemon.
+    Import(Box<import::Args>),
     /// Create, list and delete projects. The daemon may be running.
     #[command(subcommand)]
     Project(project::Command),
@@ -121,6 +124,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::PrintConfig(inner) => print_config::run(&outer.then(inner)),
         Command::Migrate(inner) => migrate::run(&outer.then(inner)),
         Command::Remap(args) => remap::run(outer, *args),
+        Command::Import(args) => import::run(outer, &args),
         Command::Project(command) => project::run(outer, command),
         Command::Key(command) => key::run(outer, command),
         Command::User(command) => user::run(outer, command),

@@ -15,6 +15,7 @@ mod envelope;
 mod events;
 mod facts;
 mod family;
+mod invites;
 mod issues;
 mod listen;
 mod lists;
@@ -40,6 +41,8 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use axum::{Extension, Json, Router, middleware};
@@ -243,6 +246,7 @@ pub fn router(state: State) -> Router {
         })
         .fallback(no_such_route)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(no_nul))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&shared),
             pulse::origins::wrap,
@@ -259,6 +263,18 @@ fn named(handler: MethodRouter<Arc<Shared>>, path: &'static str) -> MethodRouter
     handler.layer(middleware::map_response(
         move |response: Response| async move { envelope::name_route(response, path) },
     ))
+}
+
+/// Nothing that is stored is called by a name with a NUL in it: Postgres has no such texts.
+async fn no_nul(request: Request, next: Next) -> Response {
+    if request.uri().path().contains("%00") {
+        return no_such_route(request.method().clone(), request.uri().clone()).await;
+    }
+    let has_nul = |query: &str| query.contains("%00");
+    if pulse::is_ours(request.uri().path()) && request.uri().query().is_some_and(has_nul) {
+        return pulse::nul_in_query();
+    }
+    next.run(request).await
 }
 
 async fn no_such_route(method: Method, uri: Uri) -> Response {

@@ -21,6 +21,7 @@ pub mod exporters;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gateway;
+pub mod import;
 pub mod model;
 pub mod net;
 pub mod otlp;

@@ -26,6 +26,7 @@ pub mod events;
 pub mod feed;
 pub mod issues;
 pub mod metrics;
+pub mod older;
 pub mod postgres;
 pub mod query;
 pub mod quota;

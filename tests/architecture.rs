@@ -10,7 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which modules of the crate a module may use, besides itself.
-const MAY_USE: [(&str, &[&str]); 11] = [
+const MAY_USE: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("otlp", &["model"]),
     ("pricing", &["model"]),
@@ -42,6 +42,10 @@ const MAY_USE: [(&str, &[&str]); 11] = [
             "storage",
             "telemetry",
         ],
+    ),
+    (
+        "import",
+        &["config", "model", "receivers", "service", "storage"],
     ),
     (
         "gateway",

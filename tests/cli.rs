@@ -64,6 +64,7 @@ fn help_names_every_command_and_flag() {
         "print-config",
         "migrate",
         "remap",
+        "import",
         "project",
         "key",
         "user",
@@ -422,8 +423,9 @@ fn keys_of_older_servers_are_taken_over() {
     assert!(stdout(&listed).contains("pulse_sk_0b9d…") && !stdout(&listed).contains(old));
 }
 
-// Scenario: a person is added, added again, given another password, and listed.
-// Guarantees: passwords come from standard input only, and short ones are not taken.
+// Scenario: a person is added, added again, given another password, and listed; another is invited.
+// Guarantees: passwords come from standard input only, and short ones are not taken; an invitation
+// has an end.
 #[test]
 fn people_are_added_with_a_password() {
     let directory = tempfile::tempdir().unwrap();
@@ -446,6 +448,14 @@ fn people_are_added_with_a_password() {
             .success()
     );
     assert!(stderr(&user(&["passwd", "b@x.org"], "another horse\n")).contains("no user"));
+    let invited = stdout(&user(&["invite", "Eve@x.org", "--role", "viewer"], ""));
+    assert!(invited.starts_with("pulse_inv_"), "{invited}");
+    assert!(
+        invited.contains("to project \"default\" as viewer, until 20"),
+        "{invited}"
+    );
+    assert!(stderr(&user(&["invite", "--expires", "31d"], "")).contains("at most 30d"));
+    assert!(stderr(&user(&["invite", "nobody"], "")).contains("is not an email address"));
     let listed = stdout(&user(&["list"], ""));
     assert!(
         listed.contains("ada@example.org") && !listed.contains("argon2"),

@@ -5,6 +5,7 @@
 //! made slow by address and account, and hashing bounded.
 
 mod board;
+mod invited;
 mod items;
 mod local;
 
@@ -30,6 +31,7 @@ use crate::storage::access::people::{NewTenant, SignUp};
 use crate::storage::access::{AccessStore, Change, Login, Project, Refusal, User};
 
 pub use board::Welcomed;
+pub use invited::Invited;
 pub use items::{Client, Person, Refused, SignedIn, Wanted};
 pub use local::Ticket;
 use local::Tickets;

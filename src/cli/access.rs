@@ -28,13 +28,15 @@ pub(super) fn with_store(
     work: impl AsyncFnOnce(Arc<dyn AccessStore>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let config = flags.load(CheckFiles::Yes)?;
-    serve::runtime()?.block_on(async {
-        let store = match config.storage.kind {
-            Kind::Sqlite => on_sqlite(&config)?,
-            Kind::Postgres => on_postgres(&config).await?,
-        };
-        work(store).await
-    })
+    serve::runtime()?.block_on(async { work(open(&config).await?).await })
+}
+
+/// The store of a configuration.
+pub(super) async fn open(config: &Config) -> anyhow::Result<Arc<dyn AccessStore>> {
+    match config.storage.kind {
+        Kind::Sqlite => on_sqlite(config),
+        Kind::Postgres => on_postgres(config).await,
+    }
 }
 
 async fn on_postgres(config: &Config) -> anyhow::Result<Arc<dyn AccessStore>> {

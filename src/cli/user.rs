@@ -1,9 +1,9 @@
-//! `user`: adds people, changes their passwords and lists them. The daemon may be running.
+//! `user`: adds and invites people, changes their passwords and lists them. The daemon may be running.
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Subcommand;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::access::{all, change, done, name, now, project, say_json, say_table, time, with_store};
 use super::{ConfigArgs, say};
 use crate::auth::{issue, names, password};
+use crate::config::Duration;
 use crate::model::access::Role;
 use crate::storage::access::User;
 
@@ -20,6 +21,8 @@ pub(super) enum Command {
     Create(CreateArgs),
     /// Change a password, which ends the person's sessions. It is read from standard input.
     Passwd(PasswdArgs),
+    /// Invite somebody to a project, and print the token that lets them in, once.
+    Invite(InviteArgs),
     /// List people.
     List(ListArgs),
 }
@@ -50,6 +53,23 @@ pub(super) struct PasswdArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub(super) struct InviteArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Email address of who is invited. Default: whoever holds the token.
+    email: Option<String>,
+    /// The project.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    project: String,
+    /// What they may do there: admin, member, viewer.
+    #[arg(long, default_value = "member")]
+    role: Role,
+    /// When it ends: a time from now, 30 days at most.
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    expires: Duration,
+}
+
+#[derive(Debug, clap::Args)]
 pub(super) struct ListArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -62,6 +82,7 @@ pub(super) fn run(outer: ConfigArgs, command: Command) -> anyhow::Result<ExitCod
     match command {
         Command::Create(args) => create(outer, &args)?,
         Command::Passwd(args) => passwd(outer, &args)?,
+        Command::Invite(args) => invite(outer, &args)?,
         Command::List(args) => list(outer, &args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -103,6 +124,30 @@ fn passwd(outer: ConfigArgs, args: &PasswdArgs) -> anyhow::Result<()> {
         let what = format!("the user {email}");
         done(what, store.set_password(user.id, password, change())).await?;
         say(&format!("changed the password of {email}"))
+    })
+}
+
+fn invite(outer: ConfigArgs, args: &InviteArgs) -> anyhow::Result<()> {
+    let email = args.email.as_deref().map(email).transpose()?;
+    let nanos = u64::try_from(args.expires.0.as_nanos()).unwrap_or(u64::MAX);
+    if !(1..=issue::INVITE_NS_MAX).contains(&nanos) {
+        bail!("--expires must be more than zero and at most 30d");
+    }
+    with_store(&outer.then(args.config.clone()), async |store| {
+        let project = project(&*store, &args.project).await?;
+        let expires = now().saturating_add(nanos);
+        let (token, invite) = issue::invite(project.id, email, args.role, expires)?;
+        let id = invite.id();
+        done("the invitation", store.create_invite(invite, change())).await?;
+        say(&format!(
+            "{token}\n\nThis is invitation {id} to project \"{}\" as {}, until {}. It is not shown \
+             again.\nIt is taken, once, with\n  curl -H 'content-type: application/json' \
+             -d '{{\"token\":\"{token}\",\"name\":\"…\",\"email\":\"…\",\"password\":\"…\"}}' \
+             GATEWAY/api/auth/invites/accept",
+            project.name,
+            args.role,
+            time(expires)
+        ))
     })
 }
 

@@ -14,6 +14,7 @@ mod caller;
 mod dashboard;
 pub(super) mod dates;
 mod ingest;
+mod invited;
 mod lists;
 mod load;
 pub(super) mod origins;
@@ -121,6 +122,7 @@ pub(super) static PEOPLE_ROUTES: &[PeopleRoute] = people_routes! {
     Nobody "/api/auth/sign-out" ["POST"] => methods().post(account::sign_out);
     Nobody "/api/auth/get-session" ["GET"] => methods().get(account::session);
     Nobody "/api/auth/change-password" ["POST"] => methods().post(account::change_password);
+    Nobody "/api/auth/invites/accept" ["POST"] => methods().post(invited::accept);
     Nobody "/dashboard/api/signup" ["POST"] => methods().post(account::dashboard_sign_up);
     Nobody "/dashboard/api/local-login-token" ["POST"] => methods().post(dashboard::local::ticket);
     Nobody "/dashboard/api/local-login" ["GET"] => methods().get(dashboard::local::redeem);
@@ -163,6 +165,11 @@ fn is_for_our_people(path: &str) -> bool {
 /// Nothing is served there, or not with that method.
 pub(super) fn not_found() -> Response {
     answer::not_found()
+}
+
+/// A parameter can't be what is stored.
+pub(super) fn nul_in_query() -> Response {
+    answer::Refused::bad("Invalid query parameters").into_response()
 }
 
 /// The handler failed.

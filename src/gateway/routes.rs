@@ -14,8 +14,8 @@ use serde::Serialize;
 use super::params::{ATTRIBUTE, Params};
 use super::problem::Problem;
 use super::{
-    Shared, analytics, control, events, issues, lists, metrics, models, prices, quotas, search,
-    sessions, spans, tail, traces,
+    Shared, analytics, control, events, invites, issues, lists, metrics, models, prices, quotas,
+    search, sessions, spans, tail, traces,
 };
 
 /// Longest time the health answer waits for the store.
@@ -64,7 +64,7 @@ macro_rules! filtered {
 }
 
 /// All routes.
-pub(super) static ROUTES: [Route; 31] = [
+pub(super) static ROUTES: [Route; 32] = [
     Route {
         path: "/api/v1/traces",
         parameters: filtered!("limit", "cursor"),
@@ -249,6 +249,15 @@ pub(super) static ROUTES: [Route; 31] = [
         path: "/api/v1/projects/{project_id}/usage",
         parameters: &["days"],
         serve: || get(quotas::usage),
+    },
+    Route {
+        path: "/api/v1/projects/{project_id}/invites",
+        parameters: &["invite_id"],
+        serve: || {
+            get(invites::list)
+                .post(invites::create)
+                .delete(invites::revoke)
+        },
     },
     Route {
         path: "/api/v1/keys",

@@ -9,6 +9,7 @@
 //!   transaction, and retention deletes the data in the background.
 
 pub mod board;
+pub mod invites;
 mod items;
 pub mod people;
 
@@ -20,6 +21,7 @@ use crate::model::ProjectId;
 use crate::model::access::Role;
 
 pub use board::BoardStore;
+pub use invites::InviteStore;
 pub use items::{
     ApiKey, AuditEntry, Found, Invite, KeyGrant, Login, Member, NewKey, Project, User,
 };
@@ -34,6 +36,8 @@ pub const PROJECTS_MAX: u32 = 10_000;
 pub const PROJECTS_OF_PERSON_MAX: u32 = 100;
 /// Keys of a project at most that are neither revoked nor expired.
 pub const KEYS_MAX: u32 = 1000;
+/// Invitations to a project at most that have not ended.
+pub const INVITES_MAX: u32 = 100;
 /// People at most.
 pub const USERS_MAX: u32 = 100_000;
 /// Entries of the audit log; the oldest go.
@@ -99,7 +103,9 @@ pub trait CredentialStore: Send + Sync + std::fmt::Debug {
 }
 
 /// Keeps projects, keys, people and what was changed.
-pub trait AccessStore: CredentialStore + PeopleStore + BoardStore + QuotaStore {
+pub trait AccessStore:
+    CredentialStore + PeopleStore + BoardStore + InviteStore + QuotaStore
+{
     /// Projects by number.
     ///
     /// # Errors
@@ -238,18 +244,6 @@ pub trait AccessStore: CredentialStore + PeopleStore + BoardStore + QuotaStore {
     /// # Errors
     /// [`Error::Unavailable`].
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>>;
-
-    /// Stores an invitation.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`] when the project is not known.
-    fn create_invite(&self, invite: Invite, change: Change) -> BoxFuture<'_, Done<()>>;
-
-    /// Takes an invitation that has not ended, so that nobody can take it again.
-    ///
-    /// # Errors
-    /// [`Error::Unavailable`]; refused with [`Refusal::Unknown`].
-    fn take_invite(&self, token_hash: Hash, change: Change) -> BoxFuture<'_, Done<Invite>>;
 
     /// What was changed, newest first: about one project, or about everything.
     ///

@@ -12,6 +12,7 @@ mod facts;
 mod feed;
 mod find;
 mod fixture;
+mod invites;
 mod lists;
 mod long;
 mod metrics;

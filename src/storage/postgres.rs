@@ -64,6 +64,14 @@ pub async fn migrate(config: &Config, now_unix_nano: u64) -> Result<Migrated, Er
     migrate::migrate(&pool, config, clamp_time(now_unix_nano)).await
 }
 
+/// A connection to a database that is not ours, to read it.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(super) async fn read_only(config: &Config) -> Result<deadpool_postgres::Client, Error> {
+    connect::acquire(&connect::pool(config, connect::Purpose::Read, 1)?).await
+}
+
 /// A database that spans are stored in: gives out writers, one per partition of a log, and readers.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {

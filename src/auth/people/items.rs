@@ -70,6 +70,12 @@ pub enum Refused {
     /// A session that was made with a key is not the person's own.
     #[error("this session was begun with an API key")]
     NotTheirOwn,
+    /// No such invitation, or not for them.
+    #[error("the invitation is not known, has ended, or is for somebody else")]
+    NoInvite,
+    /// Who takes an invitation is in the project.
+    #[error("already a member of the project")]
+    Member,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] storage::Error),

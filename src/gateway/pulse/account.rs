@@ -20,7 +20,7 @@ const NO_EMAIL: &str = "[body.email] Invalid email address";
 /// What is said of one that somebody has.
 const TAKEN: &str = "User already exists. Use another email.";
 
-fn bad(code: &str, message: &str) -> Refused {
+pub(super) fn bad(code: &str, message: &str) -> Refused {
     Refused::coded(StatusCode::BAD_REQUEST, code, message)
 }
 
@@ -38,20 +38,20 @@ pub(super) fn foreign_page() -> Refused {
 }
 
 /// A text of a body, as it is.
-fn text(json: &Json, key: &str) -> Result<String, Refused> {
+pub(super) fn text(json: &Json, key: &str) -> Result<String, Refused> {
     let found = json.get(key).and_then(Json::as_text);
     found
         .map(str::to_owned)
         .ok_or_else(|| invalid(&format!("[body.{key}] Invalid input: expected string")))
 }
 
-async fn body(request: Request) -> Result<Json, Refused> {
+pub(super) async fn body(request: Request) -> Result<Json, Refused> {
     let json = asked::json(request).await?;
     json.ok_or_else(|| invalid("Invalid JSON body"))
 }
 
 /// Why somebody is not let in, in the words of these routes.
-fn refused(why: NotTaken) -> Refused {
+pub(super) fn refused(why: NotTaken) -> Refused {
     match why {
         NotTaken::Wrong => Refused::coded(
             StatusCode::UNAUTHORIZED,
@@ -98,6 +98,16 @@ fn refused(why: NotTaken) -> Refused {
             "CONFLICT",
             "There are too many people",
         ),
+        NotTaken::NoInvite => Refused::coded(
+            StatusCode::NOT_FOUND,
+            "INVITATION_NOT_FOUND",
+            "Invitation not found",
+        ),
+        NotTaken::Member => Refused::coded(
+            StatusCode::CONFLICT,
+            "USER_IS_ALREADY_A_MEMBER",
+            "User is already a member of this project",
+        ),
         NotTaken::Store(error) => error.into(),
         NotTaken::Password(error) => failed(&error),
         NotTaken::Random(error) => failed(&error),
@@ -132,7 +142,7 @@ pub(super) fn refused_plainly(why: NotTaken) -> Refused {
     }
 }
 
-fn user_json(user: &User) -> Json {
+pub(super) fn user_json(user: &User) -> Json {
     Json::map([
         ("name", Json::text(&user.name)),
         ("email", Json::text(&user.email)),

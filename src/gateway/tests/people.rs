@@ -3,6 +3,7 @@
 mod account;
 mod board;
 mod dashboard;
+mod invited;
 mod local;
 mod who;
 

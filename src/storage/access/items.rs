@@ -141,7 +141,7 @@ pub struct Invite {
     pub token_hash: Hash,
     /// The project.
     pub project: ProjectId,
-    /// Who is invited, in lower case.
+    /// Who is invited, in lower case; empty where anybody is who holds the token.
     pub email: String,
     /// What they may do there.
     pub role: Role,

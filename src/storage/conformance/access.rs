@@ -1,12 +1,17 @@
 //! Projects, keys and people: what every store must do.
 
+use super::events::{logs, record, write_logs};
 use super::fixture::{OTHER, span, write_spans};
-use super::{Backend, NOW, PROJECT, everything, runtime};
+use super::metrics::{sums, write_at};
+use super::{Backend, NOW, PROJECT, everything, runtime, text};
 use crate::model::ProjectId;
 use crate::model::access::{Role, Scope, Scopes};
-use crate::storage::access::{AccessStore, Change, Done, Hash, Invite, NewKey, Refusal, User};
-use crate::storage::{Cursor, Page, PageRequest};
+use crate::storage::access::{AccessStore, Change, Done, Hash, NewKey, Refusal, User};
+use crate::storage::issues::{IssueFilter, IssueStore};
+use crate::storage::metrics::query::MetricFilter;
+use crate::storage::{Cursor, EventFilter, Page, PageRequest};
 
+pub(super) use super::invites::{invitations_are_bounded, invitations_are_good_once};
 pub(super) use super::quotas::{quotas_are_of_one_project, usage_adds_up_by_day};
 
 const MINUTE: u64 = 60_000_000_000;
@@ -339,34 +344,45 @@ pub(super) async fn people_are_members_of_projects(store: &dyn AccessStore) {
     assert!(store.state().await.unwrap().has_users);
 }
 
-// Scenario: invitations are taken, end by themselves, and name no project.
-// Guarantees: an invitation is good once, and not after its end.
-pub(super) async fn invitations_are_good_once(store: &dyn AccessStore) {
-    let invite = |number, project, ends| Invite {
-        token_hash: hash(number),
-        project,
-        email: "eve@x.org".to_owned(),
-        role: Role::Viewer,
-        expires_unix_nano: NOW + ends,
-    };
-    let create = |invite| store.create_invite(invite, change(1));
-    create(invite(1, PROJECT, 10)).await.unwrap().unwrap();
-    create(invite(2, PROJECT, 20)).await.unwrap().unwrap();
-    assert_eq!(
-        create(invite(3, ProjectId(9), 20)).await.unwrap(),
-        Err(Refusal::Unknown)
-    );
-    let take = |number, at| store.take_invite(hash(number), change(at));
-    assert_eq!(take(1, 10).await.unwrap(), Err(Refusal::Unknown));
-    assert_eq!(take(2, 10).await.unwrap(), Ok(invite(2, PROJECT, 20)));
-    assert_eq!(take(2, 11).await.unwrap(), Err(Refusal::Unknown));
+/// An error of a project, which becomes an event and an issue, and data points.
+fn write_more(backend: &mut impl Backend, project: ProjectId, at: u64) {
+    let mut failed = record(NOW + at, "failed");
+    failed.severity_number = 17;
+    failed.attributes = vec![text("exception.type", "E"), text("exception.message", "m")];
+    let next = backend.checkpoint().0;
+    write_logs(backend, project, next, &[logs("api", vec![failed])]);
+    let points = sums("api", "tokens", &[(at, 5, "m")]);
+    write_at(backend, project, NOW, 1000, &[points]);
 }
 
-// Scenario: two projects store spans; one is deleted, and what it sent before arrives late.
+/// How many events, metrics and issues questions see.
+fn seen(
+    backend: &impl Backend,
+    issues: &dyn IssueStore,
+    project: ProjectId,
+) -> (usize, usize, usize) {
+    let (all, reader) = (page(100, None), backend.reader());
+    runtime().block_on(async {
+        let filter = EventFilter::default();
+        let events = reader.list_events(project, &filter, &all).await;
+        let filter = MetricFilter::default();
+        let metrics = reader.list_metrics(project, &filter, &all).await;
+        let issues = issues.issues(project, IssueFilter::default(), all).await;
+        (
+            events.unwrap().items.len(),
+            metrics.unwrap().items.len(),
+            issues.unwrap().items.len(),
+        )
+    })
+}
+
+// Scenario: two projects store spans, events that are issues, and data points; one is deleted, and
+// what it sent before arrives late.
 // Guarantees: retention leaves nothing of it that a question could see, and the other whole.
 pub(super) fn what_a_deleted_project_stored_goes(
     backend: &mut impl Backend,
     store: &dyn AccessStore,
+    issues: &dyn IssueStore,
 ) {
     let created = store.create_project("p".to_owned(), change(0));
     runtime().block_on(created).unwrap().unwrap();
@@ -376,22 +392,33 @@ pub(super) fn what_a_deleted_project_stored_goes(
     };
     write_spans(backend, &[span(1, 1, NOW), span(2, 2, NOW)]);
     write_spans(backend, &(1..=40).map(theirs).collect::<Vec<_>>());
+    write_more(backend, PROJECT, 1);
+    for at in [1, 2] {
+        write_more(backend, OTHER, at);
+    }
     let (ours, nothing) = (
         everything(backend, PROJECT),
         everything(backend, ProjectId(9)),
     );
     assert_ne!(everything(backend, OTHER), nothing);
+    assert_eq!(seen(backend, issues, OTHER), (2, 1, 1));
+    assert_eq!(seen(backend, issues, PROJECT), (1, 1, 1));
     runtime()
         .block_on(store.delete_project(OTHER, change(1)))
         .unwrap()
         .unwrap();
     assert_eq!(retain(backend), 40);
-    assert_eq!(everything(backend, OTHER), nothing);
-    assert_eq!(everything(backend, PROJECT), ours);
+    let is_gone = |backend: &_| {
+        assert_eq!(everything(backend, OTHER), nothing);
+        assert_eq!(seen(backend, issues, OTHER), (0, 0, 0));
+        assert_eq!(everything(backend, PROJECT), ours);
+        assert_eq!(seen(backend, issues, PROJECT), (1, 1, 1));
+    };
+    is_gone(backend);
     write_spans(backend, &[theirs(50)]);
+    write_more(backend, OTHER, 3);
     assert_eq!(retain(backend), 1);
-    assert_eq!(everything(backend, OTHER), nothing);
-    assert_eq!(everything(backend, PROJECT), ours);
+    is_gone(backend);
 }
 
 /// Runs retention to its end; answers how many traces it deleted.

@@ -20,7 +20,11 @@ const DAY: u64 = 86_400 * SECOND;
 const START: u64 = NOW / (60 * MINUTE) * (60 * MINUTE) - 60 * MINUTE;
 
 /// A delta sum of a service: seconds after the start, value, and the attribute `model`.
-fn sums(service: &str, name: &str, points: &[(u64, i64, &str)]) -> ExportMetricsServiceRequest {
+pub(super) fn sums(
+    service: &str,
+    name: &str,
+    points: &[(u64, i64, &str)],
+) -> ExportMetricsServiceRequest {
     let points = points.iter().map(|(seconds, value, model)| {
         json!({
             "timeUnixNano": (START + seconds * SECOND).to_string(),
@@ -42,7 +46,7 @@ fn sums(service: &str, name: &str, points: &[(u64, i64, &str)]) -> ExportMetrics
     decode_metrics(request.to_string().as_bytes()).unwrap()
 }
 
-fn write_at(
+pub(super) fn write_at(
     backend: &mut impl Backend,
     project: ProjectId,
     received: u64,

@@ -329,6 +329,7 @@ access_cases! {
     quotas_are_of_one_project,
     usage_adds_up_by_day,
     invitations_are_good_once,
+    invitations_are_bounded,
 }
 
 access_cases! {
@@ -354,14 +355,20 @@ access_cases! {
 fn what_a_deleted_project_stored_goes_on_sqlite() {
     let mut store = Sqlite::open();
     let access = store.access();
-    access::what_a_deleted_project_stored_goes(&mut store, &access);
+    let issues = SqliteIssues::open(&store.directory.path().join("pulse.db")).unwrap();
+    access::what_a_deleted_project_stored_goes(&mut store, &access, &issues);
 }
 
 #[test]
 fn what_a_deleted_project_stored_goes_on_postgres() {
     let mut store = Postgres::open();
     let access = store.access();
-    access::what_a_deleted_project_stored_goes(&mut store, &access);
+    let config = postgres::Config {
+        url: store.database.url().into(),
+        ..postgres::Config::default()
+    };
+    let issues = PostgresIssues::new(&config).unwrap();
+    access::what_a_deleted_project_stored_goes(&mut store, &access, &issues);
 }
 
 #[test]

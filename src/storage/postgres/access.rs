@@ -1,6 +1,7 @@
 //! Projects, keys and people in a Postgres database.
 
 mod board;
+mod invites;
 mod keys;
 mod logins;
 mod people;
@@ -21,7 +22,7 @@ use crate::model::ProjectId;
 use crate::model::access::Role;
 use crate::storage::access::{
     AUDIT_ENTRIES_MAX, AccessStore, ApiKey, AuditEntry, Change, CredentialStore, Done, Found, Hash,
-    Invite, KeyGrant, Member, NewKey, Project, State, User,
+    KeyGrant, Member, NewKey, Project, State, User,
 };
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
@@ -342,14 +343,6 @@ impl AccessStore for PostgresAccess {
 
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>> {
         self.projects_of_now(user_id).boxed()
-    }
-
-    fn create_invite(&self, invite: Invite, change: Change) -> BoxFuture<'_, Done<()>> {
-        self.create_invite_now(invite, change).boxed()
-    }
-
-    fn take_invite(&self, token_hash: Hash, change: Change) -> BoxFuture<'_, Done<Invite>> {
-        self.take_invite_now(token_hash, change).boxed()
     }
 
     fn audit(

@@ -2,6 +2,7 @@
 //! is busy. Commands open one beside a running daemon.
 
 mod board;
+mod invites;
 mod keys;
 mod logins;
 mod people;
@@ -22,7 +23,7 @@ use crate::model::ProjectId;
 use crate::model::access::Role;
 use crate::storage::access::{
     AUDIT_ENTRIES_MAX, AccessStore, ApiKey, AuditEntry, Change, CredentialStore, Done, Found, Hash,
-    Invite, KeyGrant, Member, NewKey, Project, Refusal, State, User,
+    KeyGrant, Member, NewKey, Project, Refusal, State, User,
 };
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
@@ -382,14 +383,6 @@ impl AccessStore for SqliteAccess {
 
     fn projects_of(&self, user_id: String) -> BoxFuture<'_, Result<Vec<(Project, Role)>, Error>> {
         self.run(move |connection| people::projects_of(connection, &user_id))
-    }
-
-    fn create_invite(&self, invite: Invite, change: Change) -> BoxFuture<'_, Done<()>> {
-        self.change(move |transaction| people::create_invite(transaction, &change, &invite))
-    }
-
-    fn take_invite(&self, token_hash: Hash, change: Change) -> BoxFuture<'_, Done<Invite>> {
-        self.change(move |transaction| people::take_invite(transaction, &change, &token_hash))
     }
 
     fn audit(

@@ -369,3 +369,71 @@ async fn admins_see_what_was_sent() {
     let wrong = case.get(&format!("{path}?days=401"), ALPHA).await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
 }
+
+// Scenario: admins of a project, of another and of all invite somebody, look, and take it back; wrong
+// wishes are made.
+// Guarantees: the token is shown once; who is of another project is told that there is no such
+// project, and changes nothing; each part that is wrong is named; every step is in the audit log.
+#[tokio::test]
+async fn admins_invite_to_their_own_project() {
+    let case = Case::new().await;
+    let path = "/api/v1/projects/2/invites";
+    let post = |key, body| case.ask(Method::POST, path, key, Some(body));
+    let made = post(ALPHA, json!({"role": "member", "email": " Eve@X.org "})).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.json);
+    fits(&made, "CreatedInvite");
+    assert_eq!(
+        (&made.json["email"], &made.json["project_id"]),
+        (&json!("eve@x.org"), &json!(2))
+    );
+    let token = made.json["token"].as_str().unwrap().to_owned();
+    let id = made.json["id"].as_str().unwrap().to_owned();
+    let open = post(OPERATOR, json!({"role": "admin"})).await;
+    assert_eq!(
+        (open.status, &open.json["email"]),
+        (StatusCode::CREATED, &Value::Null)
+    );
+
+    let listed = case.get(path, ALPHA).await;
+    fits(&listed, "InviteList");
+    let items = listed.json["items"].as_array().unwrap();
+    assert_eq!((items.len(), &items[0]["id"]), (2, &json!(id)));
+    assert!(!listed.json.to_string().contains(&token));
+    let one = case.get(&format!("{path}?invite_id={id}"), ALPHA).await;
+    assert_eq!(one.json["items"].as_array().unwrap().len(), 1);
+
+    let revoke = format!("{path}?invite_id={id}");
+    let other = "/api/v1/projects/3/invites";
+    for (method, uri, body) in [
+        (Method::GET, path.to_owned(), None),
+        (
+            Method::POST,
+            path.to_owned(),
+            Some(json!({"role": "viewer"})),
+        ),
+        (Method::DELETE, revoke.clone(), None),
+        (Method::DELETE, format!("{other}?invite_id={id}"), None),
+    ] {
+        let answer = case.ask(method.clone(), &uri, BETA, body).await;
+        assert_eq!(answer.status, StatusCode::NOT_FOUND, "{method} {uri}");
+    }
+    let gone = case.get("/api/v1/projects/99/invites", OPERATOR).await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    let revoked = case.ask(Method::DELETE, &revoke, ALPHA, None).await;
+    fits(&revoked, "Invite");
+    assert_eq!(revoked.status, StatusCode::OK);
+    let again = case.ask(Method::DELETE, &revoke, ALPHA, None).await;
+    assert_eq!(again.status, StatusCode::NOT_FOUND);
+    let nothing = case.ask(Method::DELETE, path, ALPHA, None).await;
+    assert_eq!(nothing.fields(), ["invite_id"]);
+    let wanted = json!({"role": "owner", "email": "x", "expires_time": "2099-01-01T00:00:00Z"});
+    let wrong = post(ALPHA, wanted).await;
+    assert_eq!(wrong.fields(), ["role", "email", "expires_time"]);
+
+    let audit = case.get("/api/v1/audit?project_id=2", OPERATOR).await;
+    let text = audit.json.to_string();
+    for part in ["invite.create", "invite.revoke", &id] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains(&token), "{text}");
+}

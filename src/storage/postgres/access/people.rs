@@ -1,17 +1,15 @@
-//! People: passwords, memberships, sessions, invitations.
+//! People: passwords and memberships.
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{
-    CONTEXT, Entry, Param, PostgresAccess, finish, note, number, one, one_more, page_of,
-    project_id, projects, role, time,
+    CONTEXT, Entry, Param, PostgresAccess, finish, note, number, one, one_more, page_of, projects,
+    role, time,
 };
 use crate::model::ProjectId;
 use crate::model::access::Role;
-use crate::storage::access::{
-    Change, Done, Hash, Invite, Member, Project, Refusal, USERS_MAX, User,
-};
+use crate::storage::access::{Change, Done, Member, Project, Refusal, USERS_MAX, User};
 use crate::storage::postgres::transaction::Transaction;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Error, Page, PageRequest};
@@ -33,7 +31,7 @@ fn entry<'a>(action: &'static str, target: &'a str) -> Entry<'a> {
     }
 }
 
-fn entry_of<'a>(action: &'static str, project: ProjectId, target: &'a str) -> Entry<'a> {
+pub(super) fn entry_of<'a>(action: &'static str, project: ProjectId, target: &'a str) -> Entry<'a> {
     Entry {
         action,
         project: Some(project),
@@ -222,52 +220,5 @@ impl PostgresAccess {
         rows.iter()
             .map(|row| Ok((projects::read(row), role(row, 3)?)))
             .collect()
-    }
-
-    pub(super) async fn create_invite_now(&self, invite: Invite, change: Change) -> Done<()> {
-        let transaction = self.begin_change().await?;
-        if !projects::exists(&transaction, invite.project).await? {
-            return Ok(Err(Refusal::Unknown));
-        }
-        let now = clamp_time(change.at_unix_nano);
-        let sql = "DELETE FROM invite WHERE expires_unix_nano <= $1";
-        let params = [(&now as _, Type::INT8)];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        let (project, expires) = (number(invite.project), clamp_time(invite.expires_unix_nano));
-        let sql = "INSERT INTO invite (token_hash, project_id, email, role, expires_unix_nano)
-            VALUES ($1, $2, $3, $4, $5)";
-        let params: [Param<'_>; 5] = [
-            (&invite.token_hash.as_slice(), Type::BYTEA),
-            (&project, Type::INT8),
-            (&invite.email, Type::TEXT),
-            (&invite.role.as_str(), Type::TEXT),
-            (&expires, Type::INT8),
-        ];
-        transaction.execute(sql, &params, CONTEXT).await?;
-        let entry = entry_of("invite.create", invite.project, &invite.email);
-        finish(transaction, &change, entry).await?;
-        Ok(Ok(()))
-    }
-
-    pub(super) async fn take_invite_now(&self, token_hash: Hash, change: Change) -> Done<Invite> {
-        let transaction = self.begin_change().await?;
-        let now = clamp_time(change.at_unix_nano);
-        let sql = "DELETE FROM invite WHERE token_hash = $1 AND expires_unix_nano > $2
-            RETURNING project_id, email, role, expires_unix_nano";
-        let params: [Param<'_>; 2] = [(&token_hash.as_slice(), Type::BYTEA), (&now, Type::INT8)];
-        let rows = transaction.query(sql, &params, CONTEXT).await?;
-        let Some(row) = rows.first() else {
-            return Ok(Err(Refusal::Unknown));
-        };
-        let invite = Invite {
-            token_hash,
-            project: project_id(row.get(0)),
-            email: row.get(1),
-            role: role(row, 2)?,
-            expires_unix_nano: time(row.get(3)),
-        };
-        let entry = entry_of("invite.take", invite.project, &invite.email);
-        finish(transaction, &change, entry).await?;
-        Ok(Ok(invite))
     }
 }

@@ -1,11 +1,11 @@
-//! People: passwords, memberships, sessions, invitations.
+//! People: passwords and memberships.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction};
 
 use super::{Entry, note, one_more, page_of, projects, role, time};
 use crate::model::ProjectId;
 use crate::model::access::Role;
-use crate::storage::access::{Change, Hash, Invite, Member, Project, Refusal, USERS_MAX, User};
+use crate::storage::access::{Change, Member, Project, Refusal, USERS_MAX, User};
 use crate::storage::summary::clamp_time;
 use crate::storage::{Cursor, Page, PageRequest};
 
@@ -20,7 +20,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<User> {
     })
 }
 
-fn noted(
+pub(super) fn noted(
     transaction: &Transaction<'_>,
     change: &Change,
     action: &'static str,
@@ -192,60 +192,4 @@ pub(super) fn projects_of(
             Ok((projects::read(row)?, role(&row.get::<_, String>(3)?)?))
         })?
         .collect()
-}
-
-pub(super) fn create_invite(
-    transaction: &Transaction<'_>,
-    change: &Change,
-    invite: &Invite,
-) -> Refusable<()> {
-    if !projects::exists(transaction, invite.project)? {
-        return Ok(Err(Refusal::Unknown));
-    }
-    transaction.execute(
-        "DELETE FROM invite WHERE expires_unix_nano <= ?1",
-        [clamp_time(change.at_unix_nano)],
-    )?;
-    transaction.execute(
-        "INSERT INTO invite (token_hash, project_id, email, role, expires_unix_nano)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
-        (
-            invite.token_hash,
-            invite.project.0,
-            &invite.email,
-            invite.role.as_str(),
-            clamp_time(invite.expires_unix_nano),
-        ),
-    )?;
-    let what = (Some(invite.project), invite.email.as_str());
-    noted(transaction, change, "invite.create", what)?;
-    Ok(Ok(()))
-}
-
-pub(super) fn take_invite(
-    transaction: &Transaction<'_>,
-    change: &Change,
-    token_hash: &Hash,
-) -> Refusable<Invite> {
-    let taken: Option<(u32, String, String, i64)> = transaction
-        .query_row(
-            "DELETE FROM invite WHERE token_hash = ?1 AND expires_unix_nano > ?2
-             RETURNING project_id, email, role, expires_unix_nano",
-            (token_hash, clamp_time(change.at_unix_nano)),
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )
-        .optional()?;
-    let Some((project, email, named, expires)) = taken else {
-        return Ok(Err(Refusal::Unknown));
-    };
-    let invite = Invite {
-        token_hash: *token_hash,
-        project: ProjectId(project),
-        role: role(&named)?,
-        email,
-        expires_unix_nano: time(expires),
-    };
-    let what = (Some(invite.project), invite.email.as_str());
-    noted(transaction, change, "invite.take", what)?;
-    Ok(Ok(invite))
 }
