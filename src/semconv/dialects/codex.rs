@@ -1,6 +1,7 @@
 //! Codex CLI: hundreds of spans per turn, of which those named `handle_responses` that have usage
 //! are model calls; the span of the turn has the sum.
 
+use super::agents;
 use super::prelude::*;
 
 const fn row(key: &'static str, take: Take) -> Row {
@@ -24,6 +25,7 @@ pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
     }
     match draft.span.name {
         "handle_responses" if draft.usage.has_counts() => draft.kind(Op::Chat),
+        name if agents::is_call(name) => draft.kind(Op::Chat),
         "session_task.turn" => draft.kind(Op::InvokeAgent),
         _ => {}
     }
