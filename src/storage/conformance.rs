@@ -21,6 +21,7 @@ mod remap;
 mod run;
 mod search;
 mod sign_in;
+mod sources;
 mod sums;
 
 use std::collections::BTreeMap;

@@ -290,6 +290,7 @@ impl<'a, E> Building<'a, '_, E> {
             } else {
                 Cow::Borrowed(message)
             },
+            is_recorded: false,
         })
     }
 

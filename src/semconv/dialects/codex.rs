@@ -14,9 +14,26 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
         Take::Count(Count::Reasoning),
     ),
     row("codex.usage.total_tokens", Take::Count(Count::Total)),
-    row("codex.turn.token_usage.input_tokens", Take::Mark),
-    row("codex.turn.token_usage.output_tokens", Take::Mark),
-    row("codex.turn.token_usage.total_tokens", Take::Mark),
+    row(
+        "codex.turn.token_usage.input_tokens",
+        Take::Count(Count::Input),
+    ),
+    row(
+        "codex.turn.token_usage.cached_input_tokens",
+        Take::Count(Count::CacheRead),
+    ),
+    row(
+        "codex.turn.token_usage.output_tokens",
+        Take::Count(Count::Output),
+    ),
+    row(
+        "codex.turn.token_usage.reasoning_output_tokens",
+        Take::Count(Count::Reasoning),
+    ),
+    row(
+        "codex.turn.token_usage.total_tokens",
+        Take::Count(Count::Total),
+    ),
 ];
 
 pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {

@@ -79,6 +79,7 @@ fn row(told: &Told) -> SpanRow<'static> {
             ..Basics::default()
         },
         message: Cow::Borrowed(&[]),
+        is_recorded: false,
     }
 }
 

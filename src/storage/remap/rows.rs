@@ -32,6 +32,7 @@ pub(in crate::storage) fn row_of<'s>(
         received_unix_nano,
         basics: basics_of(summary),
         message: Cow::Borrowed(message),
+        is_recorded: false,
     }
 }
 

@@ -18,6 +18,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (7, include_str!("migrations/0007_metric.sql")),
     (8, include_str!("migrations/0008_login.sql")),
     (9, include_str!("migrations/0009_issue.sql")),
+    (10, include_str!("migrations/0010_agent_session.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

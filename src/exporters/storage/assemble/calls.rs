@@ -99,6 +99,7 @@ impl<'a, E> Building<'a, '_, E> {
             } else {
                 message
             }),
+            is_recorded: of_trace.is_none(),
         })
     }
 }

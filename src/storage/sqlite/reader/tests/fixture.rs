@@ -185,6 +185,7 @@ impl TestSpan {
                 ..Basics::default()
             },
             message: Cow::Owned(self.message()),
+            is_recorded: false,
         }
     }
 }
