@@ -12,6 +12,9 @@
 //!
 //! A session is (agent, session id). Only sums over traces change: rollups and sessions. A trace of
 //! spans that were made of records shows what its calls used.
+//!
+//! Not exact: when such spans are mapped anew and give other figures, the difference goes to the sums
+//! whichever telling counts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,8 +24,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::calls::Change;
 use super::write::SpanRow;
-use crate::model::ProjectId;
 use crate::model::genai::{GenAi, Totals};
+use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::Error;
 use crate::storage::summary::clamp_time;
 
@@ -45,6 +48,8 @@ pub struct Told<'a> {
     pub by_span: bool,
     /// What changes because of records.
     pub by_records: Vec<Change<'a>>,
+    /// One of the spans that were made of these records: no other batch has it.
+    pub span: Option<(TraceId, SpanId)>,
     /// Latest arrival, ns.
     pub received: i64,
 }
@@ -96,6 +101,7 @@ impl<'a> Sources<'a> {
             return true;
         };
         let told = self.told(key, first);
+        told.span.get_or_insert((first.trace_id, first.span_id));
         told.by_records.extend(changes.iter().cloned());
         false
     }

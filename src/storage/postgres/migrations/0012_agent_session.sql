@@ -16,16 +16,18 @@ COMMENT ON COLUMN agent_session.received_unix_nano IS 'Latest arrival, ns since 
 CREATE TABLE agent_change (
     project_id         bigint NOT NULL,
     session            bytea NOT NULL,
-    change_id          bigint GENERATED ALWAYS AS IDENTITY,
+    trace_id           bytea NOT NULL,
+    span_id            bytea NOT NULL,
     changes            text NOT NULL,
     received_unix_nano bigint NOT NULL,
-    PRIMARY KEY (project_id, session, change_id)
+    PRIMARY KEY (project_id, session, trace_id, span_id)
 );
 CREATE INDEX agent_change_received ON agent_change (received_unix_nano);
 COMMENT ON TABLE agent_change IS
     'What log records added to sums, as long as no span of the agent''s own tells of the session.';
-COMMENT ON COLUMN agent_change.change_id IS 'Number.';
 COMMENT ON COLUMN agent_change.project_id IS 'Owner.';
 COMMENT ON COLUMN agent_change.session IS 'See agent_session.session.';
+COMMENT ON COLUMN agent_change.trace_id IS 'Trace of the first span that was made of these records.';
+COMMENT ON COLUMN agent_change.span_id IS 'That span.';
 COMMENT ON COLUMN agent_change.changes IS 'What was added, JSON.';
 COMMENT ON COLUMN agent_change.received_unix_nano IS 'Arrival, ns since the Unix epoch.';

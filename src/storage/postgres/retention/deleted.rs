@@ -88,7 +88,7 @@ const DELETE: [&str; 21] = [
     rows_of!("issue", "project_id, fingerprint, level, type"),
     rows_of!("issue_bucket", "project_id, fingerprint, start_unix_nano"),
     rows_of!("issue_status", "project_id, fingerprint"),
-    rows_of!("agent_change", "project_id, session, change_id"),
+    rows_of!("agent_change", "project_id, session, trace_id, span_id"),
     rows_of!("agent_session", "project_id, session"),
 ];
 

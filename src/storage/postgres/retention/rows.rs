@@ -121,11 +121,12 @@ pub(super) const AGENT_SESSIONS: &str = "WITH old AS (
         WHERE t.project_id = old.project_id AND t.session = old.session RETURNING 1)
     SELECT count(*) FROM gone";
 pub(super) const AGENT_CHANGES: &str = "WITH old AS (
-        SELECT project_id, session, change_id FROM agent_change
+        SELECT project_id, session, trace_id, span_id FROM agent_change
         WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
         FOR UPDATE SKIP LOCKED),
     gone AS (
         DELETE FROM agent_change t USING old
         WHERE t.project_id = old.project_id AND t.session = old.session
-            AND t.change_id = old.change_id RETURNING 1)
+            AND t.trace_id = old.trace_id AND t.span_id = old.span_id
+        RETURNING 1)
     SELECT count(*) FROM gone";

@@ -12,7 +12,7 @@ use super::super::super::transaction::Transaction;
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::calls::Change;
-use crate::storage::sources::{Key, Sources, keep, undo};
+use crate::storage::sources::{Key, Sources, Told, keep, undo};
 
 /// A row that is new says no, as the caller does of it then.
 const NOTE: &str = "INSERT INTO agent_session (project_id, session, by_span, received_unix_nano)
@@ -24,8 +24,13 @@ const NOTE: &str = "INSERT INTO agent_session (project_id, session, by_span, rec
 const TURN: &str = "UPDATE agent_session t SET by_span = true
     FROM unnest($1::bigint[], $2::bytea[]) AS k(project_id, session)
     WHERE t.project_id = k.project_id AND t.session = k.session";
-const KEEP: &str = "INSERT INTO agent_change (project_id, session, changes, received_unix_nano)
-    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[])";
+/// A span may come again when its trace has been deleted.
+const KEEP: &str = "INSERT INTO agent_change (project_id, session, trace_id, span_id, changes,
+        received_unix_nano)
+    SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::text[],
+        $6::bigint[])
+    ON CONFLICT (project_id, session, trace_id, span_id) DO UPDATE SET
+        changes = excluded.changes, received_unix_nano = excluded.received_unix_nano";
 const TAKE: &str = "DELETE FROM agent_change t
     USING unnest($1::bigint[], $2::bytea[]) AS k(project_id, session)
     WHERE t.project_id = k.project_id AND t.session = k.session
@@ -45,6 +50,47 @@ impl Keys {
     }
 }
 
+/// What records added to sessions, column by column.
+#[derive(Debug, Default)]
+struct Kept {
+    keys: Keys,
+    traces: Vec<Vec<u8>>,
+    spans: Vec<Vec<u8>>,
+    changes: Vec<String>,
+    received: Vec<i64>,
+}
+
+impl Kept {
+    fn push(&mut self, key: &Key, told: &Told<'_>) -> Result<(), Error> {
+        let Some((trace_id, span_id)) = told.span else {
+            return Ok(());
+        };
+        self.keys.push(key);
+        self.traces.push(trace_id.0.to_vec());
+        self.spans.push(span_id.0.to_vec());
+        self.changes.push(keep(&told.by_records)?);
+        self.received.push(told.received);
+        Ok(())
+    }
+
+    async fn save(&self, transaction: &Transaction) -> Result<(), Error> {
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        let params = [
+            (&self.keys.projects as _, Type::INT8_ARRAY),
+            (&self.keys.sessions as _, Type::BYTEA_ARRAY),
+            (&self.traces as _, Type::BYTEA_ARRAY),
+            (&self.spans as _, Type::BYTEA_ARRAY),
+            (&self.changes as _, Type::TEXT_ARRAY),
+            (&self.received as _, Type::INT8_ARRAY),
+        ];
+        let context = "keep what log records told of sessions";
+        transaction.execute(KEEP, &params, context).await?;
+        Ok(())
+    }
+}
+
 /// Notes what a batch tells of sessions; answers what changes in sums because of that.
 ///
 /// # Errors
@@ -58,8 +104,7 @@ pub(super) async fn settle<'a>(
         return Ok(changes);
     }
     let by_span = note(transaction, &sources).await?;
-    let (mut turned, mut keys) = (Keys::default(), Keys::default());
-    let (mut kept, mut received) = (Vec::new(), Vec::new());
+    let (mut turned, mut kept) = (Keys::default(), Kept::default());
     for (key, told) in sources.sessions {
         if by_span.contains(&key) {
             continue;
@@ -67,23 +112,12 @@ pub(super) async fn settle<'a>(
         if told.by_span {
             turned.push(&key);
         } else if !told.by_records.is_empty() {
-            keys.push(&key);
-            kept.push(keep(&told.by_records)?);
-            received.push(told.received);
+            kept.push(&key, &told)?;
             let of_key = told.by_records.into_iter().map(|it| (key.project, it));
             changes.extend(of_key);
         }
     }
-    if !kept.is_empty() {
-        let params = [
-            (&keys.projects as _, Type::INT8_ARRAY),
-            (&keys.sessions as _, Type::BYTEA_ARRAY),
-            (&kept as _, Type::TEXT_ARRAY),
-            (&received as _, Type::INT8_ARRAY),
-        ];
-        let context = "keep what log records told of sessions";
-        transaction.execute(KEEP, &params, context).await?;
-    }
+    kept.save(transaction).await?;
     if !turned.projects.is_empty() {
         changes.extend(turn(transaction, &turned).await?);
     }
