@@ -22,6 +22,7 @@ use crate::pricing;
 use crate::processors::limits;
 use crate::queue::{LogId, PayloadKind, Position, Record};
 use crate::semconv::{self, EventKind, SpanFacts};
+use crate::storage::calls::scope_digest;
 use crate::storage::{Batch, SpanRow};
 
 pub use anew::Remapper;
@@ -89,6 +90,7 @@ struct Envelope<'e, 'a> {
     record: &'a Record,
     resource: &'e ResourceSpans<'a>,
     scope: &'e ScopeSpans<'a>,
+    scope_digest: u32,
 }
 
 /// Where the rows of an envelope are in the batch, once it has any: an envelope without a span
@@ -182,13 +184,14 @@ impl<'a, E> Building<'a, '_, E> {
         for resource in Request::new(&record.payload).resource_spans() {
             let mut place = Place::default();
             for scope in resource.scope_spans() {
+                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 let envelope = Envelope {
                     record,
                     resource: &resource,
                     scope: &scope,
+                    scope_digest: scope_digest(named.name),
                 };
                 place.scope = None;
-                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 self.columns.of(record.project).scope(named.name);
                 for message in scope.spans() {
                     self.add_span(message, &envelope, &mut place)?;
@@ -221,6 +224,7 @@ impl<'a, E> Building<'a, '_, E> {
             record,
             resource,
             scope,
+            ..
         } = envelope;
         if self.batch.rows() >= self.rows_max {
             self.hand_on()?;
@@ -290,6 +294,7 @@ impl<'a, E> Building<'a, '_, E> {
             } else {
                 Cow::Borrowed(message)
             },
+            scope_digest: 0,
             is_recorded: false,
         })
     }

@@ -176,6 +176,7 @@ impl TestSpan {
             received_unix_nano: self.received,
             basics: self.basics.clone(),
             message: Cow::Owned(self.message()),
+            scope_digest: 0,
             is_recorded: self.is_recorded,
         }
     }

@@ -33,6 +33,7 @@ fn row(dialect: &'static str, session: &'static str, is_recorded: bool) -> SpanR
             ..Basics::default()
         },
         message: Cow::Borrowed(&[]),
+        scope_digest: 0,
         is_recorded,
     }
 }

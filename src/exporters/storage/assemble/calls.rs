@@ -32,6 +32,7 @@ impl<'a, E> Building<'a, '_, E> {
         place: &mut Place,
     ) -> Result<(), E> {
         (row.resource, row.scope) = self.make_room(envelope, place)?;
+        row.scope_digest = envelope.scope_digest;
         self.batch.spans.push(row);
         Ok(())
     }
@@ -99,6 +100,7 @@ impl<'a, E> Building<'a, '_, E> {
             } else {
                 message
             }),
+            scope_digest: 0,
             is_recorded: of_trace.is_none(),
         })
     }

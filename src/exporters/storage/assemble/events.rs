@@ -20,6 +20,7 @@ use crate::queue::Record;
 use crate::semconv;
 use crate::semconv::event::{facts, outline};
 use crate::storage::EventRow;
+use crate::storage::calls::scope_digest;
 
 /// Distinct records of one request that are told from equal ones; beyond it counting begins anew, so
 /// that equal records that are further apart than this count as one.
@@ -84,13 +85,14 @@ impl<'a, E> Building<'a, '_, E> {
                 let mut origin = of_resource.clone();
                 add(&mut origin, &scope.scope);
                 add(&mut origin, scope.schema_url.as_bytes());
+                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 let envelope = Envelope {
                     record,
                     resource: &resource,
                     scope: &scope,
+                    scope_digest: scope_digest(named.name),
                 };
                 place.scope = None;
-                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 self.columns.of(record.project).scope(named.name);
                 for message in scope.spans() {
                     let digest = identify(&origin, message, &mut seen);
