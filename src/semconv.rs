@@ -46,6 +46,10 @@
 //! - an HTTP client's span below a call is no model call; the kind of a span decides nothing, since
 //!   providers send server spans of calls.
 //!
+//! Coding agents tell of a call in a log record, and most of them in no span. A record that names no
+//! span becomes one (`event::recorded_call`), in which the agent's words mean what they mean in its
+//! spans.
+//!
 //! # What takes more than one span to decide
 //!
 //! Which model calls of a trace are the same call, told of by several spans (a package's span with
@@ -79,6 +83,7 @@ use std::borrow::Cow;
 
 pub use coerce::cut;
 use columns::{failure, fill};
+use dialects::agents;
 pub use draft::SpanFacts;
 use draft::{Draft, ScopeFacts};
 use plain::PlainColumns;
@@ -87,6 +92,9 @@ use rows::{Plain, Take, Text, Weight};
 use crate::model::span::Basics;
 use crate::otlp::protobuf::AnyValue;
 use crate::pricing::{Pricer, Table};
+
+/// The attribute of a span that was made of something else: the name of the event it was made of.
+pub const DERIVED_FROM: &str = "pulse.derived_from";
 
 /// Collects the columns of one span after another from attributes and events, in any order. Keeps
 /// what it allocated, and the prices it looked up.
@@ -254,6 +262,11 @@ impl<'a, 't> Collector<'a, 't> {
                     // Of the two that share a prefix, only one reports totals.
                     if self.scope.is_instrumentation && row.key == "gen_ai.usage.total_tokens" {
                         followed.add(dialect::Dialect::OpenLlmetry);
+                    }
+                }
+                Weight::Hint if row.key == DERIVED_FROM => {
+                    if let Some(dialect) = value.as_str().and_then(agents::dialect_of) {
+                        followed.add(dialect);
                     }
                 }
                 Weight::Hint => span_type = value.as_str(),

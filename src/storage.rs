@@ -35,6 +35,7 @@ pub mod rollup;
 pub mod search;
 pub mod session;
 pub mod settings;
+pub mod sources;
 pub mod sqlite;
 pub mod summary;
 pub mod tally;

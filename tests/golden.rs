@@ -18,13 +18,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use pulse_collector::exporters::storage::assemble::Assembler;
 use pulse_collector::model::ProjectId;
 use pulse_collector::model::genai::GenAi;
 use pulse_collector::model::span::Basics;
-use pulse_collector::otlp::{json, protobuf};
+use pulse_collector::otlp::{Signal, json, protobuf};
 use pulse_collector::processors::limits;
 use pulse_collector::processors::redaction::{self, Rule};
 use pulse_collector::queue::{PayloadKind, Position, Record};
@@ -63,34 +64,106 @@ fn write_wanted() -> bool {
     std::env::var_os("GOLDEN_WRITE").is_some()
 }
 
-/// The spans of a file as a log record.
-fn record(file: &Path) -> Record {
-    let request = json::decode(&fs::read(file).unwrap()).unwrap();
-    Record {
-        position: Position(0),
-        project: ProjectId(1),
-        received_unix_nano: 1_768_478_500_000_000_000,
-        kind: PayloadKind::OtlpTraces,
-        payload: Bytes::from(request.encode_to_vec()),
+/// What a file holds.
+enum Request {
+    Spans(ExportTraceServiceRequest),
+    Logs(ExportLogsServiceRequest),
+}
+
+impl Request {
+    fn read(file: &Path) -> Self {
+        let text = fs::read(file).unwrap();
+        let holds: Value = serde_json::from_slice(&text).unwrap();
+        if holds.get("resourceLogs").is_some() {
+            Self::Logs(json::decode_logs(&text).unwrap())
+        } else {
+            Self::Spans(json::decode(&text).unwrap())
+        }
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Self {
+        match self {
+            Self::Spans(_) => Self::Spans(ExportTraceServiceRequest::decode(bytes).unwrap()),
+            Self::Logs(_) => Self::Logs(ExportLogsServiceRequest::decode(bytes).unwrap()),
+        }
+    }
+
+    fn signal(&self) -> Signal {
+        match self {
+            Self::Spans(_) => Signal::Traces,
+            Self::Logs(_) => Signal::Logs,
+        }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Spans(spans) => spans.encode_to_vec(),
+            Self::Logs(logs) => logs.encode_to_vec(),
+        }
+    }
+
+    /// The request with the attributes of everything turned around.
+    fn turned(mut self) -> Self {
+        match &mut self {
+            Self::Spans(spans) => {
+                let scopes = spans.resource_spans.iter_mut();
+                for span in scopes
+                    .flat_map(|it| &mut it.scope_spans)
+                    .flat_map(|it| &mut it.spans)
+                {
+                    span.attributes.reverse();
+                }
+            }
+            Self::Logs(logs) => {
+                let scopes = logs
+                    .resource_logs
+                    .iter_mut()
+                    .flat_map(|it| &mut it.scope_logs);
+                for record in scopes.flat_map(|it| &mut it.log_records) {
+                    record.attributes.reverse();
+                }
+            }
+        }
+        self
+    }
+
+    /// As a record of the log.
+    fn record(&self) -> Record {
+        Record {
+            position: Position(0),
+            project: ProjectId(1),
+            received_unix_nano: 1_768_478_500_000_000_000,
+            kind: match self {
+                Self::Spans(_) => PayloadKind::OtlpTraces,
+                Self::Logs(_) => PayloadKind::OtlpLogs,
+            },
+            payload: Bytes::from(self.encode()),
+        }
+    }
+
+    /// What the code gives for the spans, and for what is made a span, by the path that what is
+    /// received takes.
+    fn rows(&self) -> Vec<Value> {
+        let limits = limits::Config::default();
+        let records = [self.record()];
+        let (batch, _) = Assembler::new(0, &limits).assemble(&records);
+        let spans = batch.spans.iter().map(|row| {
+            let scope = batch.scopes.get(row.scope).unwrap();
+            let span = protobuf::Span::parse(&row.message).unwrap();
+            let messages = Messages::of(&span, &scope.name);
+            serde_json::json!({
+                "name": row.name,
+                "columns": columns(&row.basics),
+                "messages": messages.map(|it| dense(serde_json::to_value(it).unwrap())),
+            })
+        });
+        spans.collect()
     }
 }
 
-/// What the code gives for the spans of a file, by the path that spans take.
+/// What the code gives for what is in a file.
 fn rows(file: &Path) -> Vec<Value> {
-    let limits = limits::Config::default();
-    let records = [record(file)];
-    let (batch, _) = Assembler::new(0, &limits).assemble(&records);
-    let spans = batch.spans.iter().map(|row| {
-        let scope = batch.scopes.get(row.scope).unwrap();
-        let span = protobuf::Span::parse(&row.message).unwrap();
-        let messages = Messages::of(&span, &scope.name);
-        serde_json::json!({
-            "name": row.name,
-            "columns": columns(&row.basics),
-            "messages": messages.map(|it| dense(serde_json::to_value(it).unwrap())),
-        })
-    });
-    spans.collect()
+    Request::read(file).rows()
 }
 
 /// The columns that have a value.
@@ -197,15 +270,8 @@ fn every_dialect_gives_the_columns_and_messages_expected() {
 #[test]
 fn the_order_of_attributes_does_not_matter() {
     for file in cases().into_values().flatten() {
-        let mut request = json::decode(&fs::read(&file).unwrap()).unwrap();
-        let spans = request.resource_spans.iter_mut();
-        let spans = spans.flat_map(|it| &mut it.scope_spans);
-        for span in spans.flat_map(|it| &mut it.spans) {
-            span.attributes.reverse();
-        }
-        let turned = tempfile::NamedTempFile::new().unwrap();
-        fs::write(turned.path(), json::encode(&request.resource_spans)).unwrap();
-        assert_eq!(rows(turned.path()), rows(&file), "{}", file.display());
+        let turned = Request::read(&file).turned().rows();
+        assert_eq!(turned, rows(&file), "{}", file.display());
     }
 }
 
@@ -213,7 +279,7 @@ fn the_order_of_attributes_does_not_matter() {
 /// by itself.
 fn totals(file: &Path, one_by_one: bool) -> BTreeMap<String, Value> {
     let limits = limits::Config::default();
-    let records = [record(file)];
+    let records = [Request::read(file).record()];
     let (batch, _) = Assembler::new(0, &limits).assemble(&records);
     let mut traces = BTreeMap::<_, Vec<_>>::new();
     for span in &batch.spans {
@@ -313,15 +379,10 @@ fn no_content_is_left_of_any_dialect_when_it_is_dropped() {
     let redactor = config.compile().unwrap().unwrap();
     let mut texts = 0;
     for file in cases().into_values().flatten() {
-        let request = json::decode(&fs::read(&file).unwrap()).unwrap();
-        let bytes = request.encode_to_vec();
+        let request = Request::read(&file);
+        let bytes = request.encode();
         let redacted = redactor
-            .redact(
-                ProjectId(1),
-                pulse_collector::otlp::Signal::Traces,
-                &bytes,
-                &mut |_| Ok(()),
-            )
+            .redact(ProjectId(1), request.signal(), &bytes, &mut |_| Ok(()))
             .unwrap();
         let kept = redacted.request.unwrap_or(bytes);
         let shown = String::from_utf8_lossy(&kept);
@@ -333,10 +394,7 @@ fn no_content_is_left_of_any_dialect_when_it_is_dropped() {
                 assert!(!shown.contains(text.as_str()), "{}: {text}", file.display());
             }
         }
-        let kept = ExportTraceServiceRequest::decode(kept.as_slice()).unwrap();
-        let rewritten = tempfile::NamedTempFile::new().unwrap();
-        fs::write(rewritten.path(), json::encode(&kept.resource_spans)).unwrap();
-        let after = rows(rewritten.path());
+        let after = request.decode(&kept).rows();
         assert_eq!(after.len(), rows(&file).len(), "{}", file.display());
         for (before, after) in rows(&file).iter().zip(&after) {
             let mut left = Vec::new();

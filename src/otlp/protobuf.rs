@@ -14,6 +14,7 @@
 //! fails, and its iterators end at the first malformed element.
 
 mod check;
+mod derive;
 mod edit;
 mod error;
 mod ids;
@@ -32,6 +33,7 @@ mod wire;
 mod tests;
 
 pub use check::{Checked, check, check_spans, validate};
+pub use derive::Derived;
 pub use edit::TextEdits;
 pub use error::{DecodeError, Fault};
 pub use ids::{InvalidId, Rejection, SpanIds};

@@ -1,6 +1,7 @@
 //! The rows of each dialect, and what is peculiar to it.
 
 pub(super) mod agent_framework;
+pub(super) mod agents;
 pub(super) mod ai_sdk;
 pub(super) mod anthropic;
 pub(super) mod autogen;

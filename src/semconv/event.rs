@@ -3,6 +3,7 @@
 //! Coding agents tell of their model calls in log records only, in words of their own, which count in
 //! their records alone.
 
+mod call;
 mod stack;
 
 use std::borrow::Cow;
@@ -14,11 +15,14 @@ use crate::model::fingerprint::{self, Fingerprint};
 use crate::model::genai::Usage;
 use crate::otlp::protobuf::{AnyValue, LogRecord};
 
+pub use call::{RecordedCall, recorded_call};
+
 /// Severity from which on a record is an error (logs.proto, `SEVERITY_NUMBER_ERROR`).
 const ERROR: i32 = 17;
 /// Bytes of a message that tell errors apart.
 const MESSAGE_BYTES: usize = 256;
 const NANO_USD: f64 = 1e9;
+const NANO_PER_MICRO: f64 = 1e3;
 const NS_PER_MS: f64 = 1e6;
 
 /// An agent whose records have words of their own.
@@ -97,6 +101,8 @@ struct Draft<'a> {
     /// In the conventions' words, and in the agent's.
     usage: [[Option<AnyValue<'a>>; 5]; 2],
     cost: Option<AnyValue<'a>>,
+    /// The same, exactly.
+    cost_micros: Option<AnyValue<'a>>,
     duration_ms: Option<AnyValue<'a>>,
     exception_type: Option<AnyValue<'a>>,
     exception_message: Option<AnyValue<'a>>,
@@ -122,6 +128,7 @@ impl<'a> Draft<'a> {
             "gen_ai.request.model" => self.model.get_mut(1),
             "model" if agent.is_some() => self.model.get_mut(2),
             "cost_usd" if agent.is_some() => Some(&mut self.cost),
+            "cost_usd_micros" if agent.is_some() => Some(&mut self.cost_micros),
             "gen_ai.usage.cost" => Some(&mut self.cost),
             "duration_ms" if agent.is_some() => Some(&mut self.duration_ms),
             "exception.type" => Some(&mut self.exception_type),
@@ -183,7 +190,8 @@ pub fn facts<'a>(record: &LogRecord<'a>, scope: &str) -> EventFacts<'a> {
         session_id: first(&draft.session),
         model: first(&draft.model),
         usage: draft.usage(agent),
-        cost_nano_usd: amount(draft.cost, NANO_USD),
+        cost_nano_usd: amount(draft.cost_micros, NANO_PER_MICRO)
+            .or_else(|| amount(draft.cost, NANO_USD)),
         duration_ns: amount(draft.duration_ms, NS_PER_MS),
         fingerprint: fingerprint_of(record, name, &draft),
     }

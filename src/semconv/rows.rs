@@ -184,6 +184,7 @@ const TABLES: &[&[Row]] = &[
     dialects::crewai::ROWS,
     dialects::spring_ai::ROWS,
     dialects::copilot::ROWS,
+    dialects::agents::ROWS,
     dialects::claude_code::ROWS,
     dialects::codex::ROWS,
     dialects::gemini_cli::ROWS,

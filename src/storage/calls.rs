@@ -27,7 +27,9 @@
 //!    ones answer with one id for ever, and some local servers draw ids from a small range.)
 //! 3. or one has no response id and is joined to none by 1 and 2, the times of one are within the
 //!    other's, their models are the same, as are their tokens (which may be unknown, as when the
-//!    call failed), and their dialects differ. No call is joined to two others by this.
+//!    call failed), and their dialects differ. Packages of one dialect may tell of a framework's call
+//!    and of the client's: there the names of their scopes differ, and their tokens are known. No
+//!    call is joined to two others by this.
 //!
 //! Ancestors are known as far as they are in the list themselves: calls, and wrappers with usage.
 //! A span of another sort between two calls (an HTTP client's, say) hides that they belong
@@ -69,6 +71,7 @@ use crate::model::genai::Totals;
 use crate::storage::write::SpanRow;
 use crate::telemetry::faults;
 use count::{Counted, counted};
+pub use entry::scope_digest;
 use entry::{Entry, FreshSpan, Texts};
 
 /// Spans in a list.

@@ -24,6 +24,7 @@ mod run;
 mod search;
 mod search_events;
 mod sign_in;
+mod sources;
 mod sums;
 
 use std::collections::BTreeMap;

@@ -21,6 +21,7 @@ mod retention;
 mod rollups;
 mod sessions;
 mod settings;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod traces;

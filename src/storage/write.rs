@@ -120,6 +120,10 @@ pub struct SpanRow<'a> {
     pub basics: Basics<'a>,
     /// Encoded OTLP `Span` message, after limits.
     pub message: Cow<'a, [u8]>,
+    /// What tells the name of its scope from others; 0 when it has none.
+    pub scope_digest: u32,
+    /// Whether it was made of a log record and is in a trace of such spans only.
+    pub is_recorded: bool,
 }
 
 impl SpanRow<'_> {

@@ -96,6 +96,7 @@ const OTEL_OPENAI: Library = Library {
     stream: Stream {
         cost: 450_000,
         counted_cost: 450_000,
+        cache_read: None,
         reasoning: None,
         ..UNTOLD_STREAM
     },
@@ -149,8 +150,8 @@ fn langchain_is_understood() {
 
 // Scenario: the same, with the instrumentation of OpenAI's SDK switched on too, so that each call is
 // told twice, by spans neither of which is below the other.
-// Guarantees: each call counts once, as both spans have the id of the answer. (Of a stream neither
-// has it.)
+// Guarantees: each call counts once, as both spans have the id of the answer; of a stream neither has
+// it, but one is within the time of the other and they are of two packages.
 #[test]
 fn a_call_that_two_instrumentations_tell_counts_once() {
     let library = Library {
@@ -159,7 +160,7 @@ fn a_call_that_two_instrumentations_tell_counts_once() {
         ..OPENAI
     };
     let told = Told::by(library, &mut python(library.name));
-    for scenario in ["chat", "tool", "first turn", "second turn"] {
+    for scenario in ["chat", "stream", "tool", "first turn", "second turn"] {
         let calls = 1 + u64::from(scenario == "tool");
         told.assert_totals(scenario, calls, 20 * calls, 400_000 * calls);
         let spans = told.answer(scenario).calls().count();
@@ -231,4 +232,82 @@ fn ai_sdk_legacy_is_understood() {
         ..OPENAI
     };
     Told::by(library, &mut node(library.name)).assert_understood();
+}
+
+/// Versions of the AI SDK that tell of calls themselves.
+const AI_SDK: Library = Library {
+    dialect: "ai_sdk",
+    has_tool_span: true,
+    ..OPENAI
+};
+
+// Scenario: the same with version 4, which tells of cached tokens and of reasoning in what the provider
+// says besides.
+// Guarantees: as above.
+#[test]
+fn ai_sdk_4_is_understood() {
+    let library = Library {
+        name: "ai-sdk-4",
+        ..AI_SDK
+    };
+    Told::by(library, &mut node(library.name)).assert_understood();
+}
+
+// Scenario: the same with version 5, which tells of cached tokens and of reasoning in streams only.
+// Guarantees: as above.
+#[test]
+fn ai_sdk_5_is_understood() {
+    let library = Library {
+        name: "ai-sdk-5",
+        cache_read: None,
+        reasoning: None,
+        cost: 450_000,
+        counted_cost: 450_000,
+        ..AI_SDK
+    };
+    Told::by(library, &mut node(library.name)).assert_understood();
+}
+
+// Scenario: the same with version 6.
+// Guarantees: as above.
+#[test]
+fn ai_sdk_6_is_understood() {
+    let library = Library {
+        name: "ai-sdk-6",
+        ..AI_SDK
+    };
+    Told::by(library, &mut node(library.name)).assert_understood();
+}
+
+// Scenario: the same with OpenAI's Responses API and OpenInference's instrumentation.
+// Guarantees: as above. (Why a call ended is not told.)
+#[test]
+fn openinference_responses_are_understood() {
+    let library = Library {
+        name: "openinference-responses",
+        dialect: "openinference",
+        finish_reason_of_stream: None,
+        tells_reasons: false,
+        has_session: true,
+        ..OPENAI
+    };
+    Told::by(library, &mut python(library.name)).assert_understood();
+}
+
+// Scenario: the same with OpenLLMetry's, which takes another id for a tool's call than its result
+// has.
+// Guarantees: as above.
+#[test]
+fn openllmetry_responses_are_understood() {
+    let library = Library {
+        name: "openllmetry-responses",
+        dialect: "openllmetry",
+        stream: Stream {
+            has_first_token: false,
+            ..OPENAI.stream
+        },
+        keeps_tool_ids: false,
+        ..OPENAI
+    };
+    Told::by(library, &mut python(library.name)).assert_understood();
 }

@@ -38,6 +38,7 @@ mod raw_grpc;
 mod sdk;
 
 mod access;
+mod agent_logs;
 mod analytics;
 mod attributes;
 mod bad_input;

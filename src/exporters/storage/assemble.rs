@@ -5,6 +5,7 @@
 //! records with more spans are handed on in slices.
 
 mod anew;
+mod calls;
 mod collectors;
 mod events;
 mod metrics;
@@ -14,11 +15,14 @@ use std::borrow::Cow;
 use std::convert::Infallible;
 
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
-use crate::otlp::protobuf::{AnyValue, KeyValue, Request, ResourceSpans, Scope, ScopeSpans, Span};
+use crate::otlp::protobuf::{
+    AnyValue, KeyValue, KeyValues, Request, ResourceSpans, Scope, ScopeSpans, Span,
+};
 use crate::pricing;
 use crate::processors::limits;
 use crate::queue::{LogId, PayloadKind, Position, Record};
 use crate::semconv::{self, EventKind, SpanFacts};
+use crate::storage::calls::scope_digest;
 use crate::storage::{Batch, SpanRow};
 
 pub use anew::Remapper;
@@ -86,6 +90,7 @@ struct Envelope<'e, 'a> {
     record: &'a Record,
     resource: &'e ResourceSpans<'a>,
     scope: &'e ScopeSpans<'a>,
+    scope_digest: u32,
 }
 
 /// Where the rows of an envelope are in the batch, once it has any: an envelope without a span
@@ -179,13 +184,14 @@ impl<'a, E> Building<'a, '_, E> {
         for resource in Request::new(&record.payload).resource_spans() {
             let mut place = Place::default();
             for scope in resource.scope_spans() {
+                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 let envelope = Envelope {
                     record,
                     resource: &resource,
                     scope: &scope,
+                    scope_digest: scope_digest(named.name),
                 };
                 place.scope = None;
-                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 self.columns.of(record.project).scope(named.name);
                 for message in scope.spans() {
                     self.add_span(message, &envelope, &mut place)?;
@@ -201,13 +207,11 @@ impl<'a, E> Building<'a, '_, E> {
         envelope: &Envelope<'_, 'a>,
         place: &mut Place,
     ) -> Result<(), E> {
-        let Some(mut row) = self.span_row(envelope.record, message) else {
+        let Some(row) = self.span_row(envelope.record, message) else {
             return Ok(());
         };
-        (row.resource, row.scope) = self.make_room(envelope, place)?;
         self.truncated += u64::from(matches!(row.message, Cow::Owned(_)));
-        self.batch.spans.push(row);
-        Ok(())
+        self.place_span(row, envelope, place)
     }
 
     /// Sees to it that the batch has room for a row; answers where its resource and scope are.
@@ -220,6 +224,7 @@ impl<'a, E> Building<'a, '_, E> {
             record,
             resource,
             scope,
+            ..
         } = envelope;
         if self.batch.rows() >= self.rows_max {
             self.hand_on()?;
@@ -289,6 +294,8 @@ impl<'a, E> Building<'a, '_, E> {
             } else {
                 Cow::Borrowed(message)
             },
+            scope_digest: 0,
+            is_recorded: false,
         })
     }
 
@@ -319,12 +326,7 @@ fn read_attributes<'a>(
         || span.attributes.len() > limits.attributes_per_span as usize
         || span.event_count() > limits.events_per_span as usize
         || span.link_count() > limits.links_per_span as usize;
-    for attribute in span.attributes.encoded() {
-        over |= is_over(attribute, limits);
-        columns.attribute(KeyValue::key_of(attribute), || {
-            KeyValue::parse(attribute).unwrap_or_default().value
-        });
-    }
+    over |= take_attributes(&span.attributes, limits, columns);
     for event in span.events() {
         let kind = columns.event(event.name, event.time_unix_nano);
         over |= event.name.len() > limits.name_length.as_usize()
@@ -352,6 +354,22 @@ fn read_attributes<'a>(
         start_unix_nano: span.start_unix_nano,
     };
     (columns.finish(facts), over)
+}
+
+/// Takes the columns that are in attributes, and tells whether any of these is over a limit.
+fn take_attributes<'a>(
+    attributes: &KeyValues<'a>,
+    limits: &limits::Config,
+    columns: &mut semconv::Collector<'a, '_>,
+) -> bool {
+    let mut over = false;
+    for attribute in attributes.encoded() {
+        over |= is_over(attribute, limits);
+        columns.attribute(KeyValue::key_of(attribute), || {
+            KeyValue::parse(attribute).unwrap_or_default().value
+        });
+    }
+    over
 }
 
 /// Whether an encoded attribute has no key, or a text or bytes in it that are too long. No text is

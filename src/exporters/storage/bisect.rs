@@ -380,6 +380,8 @@ mod tests {
             received_unix_nano: 3,
             basics: Basics::default(),
             message: Cow::Borrowed(b""),
+            scope_digest: 0,
+            is_recorded: false,
         }
     }
 

@@ -69,12 +69,14 @@ fn operation_id<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
     draft.kind(op);
 }
 
-/// Cache details of Anthropic and Bedrock, which older versions report nowhere else.
+/// Details of OpenAI, Anthropic and Bedrock, which older versions report nowhere else.
 fn provider_metadata<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
     let Some(json) = value.as_str().and_then(Json::parse_container) else {
         return;
     };
-    const PATHS: [(Count, &[&str]); 6] = [
+    const PATHS: [(Count, &[&str]); 8] = [
+        (Count::CacheRead, &["openai", "cachedPromptTokens"]),
+        (Count::Reasoning, &["openai", "reasoningTokens"]),
         (
             Count::CacheRead,
             &["anthropic", "usage", "cache_read_input_tokens"],

@@ -1,5 +1,6 @@
 //! Claude Code's spans: bare keys, input without cached tokens.
 
+use super::agents;
 use super::prelude::*;
 use crate::semconv::coerce::{nanos, number};
 
@@ -15,9 +16,9 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
     row("cache_creation_tokens", Take::Count(Count::CacheWrite)),
     row("cache_creation_5m_tokens", Take::Count(Count::CacheWrite5m)),
     row("cache_creation_1h_tokens", Take::Count(Count::CacheWrite1h)),
-    row("cost_usd", Take::Money(Money::Total)),
     row("cost_usd_micros", Take::With(cost_micros)),
-    row("ttft_ms", Take::FirstTokenMillis),
+    row("cost_usd", Take::Money(Money::Total)),
+    row("request_id", Take::Text(Text::ResponseId)),
     row("stop_reason", Take::Text(Text::FinishReason)),
     row("tool_name", Take::Text(Text::ToolName)),
     row("tool_use_id", Take::Text(Text::ToolCallId)),
@@ -50,6 +51,9 @@ fn cost_micros<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
 
 pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
     draft.usage.habits.cache_beside_input = Some(true);
+    if agents::is_call(draft.span.name) {
+        draft.kind(Op::Chat);
+    }
     if draft.kind.is_none() {
         let word = draft.span.name.strip_prefix("claude_code.");
         if let Some(op) = word.and_then(of_span_type) {

@@ -1,6 +1,7 @@
 //! Codex CLI: hundreds of spans per turn, of which those named `handle_responses` that have usage
 //! are model calls; the span of the turn has the sum.
 
+use super::agents;
 use super::prelude::*;
 
 const fn row(key: &'static str, take: Take) -> Row {
@@ -13,9 +14,26 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
         Take::Count(Count::Reasoning),
     ),
     row("codex.usage.total_tokens", Take::Count(Count::Total)),
-    row("codex.turn.token_usage.input_tokens", Take::Mark),
-    row("codex.turn.token_usage.output_tokens", Take::Mark),
-    row("codex.turn.token_usage.total_tokens", Take::Mark),
+    row(
+        "codex.turn.token_usage.input_tokens",
+        Take::Count(Count::Input),
+    ),
+    row(
+        "codex.turn.token_usage.cached_input_tokens",
+        Take::Count(Count::CacheRead),
+    ),
+    row(
+        "codex.turn.token_usage.output_tokens",
+        Take::Count(Count::Output),
+    ),
+    row(
+        "codex.turn.token_usage.reasoning_output_tokens",
+        Take::Count(Count::Reasoning),
+    ),
+    row(
+        "codex.turn.token_usage.total_tokens",
+        Take::Count(Count::Total),
+    ),
 ];
 
 pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
@@ -24,6 +42,7 @@ pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
     }
     match draft.span.name {
         "handle_responses" if draft.usage.has_counts() => draft.kind(Op::Chat),
+        name if agents::is_call(name) => draft.kind(Op::Chat),
         "session_task.turn" => draft.kind(Op::InvokeAgent),
         _ => {}
     }

@@ -1,5 +1,6 @@
 //! Gemini CLI: operations by names of its own; output without thoughts.
 
+use super::agents;
 use super::prelude::*;
 
 pub(in crate::semconv) const ROWS: &[Row] =
@@ -7,4 +8,7 @@ pub(in crate::semconv) const ROWS: &[Row] =
 
 pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
     draft.usage.habits.reasoning_beside_output = Some(true);
+    if agents::is_call(draft.span.name) {
+        draft.kind(Op::Chat);
+    }
 }

@@ -107,7 +107,12 @@ pub(in crate::semconv) const ROWS: &[Row] = &[
 ];
 
 fn model<'a>(draft: &mut Draft<'a>, value: AnyValue<'a>) {
-    let names_models = [Dialect::Mlflow, Dialect::ClaudeCode, Dialect::Codex];
+    let names_models = [
+        Dialect::Mlflow,
+        Dialect::ClaudeCode,
+        Dialect::Codex,
+        Dialect::GeminiCli,
+    ];
     if draft.dialect.is_some_and(|it| names_models.contains(&it))
         && let Some(text) = value.as_str()
     {

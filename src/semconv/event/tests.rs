@@ -9,11 +9,11 @@ fn value(value: Value) -> Option<PbValue> {
     Some(PbValue { value: Some(value) })
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     Value::StringValue(text.to_owned())
 }
 
-fn record(name: &str, attributes: &[(&str, Value)]) -> PbRecord {
+pub(super) fn record(name: &str, attributes: &[(&str, Value)]) -> PbRecord {
     let attributes = attributes.iter().map(|(key, any)| PbPair {
         key: (*key).to_owned(),
         value: value(any.clone()),
@@ -67,6 +67,15 @@ fn agents_tell_of_their_calls_in_words_of_their_own() {
     assert_eq!(facts.usage, expected);
     assert_eq!(facts.cost_nano_usd, Some(250_000_000));
     assert_eq!(facts.duration_ns, Some(1_500_000_000));
+    // Where the cost is told exactly, it is that.
+    let mut exact = claude.clone();
+    exact.attributes.push(PbPair {
+        key: "cost_usd_micros".to_owned(),
+        value: value(text("250001")),
+        ..PbPair::default()
+    });
+    let exact = of(&exact, "com.anthropic.claude_code.events");
+    assert_eq!(exact.cost_nano_usd, Some(250_001_000));
     // The same words of somebody else mean nothing.
     let other = of(&claude, "app");
     assert_eq!((other.model, other.usage), (None, Usage::default()));

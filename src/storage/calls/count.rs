@@ -236,7 +236,9 @@ fn is_same_within(one: &Entry, other: &Entry, texts: &Texts<'_>) -> bool {
         inner.start < inner.end && outer.start <= inner.start && inner.end <= outer.end
     };
     let tokens = |entry: &Entry| (entry.amounts.input_tokens, entry.amounts.output_tokens);
-    one.dialect != other.dialect
+    let differ = |one: u32, other: u32| one != 0 && other != 0 && one != other;
+    let known = one.amounts.input_tokens > 0 && one.amounts.output_tokens > 0;
+    (one.dialect != other.dialect || known && differ(one.scope, other.scope))
         && tokens(one) == tokens(other)
         && (is_within(one, other) || is_within(other, one))
         && compare_models(one, other, texts) == Models::Same

@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub(super) request_model: u32,
     pub(super) session: u32,
     pub(super) dialect: u32,
+    /// Digest of the name of its scope; 0 is none, or not known.
+    pub(super) scope: u32,
     /// What it counted for before the batch. Not stored.
     pub(super) counted_before: Option<Counted>,
 }
@@ -117,6 +119,7 @@ impl<'a> FreshSpan<'a> {
             request_model: texts.place_of(optional(&basics.request_model)),
             session: texts.place_of(optional(&basics.session_id)),
             dialect: texts.place_of(optional(&genai.dialect)),
+            scope: span.scope_digest,
             counted_before: None,
         }
     }
@@ -177,6 +180,13 @@ impl Entry {
             changes.push(change(now.session, now.totals, Totals::default()));
         }
     }
+}
+
+/// What tells the name of a scope from others; 0 for none.
+#[must_use]
+pub fn scope_digest(name: &str) -> u32 {
+    let [_, _, _, _, low @ ..] = hash(name).to_be_bytes();
+    u32::from_be_bytes(low)
 }
 
 fn hash(response_id: &str) -> u64 {

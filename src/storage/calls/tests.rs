@@ -24,6 +24,7 @@ struct Told {
     request_model: &'static str,
     session: &'static str,
     dialect: &'static str,
+    scope: &'static str,
     start: u64,
     end: u64,
 }
@@ -79,6 +80,8 @@ fn row(told: &Told) -> SpanRow<'static> {
             ..Basics::default()
         },
         message: Cow::Borrowed(&[]),
+        scope_digest: scope_digest(told.scope),
+        is_recorded: false,
     }
 }
 
@@ -376,6 +379,22 @@ fn calls_within_the_time_of_others_are_told_by_tokens_and_dialect() {
     ] {
         assert_eq!(totals(&[outer, other]).0, 2, "{other:?}");
     }
+    // Packages of one family, of which one may leave out the id: by their scopes.
+    let of_scope = |scope, span| Told {
+        dialect: "framework",
+        scope,
+        ..span
+    };
+    let (frame, sdk) = (of_scope("chain", outer), of_scope("client", inner));
+    assert_eq!(totals(&[frame, sdk]), (1, 10, 2, 5));
+    assert_eq!(totals(&[frame, of_scope("client", unnamed)]).0, 1);
+    assert_eq!(totals(&[frame, of_scope("chain", inner)]).0, 2);
+    assert_eq!(totals(&[frame, of_scope("", inner)]).0, 2, "not known");
+    let half_known = |span| Told {
+        tokens: (10, 0),
+        ..span
+    };
+    assert_eq!(totals(&[frame, sdk].map(half_known)).0, 2);
     // Two such calls at once.
     let outer_too = timed(0, 9, "framework", call(3, 8, ""));
     let inner_too = timed(2, 8, "sdk", call(4, 9, "s"));
@@ -565,6 +584,7 @@ fn any_told() -> impl Strategy<Value = Told> {
         prop::sample::select(vec!["", "m"]),
         prop::sample::select(vec!["", "s", "t", "u"]),
         prop::sample::select(vec!["", "d"]),
+        prop::sample::select(vec!["", "p", "q"]),
     );
     let times = (0_u64..4, 0_u64..4);
     (ids, prop::bool::weighted(0.3), tokens, cost, texts, times).prop_map(
@@ -579,6 +599,7 @@ fn any_told() -> impl Strategy<Value = Told> {
             request_model: texts.1,
             session: texts.2,
             dialect: texts.3,
+            scope: texts.4,
             start: start * MINUTE,
             end: (start + length) * MINUTE,
         },

@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use prost::Message as _;
-use prost::encoding::{WireType, bool, encode_key, encode_varint, fixed64, uint32, uint64};
+use prost::encoding::{
+    WireType, bool, encode_key, encode_varint, fixed32, fixed64, uint32, uint64,
+};
 
 use super::List;
 use super::entry::{CostRank, Entry, Texts};
@@ -105,6 +107,9 @@ fn put_entry(entry: &Entry, places: &[u32], out: &mut Vec<u8>) {
             slot.and_then(|slot| places.get(slot).copied()).unwrap_or(0),
         );
     }
+    if entry.scope != 0 {
+        fixed32::encode(20, &entry.scope, out);
+    }
     if entry.is_wrapper {
         bool::encode(17, &true, out);
     }
@@ -163,6 +168,7 @@ fn entry(call: &CallEntry, texts: usize) -> Result<Entry, Error> {
         request_model: text(call.request_model),
         session: text(call.session),
         dialect: text(call.dialect),
+        scope: call.scope,
         counted_before: None,
     })
 }

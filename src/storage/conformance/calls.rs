@@ -9,12 +9,12 @@ use crate::model::genai::{Cost, CostSource, GenAi, Totals};
 use crate::storage::SessionFilter;
 use crate::storage::query::{AnalyticsQuery, Dimension};
 
-const MINUTE: u64 = 60_000_000_000;
+pub(super) const MINUTE: u64 = 60_000_000_000;
 /// Where the spans of these tests begin, minutes since the Unix epoch.
-const FIRST_MINUTE: u64 = 30_000 * 1_440;
+pub(super) const FIRST_MINUTE: u64 = 30_000 * 1_440;
 const TRACES: u64 = 2;
 
-fn with_genai(mut span: TestSpan, set: impl FnOnce(&mut GenAi<'static>)) -> TestSpan {
+pub(super) fn with_genai(mut span: TestSpan, set: impl FnOnce(&mut GenAi<'static>)) -> TestSpan {
     if let Some(genai) = &mut span.basics.genai {
         set(genai);
     }
@@ -247,13 +247,31 @@ fn any_delivery() -> impl Strategy<Value = (Vec<TestSpan>, Vec<usize>)> {
         }
         spans
     });
-    spans.prop_flat_map(|spans| {
-        let twice: Vec<_> = (0..spans.len()).chain(0..spans.len()).collect();
-        (Just(spans), Just(twice).prop_shuffle())
-    })
+    spans.prop_flat_map(any_order)
 }
 
-fn write_for(backend: &mut impl Backend, project: ProjectId, spans: &[TestSpan]) {
+/// What is told, and the places of each in some order, twice each.
+pub(super) fn any_order<T: Clone + std::fmt::Debug>(
+    all: Vec<T>,
+) -> impl Strategy<Value = (Vec<T>, Vec<usize>)> {
+    let twice: Vec<_> = (0..all.len()).chain(0..all.len()).collect();
+    (Just(all), Just(twice).prop_shuffle())
+}
+
+/// What a project's rollups add up to, on which all levels agree; its sessions hold no more.
+pub(super) fn totals_of(backend: &impl Backend, project: ProjectId) -> Totals {
+    let answers = answers(backend, project);
+    let [minutes, hours, days] = answers.levels;
+    assert_eq!((minutes, minutes), (hours, days));
+    let mut sessions = Totals::default();
+    for (_, totals) in &answers.sessions {
+        sessions.add(*totals);
+    }
+    assert!(sessions.input_tokens <= minutes.input_tokens);
+    minutes
+}
+
+pub(super) fn write_for(backend: &mut impl Backend, project: ProjectId, spans: &[TestSpan]) {
     let spans: Vec<_> = spans
         .iter()
         .map(|span| TestSpan {

@@ -33,6 +33,7 @@ pub(super) struct TestSpan {
     /// Arrival, ns.
     pub(super) received: u64,
     pub(super) failed: bool,
+    pub(super) is_recorded: bool,
     pub(super) basics: Basics<'static>,
     pub(super) attributes: Vec<(&'static str, Value)>,
     pub(super) resource_attributes: Vec<(&'static str, Value)>,
@@ -53,6 +54,7 @@ pub(super) fn span(trace: u64, span: u64, start: u64) -> TestSpan {
         duration: 10,
         received: NOW,
         failed: false,
+        is_recorded: false,
         basics: Basics {
             operation: Operation::Http,
             ..Basics::default()
@@ -174,6 +176,8 @@ impl TestSpan {
             received_unix_nano: self.received,
             basics: self.basics.clone(),
             message: Cow::Owned(self.message()),
+            scope_digest: 0,
+            is_recorded: self.is_recorded,
         }
     }
 }

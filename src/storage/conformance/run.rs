@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Backend, NOW, access, board, calls, columns, deleted, events, facts, feed, find, lists, long,
-    metrics, paging, people, remap, runtime, search, search_events, sign_in, sums,
+    metrics, paging, people, remap, runtime, search, search_events, sign_in, sources, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -171,6 +171,7 @@ cases! {
     long::a_span_of_a_day_is_whole,
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,
+    sources::records_count_until_spans_tell,
     feed::a_feed_has_every_span_once_in_order,
     feed::a_feed_is_filtered_by_attributes,
     remap::a_job_takes_its_range_step_by_step,
@@ -268,6 +269,16 @@ fn any_delivery_counts_the_same_on_sqlite() {
 #[test]
 fn any_delivery_counts_the_same_on_postgres() {
     calls::any_delivery_counts_the_same(&mut Postgres::open(), 24);
+}
+
+#[test]
+fn any_delivery_counts_one_telling_on_sqlite() {
+    sources::any_delivery_counts_one_telling(&mut Sqlite::open(), 100);
+}
+
+#[test]
+fn any_delivery_counts_one_telling_on_postgres() {
+    sources::any_delivery_counts_one_telling(&mut Postgres::open(), 24);
 }
 
 impl Sqlite {

@@ -29,6 +29,7 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (10, include_str!("migrations/0010_login.sql")),
     (11, include_str!("migrations/0011_issue.sql")),
     (12, include_str!("migrations/0012_event_told.sql")),
+    (13, include_str!("migrations/0013_agent_session.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

@@ -22,8 +22,8 @@ use super::writer::block_id;
 use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
 use rows::{
-    DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, ISSUE_BUCKETS, ISSUE_STATUSES, ISSUES, METRIC_SERIES,
-    RESOURCES, ROLLUPS, SCOPES, SERVICES, SESSIONS,
+    AGENT_CHANGES, AGENT_SESSIONS, DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, ISSUE_BUCKETS,
+    ISSUE_STATUSES, ISSUES, METRIC_SERIES, RESOURCES, ROLLUPS, SCOPES, SERVICES, SESSIONS,
 };
 
 /// Held, for the length of a transaction, by who enforces retention.
@@ -121,7 +121,8 @@ pub(super) const BYTES_IN_USE: &str =
             'service', 'session', 'session_trace', 'rollup', 'dead_letter', 'project_setting',
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
             'invite', 'audit', 'dead_event', 'project_quota', 'project_usage', 'metric_series',
-            'dead_point', 'issue', 'issue_bucket', 'issue_status']) AS name
+            'dead_point', 'issue', 'issue_bucket', 'issue_status', 'agent_session',
+            'agent_change']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
@@ -212,6 +213,8 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (ISSUES, bound),
         (ISSUE_BUCKETS, bound),
         (ISSUE_STATUSES, bound),
+        (AGENT_CHANGES, bound),
+        (AGENT_SESSIONS, bound),
     ];
     let mut more = false;
     for (sql, bound) in steps {

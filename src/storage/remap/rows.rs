@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use crate::model::ProjectId;
 use crate::model::span::{Basics, Operation};
+use crate::storage::calls::scope_digest;
 use crate::storage::query::SpanSummary;
 use crate::storage::write::{ResourceRow, SpanRow};
 
@@ -12,7 +13,7 @@ pub(in crate::storage) fn row_of<'s>(
     project: ProjectId,
     summary: &'s SpanSummary,
     received_unix_nano: u64,
-    resource: usize,
+    (resource, scope): (usize, &str),
     message: &'s [u8],
 ) -> SpanRow<'s> {
     SpanRow {
@@ -32,6 +33,8 @@ pub(in crate::storage) fn row_of<'s>(
         received_unix_nano,
         basics: basics_of(summary),
         message: Cow::Borrowed(message),
+        scope_digest: scope_digest(scope),
+        is_recorded: false,
     }
 }
 

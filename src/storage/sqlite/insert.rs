@@ -8,7 +8,7 @@ use super::dimensions::{self, Remembered};
 use super::error::storage_error;
 use super::ids::{IdIndex, Space};
 use super::traces::{KnownTrace, TraceWriter};
-use super::{events, metrics, rollups, sessions};
+use super::{events, metrics, rollups, sessions, sources};
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::calls::Fresh;
@@ -16,6 +16,7 @@ use crate::storage::content::Packer;
 use crate::storage::metrics::directory::Known;
 use crate::storage::rollup::{Crowd, Rollups};
 use crate::storage::session::Sessions;
+use crate::storage::sources::Sources;
 use crate::storage::summary::{Summary, clamp_time};
 use crate::storage::write::{Batch, ResourceRow, SpanRow, WriteReport};
 
@@ -82,6 +83,8 @@ pub(super) fn insert(
     let crowd = Crowd::of(&batch.spans, &batch.resources);
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
+    let mut told = Sources::default();
+    let mut changes = Vec::new();
     let mut stored = 0_u64;
     for group in groups {
         let (project, trace_id) = (group.project, group.trace_id);
@@ -100,15 +103,19 @@ pub(super) fn insert(
         for span in &group.spans {
             conversations.add(span, saved.key);
         }
-        for change in &saved.changes {
-            totals.change(project, change);
-            conversations.change(project, change);
+        if told.take(&group.spans, &saved.changes) {
+            changes.extend(saved.changes.into_iter().map(|it| (project, it)));
         }
         stored += group.spans.len() as u64;
     }
     blocks.flush()?;
     drop(blocks);
     traces.maintain(&mut memory.traces)?;
+    changes.extend(sources::settle(transaction, told)?);
+    for (project, change) in &changes {
+        totals.change(*project, change);
+        conversations.change(*project, change);
+    }
     rollups::save(transaction, &totals)?;
     sessions::save(transaction, &mut memory.sessions, &conversations)?;
     let events_stored = events::insert(transaction, batch, &dimensions, packer)?;

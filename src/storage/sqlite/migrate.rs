@@ -20,6 +20,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (9, include_str!("migrations/0009_issue.sql")),
     (10, include_str!("migrations/0010_event_sieve.sql")),
     (11, include_str!("migrations/0011_event_told.sql")),
+    (12, include_str!("migrations/0012_agent_session.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

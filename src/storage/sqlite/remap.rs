@@ -152,9 +152,10 @@ impl<'l> Mapped<'l> {
                 resources.push(resource_of(project, service));
                 resources.len() - 1
             });
-            let row = row_of(project, &span.summary, span.received, resource, &[]);
-            old.push(row);
-            sources.push(loaded.source(span));
+            let source = loaded.source(span);
+            let of = (resource, source.0);
+            old.push(row_of(project, &span.summary, span.received, of, &[]));
+            sources.push(source);
         }
         let new = old
             .iter()

@@ -293,6 +293,14 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
         bound,
     )?;
     run("DELETE FROM session WHERE received_unix_nano < ?1", bound)?;
+    run(
+        "DELETE FROM agent_change WHERE received_unix_nano < ?1",
+        bound,
+    )?;
+    run(
+        "DELETE FROM agent_session WHERE received_unix_nano < ?1",
+        bound,
+    )?;
     let unused = bound.saturating_sub(DIMENSION_GRACE_NS);
     run(
         "DELETE FROM resource WHERE last_seen_unix_nano < ?1",

@@ -26,6 +26,9 @@ pub(super) struct Library {
     /// Of the streamed call, where the library counts it in another way.
     pub(super) stream: Stream,
     pub(super) finish_reason_of_stream: Option<&'static str>,
+    /// Whether it is told why other calls ended, and a tool's call and its result have one id.
+    pub(super) tells_reasons: bool,
+    pub(super) keeps_tool_ids: bool,
     /// The agent that the calls are made by.
     pub(super) agents: [Option<&'static str>; 2],
     /// Whether tool definitions, the tool's own span, and a session are told.
@@ -42,6 +45,7 @@ pub(super) struct Stream {
     pub(super) output: u64,
     pub(super) cost: u64,
     pub(super) counted_cost: u64,
+    pub(super) cache_read: Option<u64>,
     pub(super) reasoning: Option<u64>,
     /// Whether it is told that it is one, and when it began.
     pub(super) is_told: bool,
@@ -66,11 +70,14 @@ pub(super) const OPENAI: Library = Library {
         output: 20,
         cost: 400_000,
         counted_cost: 400_000,
+        cache_read: Some(40),
         reasoning: Some(5),
         is_told: true,
         has_first_token: true,
     },
     finish_reason_of_stream: Some("stop"),
+    tells_reasons: true,
+    keeps_tool_ids: true,
     agents: [None; 2],
     has_tool_definitions: true,
     has_tool_span: false,
@@ -100,6 +107,7 @@ pub(super) const ANTHROPIC: Library = Library {
     stream: Stream {
         cost: 153_500,
         counted_cost: 168_500,
+        cache_read: Some(60),
         reasoning: None,
         ..OPENAI.stream
     },

@@ -150,16 +150,25 @@ impl Told {
     pub(super) fn assert_totals(&self, scenario: &str, calls: u64, output: u64, cost: u64) {
         let answer = self.answer(scenario);
         let totals = &answer.trace["totals"];
+        let cache_read = self.cache_read(scenario.starts_with("stream"));
         let expected = json!({
             "llm_call_count": calls,
             "input_tokens": 100 * calls,
             "output_tokens": output,
-            "cache_read_tokens": self.library.cache_read.unwrap_or_default() * calls,
+            "cache_read_tokens": cache_read.unwrap_or_default() * calls,
             "cost_nano_usd": cost,
         });
         assert_eq!(totals, &expected, "{scenario}: {:#?}", answer.spans);
         assert_eq!(answer.trace["error_count"], 0);
         assert_eq!(answer.trace["service_name"], self.library.name);
+    }
+
+    fn cache_read(&self, is_stream: bool) -> Option<u64> {
+        if is_stream {
+            self.library.stream.cache_read
+        } else {
+            self.library.cache_read
+        }
     }
 
     fn assert_identity(&self, call: &Value) {
@@ -177,11 +186,8 @@ impl Told {
         let usage = &call["genai"]["usage"];
         assert_eq!(usage["input_tokens"], 100, "{call:#}");
         assert_eq!(usage["output_tokens"], output, "{call:#}");
-        assert_eq!(
-            usage["cache_read_tokens"],
-            json!(library.cache_read),
-            "{call:#}"
-        );
+        let cache_read = self.cache_read(call["genai"]["streaming"] == true);
+        assert_eq!(usage["cache_read_tokens"], json!(cache_read), "{call:#}");
         assert_eq!(
             usage["cache_write_tokens"],
             json!(library.cache_write),
@@ -193,6 +199,11 @@ impl Told {
         assert_eq!(charged["source"], library.cost_source, "{call:#}");
     }
 
+    fn assert_reason(&self, call: &Value, reason: &str) {
+        let told = self.library.tells_reasons.then_some(reason);
+        assert_eq!(call["genai"]["finish_reason"], json!(told), "{call:#}");
+    }
+
     fn assert_chat(&self) {
         let library = &self.library;
         self.assert_totals("chat", 1, 20, library.counted_cost);
@@ -201,7 +212,7 @@ impl Told {
         self.assert_usage(call, 20, library.reasoning, library.cost);
         assert_talk(call);
         assert_eq!(call["response_model"], library.answered_by[0], "{call:#}");
-        assert_eq!(call["genai"]["finish_reason"], "stop", "{call:#}");
+        self.assert_reason(call, "stop");
         assert_ne!(call["genai"]["streaming"], true, "{call:#}");
         assert_eq!(
             call["genai"]["agent_name"],
@@ -240,7 +251,7 @@ impl Told {
         let call = part(&asked["messages"]["output_messages"], "tool_call");
         assert_eq!(call["name"], "get_weather", "{asked:#}");
         assert_eq!(call["arguments"], json!({"city": "Paris"}), "{asked:#}");
-        assert_eq!(asked["genai"]["finish_reason"], "tool_call", "{asked:#}");
+        self.assert_reason(asked, "tool_call");
         assert_eq!(asked["genai"]["agent_name"], json!(library.agents[1]));
         let given = &told["messages"]["input_messages"];
         assert_eq!(
@@ -249,13 +260,15 @@ impl Told {
         );
         let result = part(given, "tool_call_response");
         assert!(result.to_string().contains("22 degrees"), "{told:#}");
-        assert_eq!(result["id"], part(given, "tool_call")["id"], "{told:#}");
+        if self.library.keeps_tool_ids {
+            assert_eq!(result["id"], part(given, "tool_call")["id"], "{told:#}");
+        }
         assert_eq!(
             said(&told["messages"]["output_messages"]),
             "It is 22 degrees.",
             "{told:#}"
         );
-        assert_eq!(told["genai"]["finish_reason"], "stop");
+        self.assert_reason(told, "stop");
         let definitions = asked["messages"]["tool_definitions"].as_array().unwrap();
         assert_eq!(
             definitions.len(),
@@ -356,27 +369,56 @@ impl Told {
             let numbers = items.map(|item| item["totals"][member].as_u64().unwrap());
             numbers.sum::<u64>()
         };
-        assert_eq!(sum("llm_call_count"), 6, "{models:#}");
-        assert_eq!(sum("input_tokens"), 600, "{models:#}");
-        assert_eq!(sum("output_tokens"), 120, "{models:#}");
+        let streams = 1 + u64::from(self.streams_tool());
+        let calls = 5 + streams;
+        assert_eq!(sum("llm_call_count"), calls, "{models:#}");
+        assert_eq!(sum("input_tokens"), 100 * calls, "{models:#}");
+        assert_eq!(sum("output_tokens"), 20 * calls, "{models:#}");
         assert_eq!(
             sum("cost_nano_usd"),
-            5 * library.counted_cost + library.stream.counted_cost,
+            5 * library.counted_cost + streams * library.stream.counted_cost,
             "{models:#}"
         );
         let busy = api::item(items, "model", "busy");
         assert_eq!(busy["totals"]["llm_call_count"], 1, "{models:#}");
         let provider = format!("provider={}", library.provider);
-        assert_eq!(self.traces(&provider).len(), 6);
+        assert_eq!(self.traces(&provider).len() as u64, calls);
         let found = self.traces(&format!("model={}&min_cost=0.0001", library.answered_by[0]));
         let one_model = library.answered_by[0] == library.answered_by[1];
-        assert_eq!(found.len(), 4 + usize::from(one_model));
+        assert_eq!(found.len() as u64, 4 + if one_model { streams } else { 0 });
+    }
+
+    fn streams_tool(&self) -> bool {
+        self.answers.contains_key("stream tool")
+    }
+
+    /// A stream whose answer is the call of a tool.
+    fn assert_stream_tool(&self) {
+        let (library, stream) = (&self.library, &self.library.stream);
+        self.assert_totals("stream tool", 1, 20, stream.counted_cost);
+        let [call] = self.calls("stream tool");
+        self.assert_identity(call);
+        self.assert_usage(call, stream.output, stream.reasoning, stream.cost);
+        let asked = part(&call["messages"]["output_messages"], "tool_call");
+        assert_eq!(asked["name"], "get_weather", "{call:#}");
+        assert_eq!(asked["arguments"], json!({"city": "Paris"}), "{call:#}");
+        assert_ne!(asked["id"], Value::Null, "{call:#}");
+        let reason = library.finish_reason_of_stream.map(|_| "tool_call");
+        assert_eq!(call["genai"]["finish_reason"], json!(reason), "{call:#}");
+        assert_eq!(
+            call["genai"]["streaming"] == true,
+            stream.is_told,
+            "{call:#}"
+        );
     }
 
     pub(super) fn assert_understood(&self) {
         self.assert_chat();
         self.assert_stream();
         self.assert_tool();
+        if self.streams_tool() {
+            self.assert_stream_tool();
+        }
         self.assert_error();
         self.assert_session();
         self.assert_sums();

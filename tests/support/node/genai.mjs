@@ -1,11 +1,12 @@
 // Calls the stand-in of OpenAI's API through the Vercel AI SDK, and sends the spans that it makes
 // with the OTLP exporter of the JavaScript SDK.
 //
-// usage: model_apis.py node genai.mjs ai-sdk|ai-sdk-legacy
+// usage: model_apis.py node genai.mjs ai-sdk|ai-sdk-legacy|ai-sdk-4|ai-sdk-5|ai-sdk-6
 //
 // Like tests/support/python/genai.py: the environment says where to send and as which service, and
 // a JSON list of what was done is printed. `ai-sdk` is the integration with the attributes of the
-// GenAI conventions, `ai-sdk-legacy` the one with the `ai.*` attributes of earlier versions.
+// GenAI conventions, `ai-sdk-legacy` the one with the `ai.*` attributes of earlier versions; the others
+// are those versions.
 
 import { createRequire } from 'node:module';
 import path from 'node:path';
@@ -18,9 +19,11 @@ const { trace } = (await load('@opentelemetry/api')).default;
 const { OTLPTraceExporter } = (await load('@opentelemetry/exporter-trace-otlp-proto')).default;
 const { BatchSpanProcessor, NodeTracerProvider } = (await load('@opentelemetry/sdk-trace-node')).default;
 const { resourceFromAttributes } = (await load('@opentelemetry/resources')).default;
-const { LegacyOpenTelemetry, OpenTelemetry } = await load('@ai-sdk/otel');
-const { createOpenAI } = await load('@ai-sdk/openai');
-const { generateText, jsonSchema, registerTelemetry, stepCountIs, streamText, tool } = await load('ai');
+const [, version] = process.argv[2].match(/^ai-sdk-(\d)$/) ?? [];
+const { createOpenAI } = await load(version ? `openai-${version}` : '@ai-sdk/openai');
+const { generateText, jsonSchema, registerTelemetry, stepCountIs, streamText, tool } = await load(
+  version ? `ai-${version}` : 'ai',
+);
 
 const SESSION = `talk-${process.pid}`;
 const spans = new Map();
@@ -39,7 +42,10 @@ const provider = new NodeTracerProvider({
 });
 provider.register();
 const tracer = trace.getTracer('application');
-registerTelemetry(process.argv[2] === 'ai-sdk' ? new OpenTelemetry() : new LegacyOpenTelemetry());
+if (!version) {
+  const { LegacyOpenTelemetry, OpenTelemetry } = await load('@ai-sdk/otel');
+  registerTelemetry(process.argv[2] === 'ai-sdk' ? new OpenTelemetry() : new LegacyOpenTelemetry());
+}
 
 const done = [];
 async function scenario(name, run) {
@@ -50,14 +56,19 @@ async function scenario(name, run) {
   });
 }
 
-const openai = createOpenAI();
+// Version 4 asks for the tokens of a stream only where it is told that it may.
+const openai = createOpenAI({ baseURL: process.env.OPENAI_BASE_URL, compatibility: 'strict' });
 const ask = (name, rest) => ({
   model: openai.chat(name),
-  instructions: 'Be brief.',
   maxRetries: 0,
-  telemetry: { functionId: 'weather' },
+  ...(version
+    ? { system: 'Be brief.', experimental_telemetry: { isEnabled: true, functionId: 'weather' } }
+    : { instructions: 'Be brief.', telemetry: { functionId: 'weather' } }),
   ...rest,
 });
+const schema = jsonSchema({ type: 'object', properties: { city: { type: 'string' } }, required: ['city'] });
+const weather = (rest) =>
+  tool({ description: 'Looks it up', ...(version === '4' ? { parameters: schema } : { inputSchema: schema }), ...rest });
 const question = { role: 'user', content: 'Weather in Paris?' };
 
 await scenario('chat', () => generateText(ask('gpt-4o', { messages: [question], temperature: 0.2 })));
@@ -65,12 +76,13 @@ await scenario('stream', async () => {
   for await (const _ of streamText(ask('gpt-4o', { messages: [question] })).textStream);
 });
 await scenario('tool', () => {
-  const get_weather = tool({
-    description: 'Looks it up',
-    inputSchema: jsonSchema({ type: 'object', properties: { city: { type: 'string' } }, required: ['city'] }),
-    execute: async () => '22 degrees',
-  });
-  return generateText(ask('gpt-4o', { messages: [question], tools: { get_weather }, stopWhen: stepCountIs(3) }));
+  const tools = { get_weather: weather({ execute: async () => '22 degrees' }) };
+  const steps = version === '4' ? { maxSteps: 3 } : { stopWhen: stepCountIs(3) };
+  return generateText(ask('gpt-4o', { messages: [question], tools, ...steps }));
+});
+await scenario('stream tool', async () => {
+  const { fullStream } = streamText(ask('gpt-4o', { messages: [question], tools: { get_weather: weather() } }));
+  for await (const _ of fullStream);
 });
 await scenario('error', async () => {
   const refused = await generateText(ask('busy', { messages: [question] })).then(

@@ -104,6 +104,11 @@ def openai_scenarios(application, session):
         result = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "22 degrees"}
         turns = [*question, asked.model_dump(exclude_none=True), result]
         chat.create(model="gpt-4o", messages=turns, tools=tools)
+    with application.scenario("stream tool"):
+        for _ in chat.create(
+            model="gpt-4o", messages=question, tools=tools, stream=True, stream_options={"include_usage": True}
+        ):
+            pass
     with application.scenario("error"):
         try:
             chat.create(model="busy", messages=question)
@@ -114,6 +119,38 @@ def openai_scenarios(application, session):
     for turn in ("first turn", "second turn"):
         with session(SESSION), application.scenario(turn):
             said = chat.create(model="gpt-4o", messages=turns).choices[0].message.content
+        turns = [*turns, {"role": "assistant", "content": said}, {"role": "user", "content": "And Rome?"}]
+
+
+def responses_scenarios(application, session):
+    import openai
+
+    responses = openai.OpenAI(**CLIENT).responses
+    question = [{"role": "user", "content": "Weather in Paris?"}]
+    common = {"model": "gpt-4o", "instructions": "Be brief."}
+    with application.scenario("chat"):
+        responses.create(**common, input=question, temperature=0.2)
+    with application.scenario("stream"):
+        for _ in responses.create(**common, input=question, stream=True):
+            pass
+    tools = [{"type": "function", "name": "get_weather", "description": "Looks it up", "parameters": PARAMETERS}]
+    with application.scenario("tool"):
+        asked = responses.create(**common, input=question, tools=tools).output[0]
+        result = {"type": "function_call_output", "call_id": asked.call_id, "output": "22 degrees"}
+        responses.create(**common, input=[*question, asked.model_dump(exclude_none=True), result], tools=tools)
+    with application.scenario("stream tool"):
+        for _ in responses.create(**common, input=question, tools=tools, stream=True):
+            pass
+    with application.scenario("error"):
+        try:
+            responses.create(**common | {"model": "busy"}, input=question)
+            raise AssertionError("the stand-in did not refuse")
+        except openai.RateLimitError:
+            pass
+    turns = question
+    for turn in ("first turn", "second turn"):
+        with session(SESSION), application.scenario(turn):
+            said = responses.create(**common, input=turns).output_text
         turns = [*turns, {"role": "assistant", "content": said}, {"role": "user", "content": "And Rome?"}]
 
 
@@ -135,6 +172,9 @@ def anthropic_scenarios(application, session):
         result = {"type": "tool_result", "tool_use_id": asked[-1].id, "content": "22 degrees"}
         turns = [*question, {"role": "assistant", "content": used}, {"role": "user", "content": [result]}]
         messages.create(**common, messages=turns, tools=tools)
+    with application.scenario("stream tool"):
+        for _ in messages.create(**common, messages=question, tools=tools, stream=True):
+            pass
     with application.scenario("error"):
         try:
             messages.create(**common | {"model": "busy"}, messages=question)
@@ -344,6 +384,8 @@ def openllmetry_anthropic(provider):
 # library: (switch on, what is called, how it names a session)
 LIBRARIES = {
     "openinference-openai": (openinference_openai, openai_scenarios, openinference_session),
+    "openinference-responses": (openinference_openai, responses_scenarios, openinference_session),
+    "openllmetry-responses": (openllmetry_openai, responses_scenarios, no_session),
     "openinference-anthropic": (openinference_anthropic, anthropic_scenarios, openinference_session),
     "openllmetry-openai": (openllmetry_openai, openai_scenarios, no_session),
     "openllmetry-anthropic": (openllmetry_anthropic, anthropic_scenarios, no_session),

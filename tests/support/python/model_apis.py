@@ -6,6 +6,7 @@ who offers tools is asked to call one, until it gives the result.
 
 runs a command that calls it, with the variables of the providers' SDKs set to it."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -30,6 +31,9 @@ ANTHROPIC_USAGE = {
 }
 
 
+RESPONSES = itertools.count(1)
+
+
 def openai_chat(request):
     head = {"id": "chatcmpl-golden", "created": 1768478400, "model": "gpt-4o-2024-08-06"}
     asks = bool(request.get("tools")) and request["messages"][-1]["role"] == "user"
@@ -48,12 +52,90 @@ def openai_chat(request):
         yield head | {"object": "chat.completion", "choices": [choice], "usage": OPENAI_USAGE}
         return
     deltas = [{"role": "assistant", "content": ""}, {"content": "It is "}, {"content": "22 degrees."}]
+    if asks:
+        begun = call | {"index": 0, "function": {"name": "get_weather", "arguments": ""}}
+        rest = [{"index": 0, "function": {"arguments": part}} for part in ['{"city": ', '"Paris"}']]
+        deltas = [{"role": "assistant", "content": None, "tool_calls": [begun]}]
+        deltas += [{"tool_calls": [part]} for part in rest]
     for delta in deltas:
         choice = {"index": 0, "delta": delta, "finish_reason": None}
         yield head | {"object": "chat.completion.chunk", "choices": [choice]}
-    choice = {"index": 0, "delta": {}, "finish_reason": "stop"}
+    choice = {"index": 0, "delta": {}, "finish_reason": reason}
     yield head | {"object": "chat.completion.chunk", "choices": [choice]}
     yield head | {"object": "chat.completion.chunk", "choices": [], "usage": OPENAI_USAGE}
+
+
+def openai_response(request):
+    turns = request["input"] if isinstance(request["input"], list) else [{"role": "user"}]
+    asks = bool(request.get("tools")) and turns[-1].get("role") == "user"
+    if asks:
+        item = {
+            "id": "fc_golden",
+            "type": "function_call",
+            "status": "completed",
+            "call_id": "call_golden",
+            "name": "get_weather",
+            "arguments": '{"city": "Paris"}',
+        }
+    else:
+        text = {"type": "output_text", "text": "It is 22 degrees.", "annotations": [], "logprobs": []}
+        item = {"id": "msg_golden", "type": "message", "status": "completed", "role": "assistant", "content": [text]}
+    whole = {
+        # OpenLLMetry takes two answers with one id for one, which was asked for again.
+        "id": f"resp_golden_{next(RESPONSES)}",
+        "object": "response",
+        "created_at": 1768478400,
+        "status": "completed",
+        "error": None,
+        "incomplete_details": None,
+        "instructions": request.get("instructions"),
+        "max_output_tokens": None,
+        "metadata": {},
+        "model": "gpt-4o-2024-08-06",
+        "output": [item],
+        "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "store": True,
+        "temperature": request.get("temperature", 1.0),
+        "text": {"format": {"type": "text"}},
+        "tool_choice": "auto",
+        "tools": request.get("tools", []),
+        "top_p": 1.0,
+        "truncation": "disabled",
+        "usage": {
+            "input_tokens": 100,
+            "input_tokens_details": {"cached_tokens": 40},
+            "output_tokens": 20,
+            "output_tokens_details": {"reasoning_tokens": 5},
+            "total_tokens": 120,
+        },
+    }
+    if not request.get("stream"):
+        yield whole
+        return
+    begun = whole | {"status": "in_progress", "output": [], "usage": None}
+    at = {"output_index": 0, "item_id": item["id"]}
+    events = [{"type": "response.created", "response": begun}]
+    if asks:
+        events.append({"type": "response.output_item.added", "output_index": 0, "item": item | {"arguments": ""}})
+        for part in ['{"city": ', '"Paris"}']:
+            events.append({"type": "response.function_call_arguments.delta", **at, "delta": part})
+        done = {"name": item["name"], "arguments": item["arguments"]}
+        events.append({"type": "response.function_call_arguments.done", **at, **done})
+    else:
+        empty = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        at |= {"content_index": 0}
+        events.append({"type": "response.output_item.added", "output_index": 0, "item": item | {"content": []}})
+        events.append({"type": "response.content_part.added", **at, "part": empty})
+        for part in ["It is ", "22 degrees."]:
+            events.append({"type": "response.output_text.delta", **at, "delta": part, "logprobs": []})
+        events.append({"type": "response.output_text.done", **at, "text": "It is 22 degrees.", "logprobs": []})
+        events.append({"type": "response.content_part.done", **at, "part": text})
+    events.append({"type": "response.output_item.done", "output_index": 0, "item": item})
+    events.append({"type": "response.completed", "response": whole})
+    for number, event in enumerate(events):
+        yield event | {"sequence_number": number}
 
 
 def anthropic_message(request):
@@ -79,11 +161,18 @@ def anthropic_message(request):
         return
     start = ANTHROPIC_USAGE | {"output_tokens": 1}
     yield {"type": "message_start", "message": head | {"content": [], "stop_reason": None, "usage": start}}
-    yield {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
-    for text in ["It is ", "22 degrees."]:
-        yield {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
-    yield {"type": "content_block_stop", "index": 0}
-    delta = {"stop_reason": "end_turn", "stop_sequence": None}
+    for index, part in enumerate(content):
+        if part["type"] == "text":
+            begun, pieces = part | {"text": ""}, [part["text"][:6], part["text"][6:]]
+            deltas = [{"type": "text_delta", "text": piece} for piece in pieces]
+        else:
+            begun, pieces = part | {"input": {}}, ['{"city": ', '"Paris"}']
+            deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+        yield {"type": "content_block_start", "index": index, "content_block": begun}
+        for delta in deltas:
+            yield {"type": "content_block_delta", "index": index, "delta": delta}
+        yield {"type": "content_block_stop", "index": index}
+    delta = {"stop_reason": reason, "stop_sequence": None}
     yield {"type": "message_delta", "delta": delta, "usage": {"output_tokens": 20}}
     yield {"type": "message_stop"}
 
@@ -101,13 +190,13 @@ class StandIn(BaseHTTPRequestHandler):
             data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
             model = "text-embedding-3-small"
             return self.answer(200, json.dumps({"object": "list", "data": data, "model": model, "usage": usage}))
-        is_anthropic = self.path.endswith("/messages")
-        parts = (anthropic_message if is_anthropic else openai_chat)(request)
+        apis = {"messages": anthropic_message, "responses": openai_response}
+        parts = apis.get(self.path.rsplit("/", 1)[1], openai_chat)(request)
         if not request.get("stream"):
             return self.answer(200, json.dumps(next(parts)))
-        event = lambda part: f"event: {part['type']}\n" if is_anthropic else ""
+        event = lambda part: f"event: {part['type']}\n" if "type" in part else ""
         text = "".join(f"{event(part)}data: {json.dumps(part)}\n\n" for part in parts)
-        self.answer(200, text + ("" if is_anthropic else "data: [DONE]\n\n"), "text/event-stream")
+        self.answer(200, text + ("data: [DONE]\n\n" if self.path.endswith("/completions") else ""), "text/event-stream")
 
     def answer(self, status, body, kind="application/json"):
         body = body.encode()

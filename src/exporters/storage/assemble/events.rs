@@ -20,6 +20,7 @@ use crate::queue::Record;
 use crate::semconv;
 use crate::semconv::event::{facts, outline};
 use crate::storage::EventRow;
+use crate::storage::calls::scope_digest;
 
 /// Distinct records of one request that are told from equal ones; beyond it counting begins anew, so
 /// that equal records that are further apart than this count as one.
@@ -47,7 +48,7 @@ impl Seen {
 }
 
 /// A digest of what was put in, each with its length.
-fn add(hasher: &mut Sha256, bytes: &[u8]) {
+pub(super) fn add(hasher: &mut Sha256, bytes: &[u8]) {
     hasher.update((bytes.len() as u64).to_le_bytes());
     hasher.update(bytes);
 }
@@ -84,19 +85,25 @@ impl<'a, E> Building<'a, '_, E> {
                 let mut origin = of_resource.clone();
                 add(&mut origin, &scope.scope);
                 add(&mut origin, scope.schema_url.as_bytes());
+                let named = Scope::parse(&scope.scope).unwrap_or_default();
                 let envelope = Envelope {
                     record,
                     resource: &resource,
                     scope: &scope,
+                    scope_digest: scope_digest(named.name),
                 };
                 place.scope = None;
-                let named = Scope::parse(&scope.scope).unwrap_or_default();
+                self.columns.of(record.project).scope(named.name);
                 for message in scope.spans() {
                     let digest = identify(&origin, message, &mut seen);
-                    let Some(row) = self.event_row(record, named.name, message, digest) else {
+                    let Ok(log) = LogRecord::parse(message) else {
                         continue;
                     };
+                    let row = self.event_row(record, named.name, (&log, message), digest);
                     self.add_event(row, &envelope, &mut place)?;
+                    if let Some(row) = self.call_row(record, named.name, &log, digest) {
+                        self.place_span(row, &envelope, &mut place)?;
+                    }
                 }
             }
         }
@@ -120,14 +127,13 @@ impl<'a, E> Building<'a, '_, E> {
         &self,
         record: &Record,
         scope: &str,
-        message: &'a [u8],
+        (log, message): (&LogRecord<'a>, &'a [u8]),
         digest: [u8; 16],
-    ) -> Option<EventRow<'a>> {
-        let log = LogRecord::parse(message).ok()?;
+    ) -> EventRow<'a> {
         let (trace_id, span_id) = log.link();
-        let facts = facts(&log, scope);
-        let outline = facts.fingerprint.map(|_| outline(&log));
-        Some(EventRow {
+        let facts = facts(log, scope);
+        let outline = facts.fingerprint.map(|_| outline(log));
+        EventRow {
             project: record.project,
             id: EventId {
                 unix_nano: log.effective_unix_nano().min(TIME_MAX),
@@ -147,7 +153,7 @@ impl<'a, E> Building<'a, '_, E> {
             outline,
             resource: 0,
             scope: 0,
-            message: if is_record_over(&log, self.limits) {
+            message: if is_record_over(log, self.limits) {
                 match limits::truncate_record(message, self.limits) {
                     Ok(shorter) => Cow::Owned(shorter),
                     // Checked when it came in; better kept whole than lost.
@@ -156,7 +162,7 @@ impl<'a, E> Building<'a, '_, E> {
             } else {
                 Cow::Borrowed(message)
             },
-        })
+        }
     }
 }
 

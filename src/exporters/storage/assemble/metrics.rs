@@ -50,6 +50,7 @@ impl<'a, E> Building<'a, '_, E> {
                             record,
                             resource: &resource,
                             scope: &scope,
+                            scope_digest: 0,
                         },
                         metric,
                         instrument,
@@ -110,6 +111,7 @@ fn place<'a>(
         record,
         resource,
         scope,
+        ..
     } = of.envelope;
     let id = of.identity.series(&point.attributes);
     let owned = (record.project, id);

@@ -111,3 +111,22 @@ pub(super) const ISSUE_STATUSES: &str = "WITH old AS (
         DELETE FROM issue_status t USING old
         WHERE t.project_id = old.project_id AND t.fingerprint = old.fingerprint RETURNING 1)
     SELECT count(*) FROM gone";
+
+pub(super) const AGENT_SESSIONS: &str = "WITH old AS (
+        SELECT project_id, session FROM agent_session
+        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM agent_session t USING old
+        WHERE t.project_id = old.project_id AND t.session = old.session RETURNING 1)
+    SELECT count(*) FROM gone";
+pub(super) const AGENT_CHANGES: &str = "WITH old AS (
+        SELECT project_id, session, trace_id, span_id FROM agent_change
+        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM agent_change t USING old
+        WHERE t.project_id = old.project_id AND t.session = old.session
+            AND t.trace_id = old.trace_id AND t.span_id = old.span_id
+        RETURNING 1)
+    SELECT count(*) FROM gone";

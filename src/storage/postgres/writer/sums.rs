@@ -5,6 +5,7 @@
 mod rollups;
 mod sessions;
 mod shift;
+mod sources;
 
 use tokio_postgres::types::Type;
 
@@ -16,6 +17,7 @@ use crate::model::genai::Totals;
 use crate::storage::Error;
 use crate::storage::rollup::{Crowd, Rollups};
 use crate::storage::session::Sessions;
+use crate::storage::sources::Sources;
 
 use rollups::save_rollups;
 use sessions::save_sessions;
@@ -123,16 +125,24 @@ pub(super) async fn save<'b>(
 ) -> Result<(), Error> {
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
+    let mut told = Sources::default();
     for group in fresh {
         for span in &group.spans {
             let resource = resource_of(batch, span)?;
             totals.add(span, &resource.service_name, crowd);
             conversations.add(span, span.trace_id);
         }
-        for change in &group.changes {
-            totals.change(group.key.0, change);
-            conversations.change(group.key.0, change);
+        if told.take(&group.spans, &group.changes) {
+            for change in &group.changes {
+                totals.change(group.key.0, change);
+                conversations.change(group.key.0, change);
+            }
         }
+    }
+    let told = sources::settle(transaction, told).await?;
+    for (project, change) in &told {
+        totals.change(*project, change);
+        conversations.change(*project, change);
     }
     let new = fresh
         .iter()

@@ -19,7 +19,7 @@ impl Columns {
         let summaries = summaries?;
         let rows: Vec<_> = summaries
             .iter()
-            .map(|summary| row_of(project, summary, 0, 0, &[]))
+            .map(|summary| row_of(project, summary, 0, (0, ""), &[]))
             .collect();
         let mut builder = ColumnsBuilder::default();
         let mut trace = None;

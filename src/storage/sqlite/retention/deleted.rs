@@ -96,6 +96,11 @@ pub(super) fn rest(transaction: &Transaction<'_>) -> Result<bool, Error> {
         "DELETE FROM issue_bucket WHERE (project_id, fingerprint, start_unix_nano) IN (
             SELECT t.project_id, t.fingerprint, t.start_unix_nano FROM project_deleted d
             CROSS JOIN issue_bucket t ON t.project_id = d.project_id LIMIT 2000)",
+        "DELETE FROM agent_change WHERE change_id IN (SELECT t.change_id FROM project_deleted d
+            CROSS JOIN agent_change t ON t.project_id = d.project_id LIMIT 2000)",
+        "DELETE FROM agent_session WHERE (project_id, session) IN (
+            SELECT t.project_id, t.session FROM project_deleted d
+            CROSS JOIN agent_session t ON t.project_id = d.project_id LIMIT 2000)",
         "DELETE FROM issue_status WHERE (project_id, fingerprint) IN (
             SELECT t.project_id, t.fingerprint FROM project_deleted d
             CROSS JOIN issue_status t ON t.project_id = d.project_id LIMIT 2000)",

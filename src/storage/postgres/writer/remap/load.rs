@@ -262,7 +262,7 @@ impl Loaded {
                 self.project,
                 summary,
                 *received_unix_nano,
-                span.resource,
+                (span.resource, self.scope(span)),
                 message,
             )
         });
@@ -276,9 +276,8 @@ impl Loaded {
     /// The rows of the spans as they are now.
     pub(super) fn mapped<'l>(&'l self, old: &Batch<'l>, mapper: &dyn Mapper) -> Batch<'l> {
         let sources = self.spans.iter().map(|span| {
-            let scope = self.scope_names.get(&span.columns.scope_id);
             let message = self.message(span).unwrap_or_default();
-            (scope.map_or("", String::as_str), message)
+            (self.scope(span), message)
         });
         let sources: Vec<_> = sources.collect();
         let spans = old.spans.iter().zip(mapper.map(self.project, &sources));
@@ -295,6 +294,12 @@ impl Loaded {
             resources: self.resources.clone(),
             ..Batch::default()
         }
+    }
+
+    /// The name of its scope.
+    fn scope(&self, span: &Span) -> &str {
+        let name = self.scope_names.get(&span.columns.scope_id);
+        name.map_or("", String::as_str)
     }
 
     fn message(&self, span: &Span) -> Option<&[u8]> {

@@ -93,6 +93,8 @@ fn row(number: u8, basics: Basics<'static>) -> SpanRow<'static> {
         received_unix_nano: NOW,
         basics,
         message: Cow::Borrowed(b"\x2a\x01x"),
+        scope_digest: 0,
+        is_recorded: false,
     }
 }
 

@@ -185,6 +185,8 @@ impl TestSpan {
                 ..Basics::default()
             },
             message: Cow::Owned(self.message()),
+            scope_digest: 0,
+            is_recorded: false,
         }
     }
 }
