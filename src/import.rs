@@ -13,13 +13,15 @@
 //!
 //! Ids follow from what is read, so that a second import of the same thing changes nothing. How
 //! far an import got is noted after each acknowledged request ([`Notes`]); killed and started
-//! again it goes on there. Losing the note costs time, never a span.
+//! again it goes on there, unless the file is another one by now. Losing the note costs time, never
+//! a span.
 
 mod client;
 mod note;
 mod progress;
 mod report;
 mod source;
+mod text;
 mod unit;
 
 use std::path::PathBuf;
@@ -32,10 +34,12 @@ use tokio::time::Instant;
 
 use crate::service::tasks::Tasks;
 use client::{Answer, Client};
+use note::Note;
 pub use note::Notes;
 use progress::Progress;
 pub use report::Report;
 pub use source::{Source, SourceKind, open_database, project};
+pub(crate) use text::shown;
 use unit::{Bad, Unit};
 
 /// Most of what one request holds, in bytes of its source.
@@ -43,6 +47,8 @@ const REQUEST_BYTES: usize = 4 << 20;
 /// Pauses between two tries, the first and the longest.
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The longest pause that a server is granted when it asks for one.
+const PAUSE_ASKED_MAX: Duration = Duration::from_mins(5);
 
 /// Where to send.
 #[derive(Debug)]
@@ -72,12 +78,17 @@ pub async fn run(
         .map(|target| Sender::new(target, tasks))
         .transpose()?;
     let noted = notes.as_ref().and_then(Notes::read);
+    let was_noted = noted.is_some();
+    let noted = noted.filter(|note| source.is_same(note.file.as_ref()));
     let (at, mut report) = noted.map_or((None, Report::default()), |note| {
         (Some(note.at), note.report)
     });
     let progress = Progress::new(source.length().await?, report.read);
-    if at.is_some() {
+    let goes_on = at.is_some();
+    if goes_on {
         progress.remark(&format!("going on after {} items", report.items));
+    } else if was_noted {
+        progress.say("the file changed since the import was interrupted: beginning anew");
     }
     source.begin(at).await?;
     while let Some(page) = source.page().await? {
@@ -95,11 +106,21 @@ pub async fn run(
         }
         report.read += page.read;
         if let Some(notes) = &mut notes {
-            notes.write(&page.at, &report);
+            notes.write(&Note {
+                at: page.at,
+                report: report.clone(),
+                file: source.file().cloned(),
+            });
         }
         progress.show(&report);
     }
     progress.end();
+    if goes_on && source.is_database() {
+        progress.say(
+            "this import was interrupted: rows that came or changed meanwhile are taken by the \
+             same command once more, which reads everything",
+        );
+    }
     if let Some(notes) = notes {
         notes.remove();
     }
@@ -159,7 +180,7 @@ impl Sender {
 
     async fn send(&mut self, batch: &[Unit], progress: &Progress) -> anyhow::Result<Outcome> {
         let payload = Bytes::from(unit::request(batch).encode_to_vec());
-        let deadline = Instant::now() + self.patience;
+        let began = Instant::now();
         let mut pause = PAUSE_MIN;
         loop {
             let (reason, after) = match self.client.send(payload.clone()).await {
@@ -173,8 +194,8 @@ impl Sender {
                 }
                 Answer::Later { reason, after } => (reason, after),
             };
-            let pause_now = after.unwrap_or(pause).max(pause);
-            if Instant::now() + pause_now > deadline {
+            let pause_now = after.unwrap_or(pause).max(pause).min(PAUSE_ASKED_MAX);
+            if began.elapsed().saturating_add(pause_now) > self.patience {
                 let waited = self.patience.as_secs();
                 return Err(anyhow::anyhow!(reason)).with_context(|| {
                     format!(

@@ -93,8 +93,7 @@ use crate::model::span::Basics;
 use crate::otlp::protobuf::AnyValue;
 use crate::pricing::{Pricer, Table};
 
-/// The attribute of a span that was made of something else: the name of the event it was made of.
-pub const DERIVED_FROM: &str = "pulse.derived_from";
+pub use crate::model::genai::DERIVED_FROM;
 
 /// Collects the columns of one span after another from attributes and events, in any order. Keeps
 /// what it allocated, and the prices it looked up.

@@ -45,7 +45,7 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     ),
     (
         "import",
-        &["config", "model", "receivers", "service", "storage"],
+        &["config", "model", "net", "receivers", "service", "storage"],
     ),
     (
         "gateway",

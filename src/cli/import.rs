@@ -4,6 +4,7 @@
 //! its database) no key is needed: the command makes one for the project, which only this process
 //! ever knows, and revokes it at the end. From elsewhere, `--endpoint` and a key say where to.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -89,11 +90,12 @@ pub(super) fn run(outer: ConfigArgs, args: &Args) -> anyhow::Result<ExitCode> {
     serve::runtime()?.block_on(Box::pin(async {
         let mut source = open(args).await?;
         let report = if args.dry_run {
-            import::run(&mut source, None, None).await?
+            let report = import::run(&mut source, None, None).await?;
+            tell(&report, args)?;
+            report
         } else {
             transfer(&config, args, &mut source).await?
         };
-        tell(&report, args)?;
         let is_whole = report.lost == 0 || args.skip_bad;
         Ok(super::exit_code(is_whole))
     }))
@@ -110,12 +112,13 @@ async fn open(args: &Args) -> anyhow::Result<Source> {
     let project = import::project(&database, args.source_project.as_deref()).await?;
     say(&format!(
         "importing project {} ({})",
-        project.id, project.name
+        import::shown(&project.id),
+        import::shown(&project.name)
     ))?;
     Ok(Source::of_project(database, &project))
 }
 
-/// Sends everything, with a key of its own where none is given.
+/// Sends everything, with a key of its own where none is given, and tells what came of it.
 async fn transfer(config: &Config, args: &Args, source: &mut Source) -> anyhow::Result<Report> {
     let endpoint = match &args.endpoint {
         Some(endpoint) => endpoint.clone(),
@@ -129,7 +132,9 @@ async fn transfer(config: &Config, args: &Args, source: &mut Source) -> anyhow::
     };
     if let Some(key) = &args.api_key {
         let notes = notes(config, args, &[&endpoint, key]);
-        return import::run(source, Some(target(Some(key.clone()))), notes).await;
+        let report = import::run(source, Some(target(Some(key.clone()))), notes).await?;
+        tell(&report, args)?;
+        return Ok(report);
     }
     let store = access::open(config).await?;
     let project = access::project(&*store, &args.project).await?;
@@ -137,10 +142,12 @@ async fn transfer(config: &Config, args: &Args, source: &mut Source) -> anyhow::
     let notes = notes(config, args, &[&endpoint, &project.id.to_string()]);
     let key = pass.as_ref().map(|pass| pass.key.reveal().to_owned());
     let came = import::run(source, Some(target(key)), notes).await;
+    let told = came.as_ref().map_or(Ok(()), |report| tell(report, args));
     if let Some(pass) = pass {
-        pass.revoke(&*store).await?;
+        pass.revoke_or_warn(&*store).await;
     }
     let report = came?;
+    told?;
     if args.keys {
         take_keys(&*store, &project, source).await?;
     }
@@ -185,6 +192,8 @@ struct Pass {
     key: ApiKey,
     id: String,
     project: ProjectId,
+    /// When it ends by itself, ns since the Unix epoch.
+    expires: u64,
 }
 
 impl Pass {
@@ -211,12 +220,22 @@ impl Pass {
             key,
             id: created.id,
             project: project.id,
+            expires,
         }))
     }
 
-    async fn revoke(self, store: &dyn AccessStore) -> anyhow::Result<()> {
-        let revoking = store.revoke_key(self.project, self.id, change());
-        done("the key of the import", revoking).await.map(drop)
+    /// What came of the import counts whether or not the key can be revoked, which ends anyway.
+    async fn revoke_or_warn(self, store: &dyn AccessStore) {
+        let revoking = store.revoke_key(self.project, self.id.clone(), change());
+        if let Err(error) = done("it", revoking).await {
+            // When nobody reads standard error there is nobody to tell.
+            drop(writeln!(
+                std::io::stderr(),
+                "the temporary key {} could not be revoked ({error:#}); it ends by itself at {}",
+                self.id,
+                access::time(self.expires)
+            ));
+        }
     }
 }
 
@@ -234,7 +253,7 @@ async fn take_keys(
         match created.context("store a key")? {
             Ok(_) => taken += 1,
             Err(Refusal::Taken) => known += 1,
-            Err(refusal) => bail!("the key \"{}\" {refusal}", old.name),
+            Err(refusal) => bail!("the key \"{}\" {refusal}", import::shown(&old.name)),
         }
     }
     say(&format!(

@@ -29,6 +29,8 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(15);
 /// The daemon says something every 15 seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long the head of an answer, or the body of an error, may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Bytes of an error that are read.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 
@@ -219,12 +221,15 @@ impl Tail {
     /// Follows over one connection.
     async fn once(&mut self, connected: &mut bool) -> Result<Next, Failure> {
         let lost = |error: anyhow::Error| Failure::Lost(error);
+        self.reader.restart();
         let stream = self.dialer.connect().await.map_err(|it| lost(it.into()))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|it| lost(it.into()))?;
         let request = self.request().map_err(Failure::Final)?;
         let exchange = async {
-            let response = sender.send_request(request).await;
+            let response = tokio::time::timeout(ANSWER_WITHIN, sender.send_request(request)).await;
+            let silence = || anyhow::anyhow!("no answer within {} s", ANSWER_WITHIN.as_secs());
+            let response = response.map_err(|_| lost(silence()))?;
             let response = response.context("ask the daemon").map_err(lost)?;
             if response.status() != StatusCode::OK {
                 return Err(refusal(response).await);
@@ -295,10 +300,12 @@ async fn refusal(response: Response<Incoming>) -> Failure {
         message: String,
     }
     let status = response.status();
-    let body = Limited::new(response.into_body(), ERROR_BYTES_MAX)
-        .collect()
-        .await;
-    let body = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let body = Limited::new(response.into_body(), ERROR_BYTES_MAX).collect();
+    let body = tokio::time::timeout(ANSWER_WITHIN, body).await;
+    let body = match body {
+        Ok(Ok(body)) => body.to_bytes(),
+        _ => Bytes::new(),
+    };
     let problem: Option<Problem> = serde_json::from_slice(&body).ok();
     let mut said = format!("the daemon answered {status}");
     if let Some(problem) = problem {
@@ -312,7 +319,7 @@ async fn refusal(response: Response<Incoming>) -> Failure {
     if status == StatusCode::UNAUTHORIZED {
         said.push_str(" (give a key that may read: --api-key or PULSE_API_KEY)");
     }
-    let error = anyhow::anyhow!(said);
+    let error = anyhow::anyhow!(line::shown(&said));
     if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
         Failure::Lost(error)
     } else {
@@ -334,7 +341,7 @@ impl Printer {
     /// Prints an event; answers whether somebody reads.
     fn print(&self, event: &Event) -> anyhow::Result<bool> {
         let line = match event.name.as_str() {
-            "span" if self.json => event.data.clone(),
+            "span" if self.json => line::escaped(&event.data),
             "span" => {
                 let span = serde_json::from_str(&event.data);
                 self.painter.span(&span.context("read a span")?)

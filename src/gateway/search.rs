@@ -91,16 +91,16 @@ pub(super) async fn search(
         let detail = "other searches are running; try again, or narrow them";
         return Err(Problem::new(Code::StorageUnavailable, detail));
     };
+    let is_both = before.spans != Position::End && before.events != Position::End;
     let asked = Asked {
         matcher: Arc::new(Matcher::new(terms, scope)),
         filter,
-        time_limit,
+        // One after the other: a search holds one connection to the store.
+        time_limit: if is_both { time_limit / 2 } else { time_limit },
         limit: page.limit,
     };
-    let (spans, events) = tokio::try_join!(
-        asked.spans(&shared, &caller, &before.spans),
-        asked.events(&shared, &caller, &before.events)
-    )?;
+    let spans = asked.spans(&shared, &caller, &before.spans).await?;
+    let events = asked.events(&shared, &caller, &before.events).await?;
     let found = merge(before, spans, events, page.limit);
     let next = found.next.cursor(found.searched_to_unix_nano);
     let next_cursor = next.map(|cursor| shared.cursors().seal(&binding, &cursor));

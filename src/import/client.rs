@@ -1,27 +1,21 @@
 //! Sends requests to a daemon's OTLP/HTTP listener, one after the other on one connection.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderValue, Method, Request, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message as _;
-use rustls::RootCertStore;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 
+use super::shown;
+use crate::net::dial::Dialer;
 use crate::service::tasks::Tasks;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest time for one request and its answer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Answers are small; a larger one is an error of the server.
@@ -44,15 +38,9 @@ pub(super) enum Answer {
     Impossible(String),
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// Where to send, and as whom.
 pub(super) struct Client {
-    uri: Uri,
-    host: String,
-    port: u16,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+    dialer: Dialer,
     key: Option<HeaderValue>,
     tasks: Tasks,
     connection: Option<SendRequest<Full<Bytes>>>,
@@ -61,7 +49,7 @@ pub(super) struct Client {
 impl std::fmt::Debug for Client {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut shown = formatter.debug_struct("Client");
-        shown.field("uri", &self.uri).finish_non_exhaustive()
+        shown.field("dialer", &self.dialer).finish_non_exhaustive()
     }
 }
 
@@ -73,19 +61,6 @@ impl Client {
         authorities: Option<&Path>,
         tasks: Tasks,
     ) -> anyhow::Result<Self> {
-        let uri = endpoint_uri(endpoint)?;
-        let host = uri.host().unwrap_or_default().to_owned();
-        let is_tls = uri.scheme_str() == Some("https");
-        let bare = host
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let tls = is_tls
-            .then(|| {
-                let name = ServerName::try_from(bare.clone())?;
-                Ok::<_, anyhow::Error>((connector(authorities)?, name))
-            })
-            .transpose()?;
         let key = key.map(|key| {
             let value = HeaderValue::from_str(&format!("Bearer {key}"));
             let mut value = value.context("the API key holds characters that no key has")?;
@@ -93,10 +68,7 @@ impl Client {
             Ok::<_, anyhow::Error>(value)
         });
         Ok(Self {
-            port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-            host: bare,
-            uri,
-            tls,
+            dialer: Dialer::new(endpoint, authorities)?,
             key: key.transpose()?,
             tasks,
             connection: None,
@@ -127,13 +99,12 @@ impl Client {
         };
         let mut request = Request::new(Full::new(payload));
         *request.method_mut() = Method::POST;
-        let path = self
-            .uri
-            .path_and_query()
-            .map_or(TRACES_PATH, |it| it.as_str());
+        let uri = self.dialer.uri();
+        let path = uri.path_and_query().map_or("/", |it| it.as_str());
+        let path = if path == "/" { TRACES_PATH } else { path };
         *request.uri_mut() = path.parse()?;
         let headers = request.headers_mut();
-        let authority = self.uri.authority().map_or("", |it| it.as_str());
+        let authority = uri.authority().map_or("", |it| it.as_str());
         headers.insert(header::HOST, HeaderValue::from_str(authority)?);
         let content_type = HeaderValue::from_static("application/x-protobuf");
         headers.insert(header::CONTENT_TYPE, content_type);
@@ -148,27 +119,17 @@ impl Client {
         self.connection = Some(connection);
         let after = head.headers.get(header::RETRY_AFTER);
         let after = after.and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let content_type = head.headers.get(header::CONTENT_TYPE);
         Ok(judge(
             head.status.as_u16(),
+            content_type.and_then(|it| it.to_str().ok()),
             after.map(Duration::from_secs),
             &body,
         ))
     }
 
     async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let connecting = TcpStream::connect((self.host.as_str(), self.port));
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting).await;
-        let stream = stream
-            .context("no connection in time")?
-            .context("connect")?;
-        stream.set_nodelay(true)?;
-        let stream: Box<dyn Stream> = match &self.tls {
-            None => Box::new(stream),
-            Some((connector, name)) => {
-                let shaken = connector.connect(name.clone(), stream).await;
-                Box::new(shaken.context("set up TLS")?)
-            }
-        };
+        let stream = self.dialer.connect().await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         self.tasks.spawn("import connection", async move {
             // Whoever sends on it hears that it broke off.
@@ -178,66 +139,21 @@ impl Client {
     }
 }
 
-fn endpoint_uri(endpoint: &str) -> anyhow::Result<Uri> {
-    let text = if endpoint.contains("://") {
-        endpoint.to_owned()
-    } else {
-        format!("http://{endpoint}")
-    };
-    let uri: Uri = text
-        .parse()
-        .with_context(|| format!("{endpoint}: no URL"))?;
-    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
-        bail!("{endpoint}: expected http://host:port or https://host:port");
-    }
-    let mut parts = uri.into_parts();
-    let has_path = parts
-        .path_and_query
-        .as_ref()
-        .is_some_and(|it| it.path() != "/");
-    if !has_path {
-        parts.path_and_query = Some(TRACES_PATH.parse()?);
-    }
-    Ok(Uri::from_parts(parts)?)
-}
-
-fn connector(authorities: Option<&Path>) -> anyhow::Result<TlsConnector> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = authorities {
-        let failed = || format!("read {}", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).with_context(failed)? {
-            roots.add(certificate.with_context(failed)?)?;
-        }
-    } else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    if roots.is_empty() {
-        bail!("there are no certificate authorities; name some with --ca-file");
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
 /// What an answer means, by OTLP's rules on which may be tried again.
-fn judge(status: u16, after: Option<Duration>, body: &[u8]) -> Answer {
+fn judge(status: u16, content_type: Option<&str>, after: Option<Duration>, body: &[u8]) -> Answer {
     let said = || {
-        let text: String = String::from_utf8_lossy(body).chars().take(300).collect();
-        let text: String = text.chars().filter(|c| !c.is_control()).collect();
-        format!("{status} {text}")
+        // Without the framing of protobuf, which is not worth showing.
+        let text = String::from_utf8_lossy(body);
+        let text: String = text.chars().filter(|c| !c.is_control()).take(300).collect();
+        format!("{status} {}", shown(&text))
     };
     match status {
-        200..=299 => {
-            let answer = ExportTraceServiceResponse::decode(body).unwrap_or_default();
-            let partial = answer.partial_success.unwrap_or_default();
-            Answer::Taken {
-                rejected: u64::try_from(partial.rejected_spans).unwrap_or_default(),
-                message: partial.error_message,
-            }
-        }
+        200..=299 => taken(status, content_type, body).unwrap_or_else(|| {
+            Answer::Impossible(format!(
+                "{}: this is no answer to telemetry; is this an OTLP/HTTP listener?",
+                said().trim_end()
+            ))
+        }),
         408 | 429 | 502 | 503 | 504 => Answer::Later {
             reason: said(),
             after,
@@ -247,37 +163,78 @@ fn judge(status: u16, after: Option<Duration>, body: &[u8]) -> Answer {
     }
 }
 
+/// What OTLP answers when it took something. Whatever else says that all is well has stored
+/// nothing: a web page, a proxy, another protocol.
+fn taken(status: u16, content_type: Option<&str>, body: &[u8]) -> Option<Answer> {
+    let essence = content_type?.split(';').next()?.trim();
+    if status != 200 || !essence.eq_ignore_ascii_case("application/x-protobuf") {
+        return None;
+    }
+    let answer = ExportTraceServiceResponse::decode(body).ok()?;
+    let partial = answer.partial_success.unwrap_or_default();
+    Some(Answer::Taken {
+        rejected: u64::try_from(partial.rejected_spans).unwrap_or_default(),
+        message: shown(&partial.error_message),
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use opentelemetry_proto::tonic::collector::trace::v1::ExportTracePartialSuccess;
+
     use super::*;
 
+    const PROTOBUF: Option<&str> = Some("application/x-protobuf");
+
     #[test]
-    fn a_url_may_lack_scheme_and_path() {
-        let uri = |text: &str| endpoint_uri(text).unwrap().to_string();
-        assert_eq!(uri("127.0.0.1:4318"), "http://127.0.0.1:4318/v1/traces");
-        assert_eq!(uri("https://c.example/"), "https://c.example/v1/traces");
-        assert_eq!(uri("http://c:1/in?x=1"), "http://c:1/in?x=1");
-        for wrong in ["ftp://c", "", "http://"] {
-            assert!(endpoint_uri(wrong).is_err(), "{wrong}");
+    fn answers_mean_what_otlp_says() {
+        for later in [408, 429, 502, 503, 504] {
+            let answer = judge(later, PROTOBUF, None, b"");
+            assert!(matches!(answer, Answer::Later { .. }), "{answer:?}");
+        }
+        assert_eq!(
+            judge(413, None, None, b"too\nlarge"),
+            Answer::Refused("413 toolarge".to_owned())
+        );
+        for status in [301, 401, 403, 404, 405, 415, 500] {
+            let answer = judge(status, PROTOBUF, None, b"");
+            assert!(matches!(answer, Answer::Impossible(_)), "{answer:?}");
         }
     }
 
     #[test]
-    fn answers_mean_what_otlp_says() {
-        let taken = Answer::Taken {
-            rejected: 0,
-            message: String::new(),
+    fn only_an_answer_of_otlp_means_that_it_is_taken() {
+        let partial = |rejected_spans, error_message: &str| ExportTraceServiceResponse {
+            partial_success: Some(ExportTracePartialSuccess {
+                rejected_spans,
+                error_message: error_message.to_owned(),
+            }),
         };
-        assert_eq!(judge(200, None, b""), taken);
-        for later in [408, 429, 502, 503, 504] {
-            assert!(matches!(judge(later, None, b""), Answer::Later { .. }));
+        let taken = |rejected, message: &str| Answer::Taken {
+            rejected,
+            message: message.to_owned(),
+        };
+        for content_type in ["application/x-protobuf", "Application/X-Protobuf ; a=b"] {
+            let answer = judge(200, Some(content_type), None, b"");
+            assert_eq!(answer, taken(0, ""));
         }
-        assert_eq!(
-            judge(413, None, b"too\nlarge"),
-            Answer::Refused("413 toolarge".to_owned())
-        );
-        for status in [301, 401, 403, 404, 405, 415, 500] {
-            assert!(matches!(judge(status, None, b""), Answer::Impossible(_)));
+        let answer = partial(2, "too \x1b[31mold").encode_to_vec();
+        let answer = judge(200, PROTOBUF, None, &answer);
+        assert_eq!(answer, taken(2, "too \u{fffd}[31mold"));
+        for (status, content_type, body) in [
+            (200, None, ""),
+            (200, Some("text/html"), "<p>Welcome"),
+            (200, Some("application/json"), "{}"),
+            (200, Some("application/x-protobuf2"), ""),
+            (200, PROTOBUF, "<p>Welcome"),
+            (202, PROTOBUF, ""),
+            (204, None, ""),
+        ] {
+            let answer = judge(status, content_type, None, body.as_bytes());
+            let Answer::Impossible(reason) = &answer else {
+                panic!("{status} {content_type:?} {body}: {answer:?}");
+            };
+            assert!(reason.contains("an OTLP/HTTP listener?"), "{reason}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! How far an import got: a small file, replaced after each page that was acknowledged.
 //!
-//! It is never ahead of what is durable. When it is lost, or damaged, the import begins anew, and
-//! what is there already is recognised.
+//! It is never ahead of what is durable. When it is lost, or damaged, or was made of a file that is
+//! another one by now, the import begins anew, and what is there already is recognised.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Report;
-use super::source::At;
+use super::source::{At, FileState};
 
 /// The note of one import.
 #[derive(Debug)]
@@ -21,10 +21,12 @@ pub struct Notes {
 }
 
 /// What is noted.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) at: At,
     pub(super) report: Report,
+    /// The file that the place lies in; of databases there is none.
+    pub(super) file: Option<FileState>,
 }
 
 impl Notes {
@@ -54,8 +56,8 @@ impl Notes {
     }
 
     /// Without a note the next import begins anew, which is no reason to stop this one.
-    pub(super) fn write(&mut self, at: &At, report: &Report) {
-        let written = self.replace(at, report);
+    pub(super) fn write(&mut self, note: &Note) {
+        let written = self.replace(note);
         if let Err(error) = written
             && !self.is_warned
         {
@@ -65,12 +67,8 @@ impl Notes {
         }
     }
 
-    fn replace(&self, at: &At, report: &Report) -> std::io::Result<()> {
-        let note = Note {
-            at: at.clone(),
-            report: report.clone(),
-        };
-        let text = serde_json::to_vec(&note)?;
+    fn replace(&self, note: &Note) -> std::io::Result<()> {
+        let text = serde_json::to_vec(note)?;
         if let Some(directory) = self.path.parent() {
             fs::create_dir_all(directory)?;
         }
@@ -100,10 +98,15 @@ mod tests {
             items: 3,
             ..Report::default()
         };
-        notes("a").write(&At::Byte(7), &report);
+        let file = tempfile::tempfile().unwrap();
+        let note = Note {
+            at: At::Byte(7),
+            report,
+            file: FileState::of(&file.metadata().unwrap()),
+        };
+        notes("a").write(&note);
         assert!(notes("b").read().is_none());
-        let note = notes("a").read().unwrap();
-        assert_eq!((note.at, note.report), (At::Byte(7), report));
+        assert_eq!(notes("a").read(), Some(note));
         fs::write(&notes("a").path, "{").unwrap();
         assert!(notes("a").read().is_none());
         notes("a").remove();

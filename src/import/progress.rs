@@ -67,6 +67,12 @@ impl Progress {
         }
     }
 
+    /// Says something that stays there.
+    pub(super) fn say(&self, text: &str) {
+        let end = if self.is_terminal { "\n" } else { "" };
+        self.line(&format!("{text}{end}"));
+    }
+
     pub(super) fn end(&self) {
         if self.is_terminal {
             self.line("");

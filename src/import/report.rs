@@ -5,14 +5,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::shown;
 use super::unit::Bad;
 
 /// Reasons told apart; what is wrong for any other counts as one.
 const REASONS_MAX: usize = 50;
 /// Items that are named for each reason.
 const NAMED: usize = 3;
-/// Longest text of a reason, in characters.
-const REASON_CHARS: usize = 300;
 const OTHER: &str = "other reasons";
 
 /// Counts of an import.
@@ -39,15 +38,14 @@ pub(super) struct Reason {
 impl Report {
     pub(super) fn bad(&mut self, bad: &Bad) {
         self.lost += bad.spans;
-        let mut text: String = bad.reason.chars().take(REASON_CHARS).collect();
+        let mut text = shown(&bad.reason);
         if !self.reasons.contains_key(&text) && self.reasons.len() >= REASONS_MAX {
             OTHER.clone_into(&mut text);
         }
         let reason = self.reasons.entry(text).or_default();
         reason.count += bad.spans;
         if reason.first.len() < NAMED {
-            let label = bad.label.chars().filter(|c| !c.is_control());
-            reason.first.push(label.take(100).collect());
+            reason.first.push(shown(&bad.label));
         }
     }
 }
@@ -82,14 +80,17 @@ mod tests {
         for number in 0..5 {
             report.bad(&Bad::new(&format!("spans {number}"), "status: wrong"));
         }
-        report.bad(&Bad::new("spans x", "kind: wrong"));
+        report.bad(&Bad::new("spans \x1b[2Jx", "kind: \u{202e}wrong"));
         assert_eq!(report.lost, 6);
         let text = report.to_string();
         assert!(
             text.contains("5 × status: wrong\n      spans 0, spans 1, spans 2, …\n"),
             "{text}"
         );
-        assert!(text.contains("1 × kind: wrong\n      spans x\n"), "{text}");
+        assert!(
+            text.contains("1 × kind: \u{fffd}wrong\n      spans \u{fffd}[2Jx\n"),
+            "{text}"
+        );
         for number in 0..1000 {
             report.bad(&Bad::new("x", number.to_string()));
         }

@@ -1,12 +1,14 @@
 //! What is imported: the tables of an old database, or the lines of a file.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufRead, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
+use super::shown;
 use super::unit::{self, Bad, Unit};
 use crate::storage::older::{OldDatabase, OldKey, OldProject, OldRow, Table};
 use crate::storage::postgres::DatabaseUrl;
@@ -45,8 +47,8 @@ struct Database {
 
 struct Lines {
     reader: Box<dyn BufRead + Send>,
-    /// Length of a file.
-    length: Option<u64>,
+    /// The file as it was opened; none of a pipe.
+    state: Option<FileState>,
     offset: u64,
     /// Lines read; not known in a file that was gone on with.
     number: Option<u64>,
@@ -60,6 +62,29 @@ pub(super) enum At {
     Row(usize, String),
     /// After this many bytes.
     Byte(u64),
+}
+
+/// By what a file is known again: as long as nothing of it changes, a place in it means the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileState {
+    device: u64,
+    inode: u64,
+    /// In bytes.
+    length: u64,
+    /// When it was written last, seconds since the Unix epoch and ns after them.
+    written: (i64, i64),
+}
+
+impl FileState {
+    /// `None` for what is no file: a pipe, a terminal.
+    pub(super) fn of(metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            length: metadata.len(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+        })
+    }
 }
 
 /// Some of a source.
@@ -99,9 +124,9 @@ pub async fn open_database(kind: SourceKind, source: &str) -> anyhow::Result<Old
 pub async fn project(database: &OldDatabase, named: Option<&str>) -> anyhow::Result<OldProject> {
     let all = database.projects().await?;
     let list = || {
-        let shown = all.iter().take(20);
-        let shown = shown.map(|it| format!("{} ({})", it.id, it.name));
-        shown.collect::<Vec<_>>().join(", ")
+        let first = all.iter().take(20);
+        let named = first.map(|it| format!("{} ({})", shown(&it.id), shown(&it.name)));
+        named.collect::<Vec<_>>().join(", ")
     };
     let Some(named) = named else {
         return match all.as_slice() {
@@ -140,19 +165,19 @@ impl Source {
     /// # Errors
     /// The file can't be opened.
     pub fn lines(path: &str) -> anyhow::Result<Self> {
-        let (reader, length, file): (Box<dyn BufRead + Send>, _, _) = if path == "-" {
+        let (reader, state, file): (Box<dyn BufRead + Send>, _, _) = if path == "-" {
             (Box::new(BufReader::new(std::io::stdin())), None, None)
         } else {
             let failed = || format!("read {path}");
             let file = File::open(path).with_context(failed)?;
             let metadata = file.metadata().with_context(failed)?;
             let again = file.try_clone().with_context(failed)?;
-            let length = metadata.is_file().then_some(metadata.len());
-            (Box::new(BufReader::new(file)), length, Some(again))
+            let state = FileState::of(&metadata);
+            (Box::new(BufReader::new(file)), state, Some(again))
         };
         Ok(Self(Inner::Lines(Lines {
             reader,
-            length,
+            state,
             offset: 0,
             number: Some(0),
             file,
@@ -180,8 +205,26 @@ impl Source {
                 }
                 Ok(Some(rows))
             }
-            Inner::Lines(lines) => Ok(lines.length),
+            Inner::Lines(lines) => Ok(lines.state.as_ref().map(|state| state.length)),
         }
+    }
+
+    /// The file that is read, as it was opened.
+    pub(super) fn file(&self) -> Option<&FileState> {
+        match &self.0 {
+            Inner::Database(_) => None,
+            Inner::Lines(lines) => lines.state.as_ref(),
+        }
+    }
+
+    /// Whether it is a database, in which rows may change while it is imported.
+    pub(super) const fn is_database(&self) -> bool {
+        matches!(self.0, Inner::Database(_))
+    }
+
+    /// Whether a place that was noted for a file, or none, means the same here.
+    pub(super) fn is_same(&self, noted: Option<&FileState>) -> bool {
+        self.is_database() || noted.is_some_and(|noted| self.file() == Some(noted))
     }
 
     /// Goes to where an earlier import was.
@@ -225,7 +268,7 @@ impl Database {
                 return Ok(Some(Page {
                     at: At::Row(number, last.position.clone()),
                     read: rows.len() as u64,
-                    units: rows.iter().map(|row| of_row(table, row)).collect(),
+                    units: rows.into_iter().map(|row| of_row(table, row)).collect(),
                 }));
             }
             self.tables.remove(0);
@@ -235,9 +278,10 @@ impl Database {
     }
 }
 
-fn of_row(table: Table, row: &OldRow) -> Result<Unit, Bad> {
-    match &row.json {
-        Ok(json) => unit::of_row(table, &row.id, json),
+/// Each row is given up as it is read: a page of them is not held twice.
+fn of_row(table: Table, row: OldRow) -> Result<Unit, Bad> {
+    match row.json {
+        Ok(json) => unit::of_row(table, &row.id, &json),
         Err(reason) => Err(Bad::new(&format!("{} {}", table.name(), row.id), reason)),
     }
 }

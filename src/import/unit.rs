@@ -1,12 +1,14 @@
 //! From what older servers stored, and from lines of NDJSON, to what the Pulse routes make of the
 //! same thing when a client posts it: same ids, same columns. Pure.
 
+use std::sync::Arc;
+
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::receivers::pulse::json::Json;
-use crate::receivers::pulse::otlp::{self, Missing, Refusal, SPANS_MAX};
+use crate::receivers::pulse::otlp::{self, Export, Missing, Refusal, SPANS_MAX};
 use crate::receivers::pulse::records;
 use crate::receivers::pulse::scalar;
 use crate::receivers::pulse::schema::{self, Item, Schema};
@@ -32,6 +34,19 @@ enum Content {
     Trace(Item),
     Span(Item),
     Export(ExportTraceServiceRequest),
+    Part(Part),
+}
+
+/// Some spans of a line that holds more than a request may. They become a request when they are
+/// sent: each repeats the resource and the scope, and a line can have many of few spans.
+#[derive(Debug, Clone)]
+struct Part {
+    whole: Arc<Json>,
+    /// Numbers of the resource, of its scope, and of the chunk of the scope's spans.
+    resource: usize,
+    scope: usize,
+    chunk: usize,
+    missing: Missing,
 }
 
 /// What can't be sent, and why.
@@ -66,10 +81,15 @@ pub(super) fn request(units: &[Unit]) -> ExportTraceServiceRequest {
         };
         whole.resource_spans.extend(made.resource_spans);
         for unit in run {
-            if let Content::Export(export) = &unit.content {
-                whole
+            match &unit.content {
+                Content::Export(export) => whole
                     .resource_spans
-                    .extend_from_slice(&export.resource_spans);
+                    .extend_from_slice(&export.resource_spans),
+                Content::Part(part) => {
+                    let export = part.export().unwrap_or_default();
+                    whole.resource_spans.extend(export.request.resource_spans);
+                }
+                Content::Trace(_) | Content::Span(_) => {}
             }
         }
     }
@@ -80,7 +100,7 @@ impl Unit {
     const fn item(&self) -> Option<&Item> {
         match &self.content {
             Content::Trace(item) | Content::Span(item) => Some(item),
-            Content::Export(_) => None,
+            Content::Export(_) | Content::Part(_) => None,
         }
     }
 
@@ -122,7 +142,7 @@ pub(super) fn of_line(label: &str, line: &[u8]) -> Vec<Result<Unit, Bad>> {
     };
     let has = |name: &str| json.get(name).is_some();
     if has("resourceSpans") {
-        return exports(label, line, &json);
+        return exports(label, line, json);
     }
     let is_span = has("span_id");
     let is_trace = !is_span && has("trace_id") && (has("request_body") || has("model_requested"));
@@ -207,48 +227,65 @@ fn moment(value: Json) -> Json {
 }
 
 /// An OTLP request of any length, in pieces that the route would take.
-fn exports(label: &str, line: &[u8], json: &Json) -> Vec<Result<Unit, Bad>> {
-    let pieces = pieces(json);
-    let mut units = Vec::new();
-    for (number, piece) in pieces.iter().enumerate() {
-        // Ids of spans without one follow from the line, so that they are the same each time.
-        let mut hasher = Sha256::new();
-        hasher.update(line);
-        hasher.update(number.to_be_bytes());
-        let digest = hasher.finalize();
+fn exports(label: &str, line: &[u8], json: Json) -> Vec<Result<Unit, Bad>> {
+    let hasher = Sha256::new_with_prefix(line);
+    // Ids of spans without one follow from the line, so that they are the same each time.
+    let missing = |number: usize| {
+        let digest = hasher.clone().chain_update(number.to_be_bytes()).finalize();
         let seed = digest.iter().take(16);
         let seed = seed.fold(0, |seed, byte| seed << 8 | u128::from(*byte));
-        let missing = Missing {
+        Missing {
             now_unix_nano: 0,
             seed,
-        };
-        let export = match otlp::export(piece, missing) {
-            Ok(export) => export,
-            Err(Refusal::MissingResourceSpans) => {
-                units.push(Err(Bad::new(label, "resourceSpans: is no list")));
-                continue;
-            }
-            Err(Refusal::TooManySpans) => {
-                units.push(Err(Bad::new(label, "has too many spans")));
-                continue;
-            }
-        };
-        if export.rejected > 0 {
-            units.push(Err(Bad {
-                spans: export.rejected as u64,
-                ..Bad::new(label, export.error_message)
-            }));
         }
-        if export.accepted > 0 {
-            units.push(Ok(Unit {
-                label: label.to_owned(),
-                bytes: export.request.encoded_len(),
-                spans: export.accepted as u64,
-                content: Content::Export(export.request),
-            }));
-        }
+    };
+    if spans_of(&json) <= SPANS_MAX {
+        let export = otlp::export(&json, missing(0));
+        return units_of(label, export, Content::Export).collect();
+    }
+    let (whole, mut units) = (Arc::new(json), Vec::new());
+    for (number, (resource, scope, chunk)) in places(&whole).enumerate() {
+        let part = Part {
+            whole: Arc::clone(&whole),
+            resource,
+            scope,
+            chunk,
+            missing: missing(number),
+        };
+        let export = part.export();
+        units.extend(units_of(label, export, |_| Content::Part(part)));
     }
     units
+}
+
+/// What can be sent of an export, and what can't.
+fn units_of(
+    label: &str,
+    export: Result<Export, Refusal>,
+    content: impl FnOnce(ExportTraceServiceRequest) -> Content,
+) -> impl Iterator<Item = Result<Unit, Bad>> {
+    let refused = |reason: &str| (Some(Err(Bad::new(label, reason))), None);
+    let (bad, good) = match export {
+        Ok(export) => (
+            (export.rejected > 0).then(|| {
+                Err(Bad {
+                    spans: export.rejected as u64,
+                    ..Bad::new(label, export.error_message)
+                })
+            }),
+            (export.accepted > 0).then(|| {
+                Ok(Unit {
+                    label: label.to_owned(),
+                    bytes: export.request.encoded_len(),
+                    spans: export.accepted as u64,
+                    content: content(export.request),
+                })
+            }),
+        ),
+        Err(Refusal::MissingResourceSpans) => refused("resourceSpans: is no list"),
+        Err(Refusal::TooManySpans) => refused("has too many spans"),
+    };
+    bad.into_iter().chain(good)
 }
 
 fn list<'j>(json: &'j Json, key: &str) -> &'j [Json] {
@@ -264,29 +301,43 @@ fn besides(json: &Json, member: &str) -> Vec<(String, Json)> {
     others.cloned().collect()
 }
 
-/// A request as several of [`SPANS_MAX`] spans at most; as it is where it has no more.
-fn pieces(json: &Json) -> Vec<Json> {
-    let resources = list(json, "resourceSpans");
-    let scopes = resources.iter().flat_map(|it| list(it, "scopeSpans"));
-    let spans = scopes.map(|it| list(it, "spans").len()).sum::<usize>();
-    if spans <= SPANS_MAX {
-        return vec![json.clone()];
+fn spans_of(json: &Json) -> usize {
+    let resources = list(json, "resourceSpans").iter();
+    let scopes = resources.flat_map(|it| list(it, "scopeSpans"));
+    scopes.map(|it| list(it, "spans").len()).sum()
+}
+
+/// The places of a request's parts: of one scope each, and of [`SPANS_MAX`] spans at most.
+fn places(json: &Json) -> impl Iterator<Item = (usize, usize, usize)> {
+    let resources = list(json, "resourceSpans").iter().enumerate();
+    resources.flat_map(|(resource, json)| {
+        let scopes = list(json, "scopeSpans").iter().enumerate();
+        scopes.flat_map(move |(scope, json)| {
+            let chunks = list(json, "spans").len().div_ceil(SPANS_MAX);
+            (0..chunks).map(move |chunk| (resource, scope, chunk))
+        })
+    })
+}
+
+impl Part {
+    fn export(&self) -> Result<Export, Refusal> {
+        let json = self.json().ok_or(Refusal::MissingResourceSpans)?;
+        otlp::export(&json, self.missing)
     }
-    let mut pieces = Vec::new();
-    for resource in resources {
-        for scope in list(resource, "scopeSpans") {
-            for spans in list(scope, "spans").chunks(SPANS_MAX) {
-                let mut scope = besides(scope, "spans");
-                scope.push(("spans".to_owned(), Json::List(spans.to_vec())));
-                let scopes = Json::List(vec![Json::Map(scope)]);
-                let mut resource = besides(resource, "scopeSpans");
-                resource.push(("scopeSpans".to_owned(), scopes));
-                let resources = Json::List(vec![Json::Map(resource)]);
-                pieces.push(Json::map([("resourceSpans", resources)]));
-            }
-        }
+
+    /// A request of its own.
+    fn json(&self) -> Option<Json> {
+        let resource = list(&self.whole, "resourceSpans").get(self.resource)?;
+        let scope = list(resource, "scopeSpans").get(self.scope)?;
+        let spans = list(scope, "spans").chunks(SPANS_MAX).nth(self.chunk)?;
+        let mut scope = besides(scope, "spans");
+        scope.push(("spans".to_owned(), Json::List(spans.to_vec())));
+        let mut resource = besides(resource, "scopeSpans");
+        let scopes = Json::List(vec![Json::Map(scope)]);
+        resource.push(("scopeSpans".to_owned(), scopes));
+        let resources = Json::List(vec![Json::Map(resource)]);
+        Some(Json::map([("resourceSpans", resources)]))
     }
-    pieces
 }
 
 #[cfg(test)]

@@ -5,6 +5,9 @@ use std::borrow::Cow;
 /// Most tags that are kept of a span.
 pub const TAGS_MAX: usize = 16;
 
+/// The attribute of a span that was made of something else: the name of the event it was made of.
+pub const DERIVED_FROM: &str = "pulse.derived_from";
+
 /// Columns of a GenAI span.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GenAi<'a> {

@@ -34,6 +34,9 @@ pub enum Error {
     /// TLS can't be set up.
     #[error("set up TLS")]
     Tls(#[from] rustls::Error),
+    /// Authorities are named for a server that shows no certificate.
+    #[error("a file of authorities is given, but the URL is not https://")]
+    NotTls,
     /// There is nothing to check a certificate against.
     #[error("there are no certificate authorities; name some with --ca-file")]
     NoAuthorities,
@@ -82,6 +85,7 @@ impl Dialer {
             .trim_end_matches(']')
             .to_owned();
         let tls = match is_tls {
+            false if authorities.is_some() => return Err(Error::NotTls),
             true => {
                 let name = ServerName::try_from(host.clone());
                 let name = name.map_err(|_| Error::Url(endpoint.to_owned()))?;
@@ -135,7 +139,9 @@ fn parse(endpoint: &str) -> Option<Uri> {
     };
     let uri: Uri = text.parse().ok()?;
     let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-    (is_http && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
+    // A password in a URL would be shown and logged.
+    let has_user = uri.authority().is_some_and(|it| it.as_str().contains('@'));
+    (is_http && !has_user && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
 }
 
 fn connector(authorities: Option<&Path>) -> Result<TlsConnector, Error> {
@@ -178,9 +184,11 @@ mod tests {
         );
         assert_eq!(at("http://[::1]:9/x").unwrap(), ("::1".to_owned(), 9));
         assert_eq!(at("http://pulse.example").unwrap().1, 80);
-        for wrong in ["ftp://c", "", "http://", "http://a b"] {
+        for wrong in ["ftp://c", "", "http://", "http://a b", "https://me:pw@c"] {
             assert!(matches!(at(wrong), Err(Error::Url(_))), "{wrong}");
         }
+        let plain = Dialer::new("c:1", Some(Path::new("ca.pem")));
+        assert!(matches!(plain, Err(Error::NotTls)));
         let missing = Dialer::new("https://c", Some(Path::new("/nowhere/ca.pem")));
         assert!(matches!(missing, Err(Error::Authorities { .. })));
     }

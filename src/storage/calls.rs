@@ -128,6 +128,16 @@ pub struct Change<'a> {
     pub removed: Totals,
 }
 
+/// Whether a stored list was made by who knew the scopes of spans, which tell packages of one dialect
+/// apart. One that can't be read is taken for such a list.
+#[must_use]
+pub fn knows_scopes(list: &[u8]) -> bool {
+    let list = wire::decode(list);
+    list.map_or(true, |list| {
+        list.entries.is_empty() || list.entries.iter().any(|entry| entry.scope != 0)
+    })
+}
+
 impl<'a> Fresh<'a> {
     /// Adds a span, if it has to do with usage. `is_crowded`: whether it shares the rollups of what
     /// is too much of its batch.

@@ -14,8 +14,13 @@ use super::access::Hash;
 use super::postgres::DatabaseUrl;
 use super::{Error, postgres as store};
 
-/// Rows answered at once.
+/// Rows answered at once, at most.
 pub const PAGE_ROWS: u32 = 100;
+/// Text of the rows answered at once, in bytes: the row with which there is more is the last.
+const PAGE_BYTES: u64 = 8 << 20;
+/// Longest text of a row, in bytes: what the routes take as a body. Longer ones are not loaded.
+const ROW_BYTES_MAX: u64 = 64 << 20;
+const TOO_LONG: &str = "is longer than 64 MiB";
 
 /// A table of telemetry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -159,7 +164,8 @@ impl OldDatabase {
         }
     }
 
-    /// The next rows in the order of their positions, [`PAGE_ROWS`] at most; none at the end.
+    /// The next rows in the order of their positions, [`PAGE_ROWS`] at most, and fewer when they
+    /// are long; none at the end.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
@@ -184,9 +190,10 @@ fn hash(hex: &str) -> Option<Hash> {
     Some(hash)
 }
 
-fn key((name, hex): (Option<String>, String)) -> Option<OldKey> {
+/// `None` for a key whose hash is missing or none: nobody can use it.
+fn key((name, hex): (Option<String>, Option<String>)) -> Option<OldKey> {
     let name = name.unwrap_or_default();
-    hash(&hex).map(|hash| OldKey { name, hash })
+    hash(&hex?).map(|hash| OldKey { name, hash })
 }
 
 fn not_pulse() -> Error {

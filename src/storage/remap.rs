@@ -30,7 +30,7 @@ use crate::model::span::Basics;
 
 pub(super) use exchange::{Exchange, Exchanged, Shifted, State, add_up};
 pub use job::{Job, Range};
-pub(super) use rows::{is_same, resource_of, row_of};
+pub(super) use rows::{is_same, resource_of, row_of, stays};
 
 /// A trace with more spans stays as it is, and is counted: it is mapped in one go, and would take
 /// too much memory.

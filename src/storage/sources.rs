@@ -13,8 +13,7 @@
 //! A session is (agent, session id). Only sums over traces change: rollups and sessions. A trace of
 //! spans that were made of records shows what its calls used.
 //!
-//! Not exact: when such spans are mapped anew and give other figures, the difference goes to the sums
-//! whichever telling counts.
+//! Mapping anew leaves traces of such spans alone, so that what is taken away is what was added.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,13 +23,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::calls::Change;
 use super::write::SpanRow;
-use crate::model::genai::{GenAi, Totals};
+use crate::model::genai::{DERIVED_FROM, GenAi, Totals};
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::otlp::protobuf::Span;
 use crate::storage::Error;
 use crate::storage::summary::clamp_time;
 
 /// Dialects of agents that tell of calls in log records.
 const AGENTS: [&str; 3] = ["claude_code", "codex", "gemini_cli"];
+
+/// Arrivals are noted in steps this long, ns.
+const ARRIVAL_STEP_NS: u64 = 3600 * 1_000_000_000;
 
 /// An agent's session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +53,7 @@ pub struct Told<'a> {
     pub by_records: Vec<Change<'a>>,
     /// One of the spans that were made of these records: no other batch has it.
     pub span: Option<(TraceId, SpanId)>,
-    /// Latest arrival, ns.
+    /// A time after the latest arrival, ns: in steps, so that the index on it is left alone.
     pub received: i64,
 }
 
@@ -59,6 +62,18 @@ pub struct Told<'a> {
 pub struct Sources<'a> {
     /// By session.
     pub sessions: BTreeMap<Key, Told<'a>>,
+}
+
+/// Whether a stored span was made of a log record, which its attributes say.
+#[must_use]
+pub fn is_derived(genai: Option<&GenAi<'_>>, message: &[u8]) -> bool {
+    let dialect = genai.and_then(|genai| genai.dialect.as_deref());
+    // Others are not looked into.
+    dialect.is_some_and(|dialect| AGENTS.contains(&dialect))
+        && Span::parse(message).is_ok_and(|span| {
+            let mut attributes = span.attributes.iter();
+            attributes.any(|attribute| attribute.key == DERIVED_FROM)
+        })
 }
 
 impl Key {
@@ -108,16 +123,21 @@ impl<'a> Sources<'a> {
 
     fn told(&mut self, key: Key, span: &SpanRow<'_>) -> &mut Told<'a> {
         let told = self.sessions.entry(key).or_default();
-        told.received = told.received.max(clamp_time(span.received_unix_nano));
+        told.received = told.received.max(step_after(span.received_unix_nano));
         told
     }
+}
+
+/// The step after an arrival.
+fn step_after(received: u64) -> i64 {
+    clamp_time((received / ARRIVAL_STEP_NS + 1).saturating_mul(ARRIVAL_STEP_NS))
 }
 
 /// Whether a span, as its sender made it, tells what was used.
 fn has_own_usage(span: &SpanRow<'_>) -> bool {
     let amounts = span.basics.genai.as_deref().map(GenAi::amounts);
     let amounts = amounts.unwrap_or_default();
-    !span.is_recorded && (amounts.input_tokens > 0 || amounts.output_tokens > 0)
+    !span.is_derived && (amounts.input_tokens > 0 || amounts.output_tokens > 0)
 }
 
 /// A change as it is kept.

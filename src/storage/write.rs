@@ -122,7 +122,9 @@ pub struct SpanRow<'a> {
     pub message: Cow<'a, [u8]>,
     /// What tells the name of its scope from others; 0 when it has none.
     pub scope_digest: u32,
-    /// Whether it was made of a log record and is in a trace of such spans only.
+    /// Whether it was made of a log record.
+    pub is_derived: bool,
+    /// Whether, besides, it is in a trace of such spans only.
     pub is_recorded: bool,
 }
 

@@ -1,6 +1,7 @@
 //! `pulse-collector import`: what an older Pulse server stored, or a file holds, comes over once,
 //! as if clients had posted it.
 
+mod changed;
 mod old;
 
 use std::process::Output;
@@ -222,6 +223,7 @@ fn a_killed_import_goes_on(store: Store) {
         let said = again.end_of_output();
         assert!(status.success(), "{said}");
         assert!(said.contains("going on after"), "{said}");
+        assert!(said.contains("the same command once more"), "{said}");
         daemon.await_stored();
         assert_eq!(stored(&daemon), u64::from(ROWS), "{said}");
         let cost = "/api/v1/analytics?group_by=model&measures=llm_calls,cost_nano_usd&start=2026-01-01T00:00:00Z&end=2026-02-01T00:00:00Z";

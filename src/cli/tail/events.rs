@@ -24,6 +24,8 @@ pub(super) struct Reader {
     /// Up to where there is no end of a line.
     looked: usize,
     event: Event,
+    /// The id that counts once its event is whole.
+    next_id: Option<String>,
     last_id: Option<String>,
 }
 
@@ -31,6 +33,14 @@ impl Reader {
     /// The id from which to go on.
     pub(super) fn last_id(&self) -> Option<&str> {
         self.last_id.as_deref()
+    }
+
+    /// Forgets what came of an event whose connection broke.
+    pub(super) fn restart(&mut self) {
+        *self = Self {
+            last_id: self.last_id.take(),
+            ..Self::default()
+        };
     }
 
     /// Adds bytes; answers the events that are whole.
@@ -66,6 +76,7 @@ impl Reader {
     fn line(&mut self, line: &str, events: &mut Vec<Event>) {
         if line.is_empty() {
             let event = std::mem::take(&mut self.event);
+            self.last_id = self.next_id.take().or(self.last_id.take());
             if !event.data.is_empty() {
                 events.push(event);
             }
@@ -75,7 +86,7 @@ impl Reader {
         let value = value.strip_prefix(' ').unwrap_or(value);
         match field {
             "event" => value.clone_into(&mut self.event.name),
-            "id" if !value.contains('\0') => self.last_id = Some(value.to_owned()),
+            "id" if !value.contains('\0') => self.next_id = Some(value.to_owned()),
             "data" => {
                 if !self.event.data.is_empty() {
                     self.event.data.push('\n');
@@ -124,6 +135,22 @@ mod tests {
         fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let mut reader = Reader::default();
             prop_assert!(reader.add(&bytes).is_ok());
+        }
+    }
+
+    // Scenario: the connection breaks after the id of an event, and within its data.
+    // Guarantees: the id before it is the one to go on from; nothing of it mixes with what comes next.
+    #[test]
+    fn a_broken_event_is_forgotten() {
+        for half in ["event: span\nid: 8\n", "event: span\nid: 8\ndata: {\"na"] {
+            let mut reader = Reader::default();
+            assert_eq!(reader.add(b"id: 7\ndata: a\n\n"), Ok(vec![event("", "a")]));
+            assert_eq!(reader.add(half.as_bytes()), Ok(Vec::new()));
+            reader.restart();
+            assert_eq!(reader.last_id(), Some("7"));
+            let next = reader.add(b"retry: 1\nid: 7\n\nevent: span\nid: 8\ndata: b\n\n");
+            assert_eq!(next, Ok(vec![event("span", "b")]));
+            assert_eq!(reader.last_id(), Some("8"));
         }
     }
 

@@ -84,7 +84,7 @@ impl Painter {
     /// The line of a span: time, service, name, model, how long, tokens, cost, what failed, trace.
     pub(super) fn span(self, span: &Span) -> String {
         let mut line = String::new();
-        self.paint(&mut line, DIM, clock(&span.start_time));
+        self.paint(&mut line, DIM, &plain(clock(&span.start_time)));
         line.push(' ');
         self.paint(&mut line, CYAN, &padded(&span.service_name, SERVICE_CHARS));
         line.push(' ');
@@ -107,13 +107,17 @@ impl Painter {
         if is_error {
             let what = span.error_kind.as_ref().or(span.error_type.as_ref());
             line.push_str("  ");
-            self.paint(&mut line, RED, what.map_or("error", |what| what.as_str()));
+            self.paint(
+                &mut line,
+                RED,
+                &what.map_or("error".to_owned(), |what| plain(what)),
+            );
             if !span.status.message.is_empty() {
                 add(&mut line, format_args!(": {}", plain(&span.status.message)));
             }
         }
         line.push_str("  ");
-        self.paint(&mut line, DIM, &span.trace_id);
+        self.paint(&mut line, DIM, &plain(&span.trace_id));
         line
     }
 
@@ -161,12 +165,36 @@ fn clock(time: &str) -> &str {
     time.get(11..23).unwrap_or(time)
 }
 
-/// A text that can't move the cursor or change colours, whoever sent it.
+/// Whether a character could move the cursor, change colours or turn the line around.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A text that does nothing to a terminal, whoever sent it.
+pub(super) fn shown(text: &str) -> String {
+    let odd = |c| if is_odd(c) { '\u{fffd}' } else { c };
+    text.chars().map(odd).collect()
+}
+
+/// JSON that does nothing to a terminal: such characters only occur in its strings.
+pub(super) fn escaped(json: &str) -> String {
+    if !json.contains(is_odd) {
+        return json.to_owned();
+    }
+    let mut line = String::with_capacity(json.len());
+    for c in json.chars() {
+        match u32::from(c) {
+            code if is_odd(c) => add(&mut line, format_args!("\\u{code:04x}")),
+            _ => line.push(c),
+        }
+    }
+    line
+}
+
+/// The same, of bounded length.
 fn plain(text: &str) -> String {
-    let shown = text.chars().take(120);
-    shown
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
-        .collect()
+    shown(text).chars().take(120).collect()
 }
 
 fn padded(text: &str, width: usize) -> String {
@@ -237,6 +265,16 @@ mod tests {
         failed["error_kind"] = json!("rate_limit");
         let line = line(failed, false);
         assert!(line.contains("rate_limit: slow\u{fffd}[2Jdown"), "{line:?}");
+    }
+
+    #[test]
+    fn json_keeps_its_meaning_without_odd_characters() {
+        let json = "{\"name\":\"a\u{9b}2J\u{202e}b\"}";
+        let line = escaped(json);
+        assert_eq!(line, r#"{"name":"a\u009b2J\u202eb"}"#);
+        let same: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(same["name"], "a\u{9b}2J\u{202e}b");
+        assert_eq!(escaped("{}"), "{}");
     }
 
     #[test]

@@ -295,6 +295,7 @@ impl<'a, E> Building<'a, '_, E> {
                 Cow::Borrowed(message)
             },
             scope_digest: 0,
+            is_derived: false,
             is_recorded: false,
         })
     }

@@ -381,6 +381,7 @@ mod tests {
             basics: Basics::default(),
             message: Cow::Borrowed(b""),
             scope_digest: 0,
+            is_derived: false,
             is_recorded: false,
         }
     }

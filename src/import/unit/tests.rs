@@ -89,6 +89,45 @@ fn long_requests_are_cut_and_lose_nothing() {
 }
 
 #[test]
+fn parts_of_a_long_request_share_its_resource() {
+    let scope = |number: usize| {
+        let spans: Vec<String> = (0..10)
+            .map(|span| {
+                let id = number * 10 + span + 1;
+                format!(r#"{{"traceId":"{id:032x}","spanId":"{id:016x}","name":"n"}}"#)
+            })
+            .collect();
+        format!(
+            r#"{{"scope":{{"name":"sc{number}"}},"spans":[{}]}}"#,
+            spans.join(",")
+        )
+    };
+    let scopes: Vec<String> = (0..200).map(scope).collect();
+    let line = format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":[{{"key":"long","value":{{"stringValue":"{}"}}}}]}},"scopeSpans":[{}]}}]}}"#,
+        "x".repeat(10_000),
+        scopes.join(",")
+    );
+    let units = of_line("line 1", line.as_bytes());
+    let good: Vec<Unit> = units.into_iter().map(Result::unwrap).collect();
+    assert_eq!(good.len(), 200);
+    let wholes = good.iter().map(|unit| match &unit.content {
+        Content::Part(part) => Arc::as_ptr(&part.whole),
+        content => panic!("{content:?}"),
+    });
+    assert_eq!(wholes.collect::<std::collections::HashSet<_>>().len(), 1);
+    for (number, unit) in good.iter().enumerate() {
+        let sent = request(std::slice::from_ref(unit));
+        assert_eq!(sent.encoded_len(), unit.bytes);
+        assert_eq!(spans(&sent).len(), 10);
+        let resource = &sent.resource_spans[0];
+        assert_eq!(resource.resource.as_ref().unwrap().attributes.len(), 1);
+        let scope = resource.scope_spans[0].scope.as_ref().unwrap();
+        assert_eq!(scope.name, format!("sc{number}"));
+    }
+}
+
+#[test]
 fn kinds_mix_in_one_request() {
     let span = r#"{"span_id":"s","session_id":"x","timestamp":"2026-01-05T10:00:00Z","source":"sdk","kind":"tool_use","event_type":"e","status":"success"}"#;
     let otlp = r#"{"resourceSpans":[{"scopeSpans":[{"spans":[{"traceId":"00000000000000000000000000000001","spanId":"0000000000000001","name":"n"}]}]}]}"#;

@@ -81,6 +81,7 @@ fn row(told: &Told) -> SpanRow<'static> {
         },
         message: Cow::Borrowed(&[]),
         scope_digest: scope_digest(told.scope),
+        is_derived: false,
         is_recorded: false,
     }
 }

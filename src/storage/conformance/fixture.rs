@@ -177,6 +177,7 @@ impl TestSpan {
             basics: self.basics.clone(),
             message: Cow::Owned(self.message()),
             scope_digest: 0,
+            is_derived: self.is_recorded,
             is_recorded: self.is_recorded,
         }
     }

@@ -6,10 +6,11 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use prost::Message as _;
 
-use super::calls::any_span;
-use super::fixture::{TestSpan, batch, call, span, span_id, trace_id, write_spans};
+use super::calls::{FIRST_MINUTE, any_span, totals_of, with_genai};
+use super::fixture::{TestSpan, batch, call, span, span_id, text, trace_id, write_spans};
 use super::{Backend, NOW, PROJECT, everything, runtime};
 use crate::model::failure::ErrorKind;
+use crate::model::genai::DERIVED_FROM;
 use crate::model::span::{Basics, Operation};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::storage::query::{AnalyticsQuery, Dimension};
@@ -303,4 +304,37 @@ pub(super) fn a_dropped_job_is_gone(backend: &mut impl Remapped) {
     assert_eq!(step(backend, &Told::default()), None);
     let state = runtime().block_on(async { backend.jobs().state().await });
     assert_eq!(state.unwrap(), None);
+}
+
+// Scenario: a job would give a call that only a log record told of other figures and another model; then
+// a span of the agent's own tells of its session.
+// Guarantees: the call stays as it was, and what counted for the session is taken away whole.
+pub(super) fn what_records_told_stays(backend: &mut impl Remapped) {
+    let of_agent = |span: TestSpan, input| {
+        let span = TestSpan {
+            basics: call("m", input, 0),
+            ..span
+        };
+        let span = with_genai(span, |genai| genai.dialect = Some("codex".into()));
+        span.in_session("s", "")
+    };
+    let recorded = || TestSpan {
+        is_recorded: true,
+        attributes: vec![(DERIVED_FROM, text("codex.sse_event"))],
+        ..span(1, 1, FIRST_MINUTE * MINUTE)
+    };
+    let counted = |backend: &_| {
+        let totals = totals_of(backend, PROJECT);
+        (totals.llm_calls, totals.input_tokens)
+    };
+    write_spans(backend, &[of_agent(recorded(), 10)]);
+    assert_eq!(counted(backend), (1, 10));
+    let mut after = of_agent(recorded(), 25);
+    after.basics.response_model = Some("n".into());
+    begin(backend, 0, FIRST_MINUTE * MINUTE + DAY);
+    let job = finish(backend, &Told::of(&[after]));
+    assert_eq!((job.spans, job.spans_changed), (1, 0));
+    assert_eq!(counted(backend), (1, 10));
+    write_spans(backend, &[of_agent(span(2, 2, FIRST_MINUTE * MINUTE), 40)]);
+    assert_eq!(counted(backend), (1, 40));
 }

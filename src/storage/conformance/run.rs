@@ -177,6 +177,7 @@ cases! {
     remap::a_job_takes_its_range_step_by_step,
     remap::a_dropped_job_is_gone,
     remap::a_trace_that_is_too_large_is_passed_over,
+    remap::what_records_told_stays,
     events::events_are_stored_once_and_as_sent,
     events::every_column_of_an_event_comes_back,
     events::each_event_filter_answers_exactly_its_events,

@@ -45,7 +45,7 @@ pub struct Gather<'q> {
     first: Option<(MetricKind, Aggregation)>,
     /// Whether what is asked can be said of any.
     applies: bool,
-    keys: Vec<Arc<MetricKey>>,
+    keys: BTreeSet<Arc<MetricKey>>,
     groups: BTreeSet<Arc<Values>>,
     series: Vec<(SeriesId, Arc<MetricKey>, Arc<Values>)>,
     is_cut: bool,
@@ -76,7 +76,7 @@ impl<'q> Gather<'q> {
                 .max(1),
             first: None,
             applies: false,
-            keys: Vec::new(),
+            keys: BTreeSet::new(),
             groups: BTreeSet::new(),
             series: Vec::new(),
             is_cut: false,
@@ -105,11 +105,11 @@ impl<'q> Gather<'q> {
                 group
             }
         };
-        let key = match self.keys.iter().find(|known| known.as_ref() == key) {
+        let key = match self.keys.get(key) {
             Some(key) => Arc::clone(key),
             None => {
                 let key = Arc::new(key.clone());
-                self.keys.push(Arc::clone(&key));
+                self.keys.insert(Arc::clone(&key));
                 key
             }
         };

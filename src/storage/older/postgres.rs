@@ -1,12 +1,19 @@
 //! The Postgres database of an older Pulse server.
 //!
 //! A table is read through a cursor in one transaction: one pass over one state of the table,
-//! whatever the types and indexes of its columns.
+//! whatever the types and indexes of its columns. Rows are taken from the connection one by one,
+//! which waits with those that nobody took yet.
+
+use std::pin::Pin;
 
 use deadpool_postgres::Client;
-use tokio_postgres::Row;
+use futures_util::TryStreamExt as _;
+use tokio_postgres::{Row, RowStream};
 
-use super::{OldKey, OldProject, OldRow, PAGE_ROWS, Table, key, not_pulse};
+use super::{
+    OldKey, OldProject, OldRow, PAGE_BYTES, PAGE_ROWS, ROW_BYTES_MAX, TOO_LONG, Table, key,
+    not_pulse,
+};
 use crate::storage::Error;
 use crate::storage::postgres::{Config, read_only};
 
@@ -20,6 +27,8 @@ pub(super) struct Old {
     client: Client,
     tables: Vec<Table>,
     is_reading: bool,
+    /// What the cursor was asked for and did not answer in full yet.
+    fetched: Option<Pin<Box<RowStream>>>,
 }
 
 impl std::fmt::Debug for Old {
@@ -54,27 +63,28 @@ impl Old {
             client,
             tables,
             is_reading: false,
+            fetched: None,
         })
     }
 
     pub(super) async fn projects(&self) -> Result<Vec<OldProject>, Error> {
-        let sql = "SELECT id::text, coalesce(name::text, '') FROM projects ORDER BY 1";
+        let sql = "SELECT id::text, name::text FROM projects WHERE id IS NOT NULL ORDER BY 1";
         let found = self.client.query(sql, &[]).await.map_err(failed)?;
-        let project = |row: Row| OldProject {
-            id: row.get(0),
-            name: row.get(1),
+        let project = |row: &Row| {
+            Ok(OldProject {
+                id: text(row, 0)?.unwrap_or_default(),
+                name: text(row, 1)?.unwrap_or_default(),
+            })
         };
-        Ok(found.into_iter().map(project).collect())
+        found.iter().map(project).collect()
     }
 
     pub(super) async fn keys(&self, project: &str) -> Result<Vec<OldKey>, Error> {
         let sql = "SELECT name::text, key_hash::text FROM api_keys
                    WHERE project_id::text = $1 ORDER BY created_at, id";
         let found = self.client.query(sql, &[&project]).await.map_err(failed)?;
-        let keys = found.into_iter();
-        Ok(keys
-            .filter_map(|row| key((row.get(0), row.get(1))))
-            .collect())
+        let keys = found.iter().map(|row| Ok((text(row, 0)?, text(row, 1)?)));
+        keys.filter_map(|pair| pair.map(key).transpose()).collect()
     }
 
     pub(super) async fn count(&self, table: Table, project: &str) -> Result<u64, Error> {
@@ -96,6 +106,7 @@ impl Old {
         project: &str,
         after: Option<&str>,
     ) -> Result<(), Error> {
+        self.fetched = None;
         if self.is_reading {
             self.client
                 .batch_execute("ROLLBACK")
@@ -107,22 +118,24 @@ impl Old {
             return Ok(());
         }
         self.client.batch_execute(BEGIN).await.map_err(failed)?;
-        let sql = match table {
+        let rows = match table {
             Table::Traces => {
-                "DECLARE old_rows NO SCROLL CURSOR FOR
-                 SELECT trace_id::text, row_to_json(traces)::text FROM traces
-                 WHERE project_id::text = $1 AND trace_id::text COLLATE \"C\" > $2
-                 ORDER BY trace_id::text COLLATE \"C\""
+                "SELECT trace_id::text AS id, row_to_json(traces)::text AS json FROM traces
+                 WHERE project_id::text = $1 AND trace_id::text COLLATE \"C\" > $2"
             }
             Table::Spans => {
-                "DECLARE old_rows NO SCROLL CURSOR FOR
-                 SELECT span_id::text, row_to_json(spans)::text FROM spans
-                 WHERE project_id::text = $1 AND span_id::text COLLATE \"C\" > $2
-                 ORDER BY span_id::text COLLATE \"C\""
+                "SELECT span_id::text AS id, row_to_json(spans)::text AS json FROM spans
+                 WHERE project_id::text = $1 AND span_id::text COLLATE \"C\" > $2"
             }
         };
+        // Without OFFSET the text would be made anew for each mention of it.
+        let sql = format!(
+            "DECLARE old_rows NO SCROLL CURSOR FOR
+             SELECT id, CASE WHEN octet_length(json) <= {ROW_BYTES_MAX} THEN json END
+             FROM ({rows} OFFSET 0) AS found ORDER BY id COLLATE \"C\""
+        );
         let after = after.unwrap_or_default();
-        let declared = self.client.execute(sql, &[&project, &after]).await;
+        let declared = self.client.execute(&sql, &[&project, &after]).await;
         declared.map_err(failed)?;
         self.is_reading = true;
         Ok(())
@@ -132,13 +145,46 @@ impl Old {
         if !self.is_reading {
             return Ok(Vec::new());
         }
+        // What is left of the fetch before may be nothing.
+        let rest = read(&mut self.fetched).await?;
+        if !rest.is_empty() {
+            return Ok(rest);
+        }
         let sql = format!("FETCH FORWARD {PAGE_ROWS} FROM old_rows");
-        let found = self.client.query(&sql, &[]).await.map_err(failed)?;
-        let row = |row: Row| OldRow {
-            position: row.get(0),
-            id: row.get(0),
-            json: Ok(row.get(1)),
-        };
-        Ok(found.into_iter().map(row).collect())
+        let fetching = self.client.query_raw(&sql, std::iter::empty::<String>());
+        self.fetched = Some(Box::pin(fetching.await.map_err(failed)?));
+        read(&mut self.fetched).await
     }
+}
+
+/// Reads on in what was fetched, for a page. What is read to its end is gone afterwards.
+async fn read(fetched: &mut Option<Pin<Box<RowStream>>>) -> Result<Vec<OldRow>, Error> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    while let Some(stream) = fetched {
+        let Some(row) = stream.try_next().await.map_err(failed)? else {
+            *fetched = None;
+            break;
+        };
+        let row = old_row(&row)?;
+        bytes += row.json.as_ref().map_or(0, |json| json.len() as u64);
+        rows.push(row);
+        if bytes > PAGE_BYTES {
+            break;
+        }
+    }
+    Ok(rows)
+}
+
+fn old_row(row: &Row) -> Result<OldRow, Error> {
+    let id = text(row, 0)?.unwrap_or_default();
+    Ok(OldRow {
+        position: id.clone(),
+        id,
+        json: text(row, 1)?.ok_or_else(|| TOO_LONG.to_owned()),
+    })
+}
+
+/// A column of text, which may be NULL in any table that is not ours.
+fn text(row: &Row, column: usize) -> Result<Option<String>, Error> {
+    row.try_get(column).map_err(failed)
 }

@@ -5,7 +5,10 @@ use std::path::Path;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags, Row, params};
 
-use super::{OldKey, OldProject, OldRow, PAGE_ROWS, Table, key, not_pulse};
+use super::{
+    OldKey, OldProject, OldRow, PAGE_BYTES, PAGE_ROWS, ROW_BYTES_MAX, TOO_LONG, Table, key,
+    not_pulse,
+};
 use crate::storage::Error;
 
 const CONTEXT: &str = "read the database of the older server";
@@ -85,18 +88,20 @@ impl Old {
     }
 
     pub(super) fn projects(&self) -> Result<Vec<OldProject>, Error> {
-        let sql = "SELECT CAST(id AS TEXT), CAST(name AS TEXT) FROM projects ORDER BY 1";
+        let sql = "SELECT CAST(id AS TEXT), CAST(name AS TEXT) FROM projects
+                   WHERE id IS NOT NULL ORDER BY 1";
         self.all(sql, &[], |row| {
             Ok(OldProject {
-                id: row.get(0)?,
-                name: row.get::<_, Option<String>>(1)?.unwrap_or_default(),
+                id: text(row.get_ref(0)?).unwrap_or_default(),
+                name: text(row.get_ref(1)?).unwrap_or_default(),
             })
         })
     }
 
     pub(super) fn keys(&self, project: &str) -> Result<Vec<OldKey>, Error> {
         let sql = "SELECT name, key_hash FROM api_keys WHERE project_id = ?1 ORDER BY rowid";
-        let keys = self.all(sql, &[project], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let pair = |row: &Row<'_>| Ok((text(row.get_ref(0)?), text(row.get_ref(1)?)));
+        let keys = self.all(sql, &[project], pair)?;
         Ok(keys.into_iter().filter_map(key).collect())
     }
 
@@ -132,47 +137,78 @@ impl Old {
         let Some(at) = &mut self.at else {
             return Ok(Vec::new());
         };
-        // The `+` keeps the index over projects out of it: the table is read once, in its order.
-        let sql = match at.table {
-            Table::Traces => {
-                "SELECT rowid AS position, trace_id AS id, * FROM traces
-                 WHERE rowid > ?1 AND +project_id = ?2 ORDER BY rowid LIMIT ?3"
-            }
-            Table::Spans => {
-                "SELECT rowid AS position, span_id AS id, * FROM spans
-                 WHERE rowid > ?1 AND +project_id = ?2 ORDER BY rowid LIMIT ?3"
-            }
+        let id = match at.table {
+            Table::Traces => "trace_id",
+            Table::Spans => "span_id",
         };
-        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
-        let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
+        // A row has the length that it was found to have: both are of one state.
+        let state = self.connection.unchecked_transaction().map_err(failed)?;
+        let whole = format!("SELECT * FROM {} WHERE rowid = ?1", at.table.name());
+        let mut whole = state.prepare_cached(&whole).map_err(failed)?;
+        let names: Vec<String> = whole.column_names().map(str::to_owned).collect();
+        let sql = format!(
+            "SELECT rowid, CASE WHEN octet_length({id}) <= 1000 THEN {id} END, {}
+             FROM {} WHERE rowid > ?1 AND +project_id = ?2 ORDER BY rowid LIMIT ?3",
+            length(&names),
+            at.table.name()
+        );
+        // The `+` keeps the index over projects out of it: the table is read once, in its order.
+        let mut statement = state.prepare_cached(&sql).map_err(failed)?;
         let arguments = params![at.after, at.project, PAGE_ROWS];
         let mut found = statement.query(arguments).map_err(failed)?;
-        let mut rows = Vec::new();
-        while let Some(row) = found.next().map_err(failed)? {
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        while bytes <= PAGE_BYTES
+            && let Some(row) = found.next().map_err(failed)?
+        {
             at.after = row.get(0).map_err(failed)?;
+            let length: i64 = row.get(2).map_err(failed)?;
+            let length = u64::try_from(length).unwrap_or(u64::MAX);
+            let json = if length > ROW_BYTES_MAX {
+                Err(TOO_LONG.to_owned())
+            } else {
+                bytes += length;
+                let read = whole.query_row([at.after], |row| Ok(json(row, &names)));
+                read.map_err(failed)?
+            };
             rows.push(OldRow {
                 position: at.after.to_string(),
                 id: shown(row.get_ref(1).map_err(failed)?),
-                json: json(row, &names),
+                json,
             });
         }
         Ok(rows)
     }
 }
 
+/// The bytes of a row's columns, which SQLite knows without loading them.
+fn length(names: &[String]) -> String {
+    let lengths = names.iter().map(|name| {
+        let name = name.replace('"', "\"\"");
+        format!("coalesce(octet_length(\"{name}\"), 0)")
+    });
+    lengths.collect::<Vec<_>>().join(" + ")
+}
+
+/// A text, if it is one; what is no UTF-8 in it is replaced.
+fn text(value: ValueRef<'_>) -> Option<String> {
+    match value {
+        ValueRef::Text(text) => Some(String::from_utf8_lossy(text).into_owned()),
+        _ => None,
+    }
+}
+
 /// An id, for reports.
 fn shown(value: ValueRef<'_>) -> String {
     match value {
-        ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
         ValueRef::Integer(number) => number.to_string(),
-        _ => "?".to_owned(),
+        value => text(value).unwrap_or_else(|| "?".to_owned()),
     }
 }
 
 /// The JSON object of a row's columns.
 fn json(row: &Row<'_>, names: &[String]) -> Result<String, String> {
     let mut object = String::from("{");
-    for (index, name) in names.iter().enumerate().skip(2) {
+    for (index, name) in names.iter().enumerate() {
         let value = row.get_ref(index).map_err(|error| error.to_string())?;
         let Some(value) = written(name, value)? else {
             continue;
@@ -215,6 +251,64 @@ fn written(name: &str, value: ValueRef<'_>) -> Result<Option<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn opened(sql: &str) -> (tempfile::TempDir, Old) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("old.db");
+        let made = Connection::open(&path).unwrap();
+        made.execute_batch(&format!(
+            "CREATE TABLE projects (id text, name text);
+             CREATE TABLE api_keys (project_id text, name text, key_hash text);
+             CREATE TABLE spans (span_id text, project_id text, \"odd \"\"name\" text); {sql}"
+        ))
+        .unwrap();
+        let old = Old::open(&path).unwrap();
+        (directory, old)
+    }
+
+    #[test]
+    fn long_rows_make_short_pages_and_too_long_ones_are_not_loaded() {
+        let (_directory, mut old) = opened(
+            "INSERT INTO spans VALUES ('a', 'p', hex(zeroblob(3000000))),
+                 ('b', 'p', hex(zeroblob(3000000))), ('other', 'q', 'x'),
+                 ('c', 'p', hex(zeroblob(33554432))), ('d', 'p', NULL);",
+        );
+        old.begin(Table::Spans, "p", None).unwrap();
+        let mut pages = Vec::new();
+        loop {
+            let page = old.page().unwrap();
+            if page.is_empty() {
+                break;
+            }
+            let page = page.into_iter().map(|row| (row.id, row.json));
+            pages.push(page.collect::<Vec<_>>());
+        }
+        let ids: Vec<Vec<&str>> = pages
+            .iter()
+            .map(|page| page.iter().map(|(id, _)| id.as_str()).collect())
+            .collect();
+        assert_eq!(ids, [["a", "b"], ["c", "d"]]);
+        assert!(pages[0][0].1.as_ref().unwrap().len() > 6_000_000);
+        assert_eq!(pages[1][0].1, Err(TOO_LONG.to_owned()));
+        let expected = r#"{"span_id":"d","project_id":"p"}"#;
+        assert_eq!(pages[1][1].1.as_deref(), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_null_costs_nothing_else() {
+        let hash = "00".repeat(32);
+        let (_directory, old) = opened(&format!(
+            "INSERT INTO projects VALUES (NULL, 'lost'), ('p', NULL);
+             INSERT INTO api_keys VALUES ('p', 'none', NULL), ('p', 'bytes', x'00'),
+                 ('p', NULL, '{hash}'), ('p', 'good', '{hash}');"
+        ));
+        let projects = old.projects().unwrap();
+        let ids: Vec<&str> = projects.iter().map(|it| it.id.as_str()).collect();
+        assert_eq!(ids, ["p"]);
+        let keys = old.keys("p").unwrap();
+        let names: Vec<&str> = keys.iter().map(|key| key.name.as_str()).collect();
+        assert_eq!(names, ["", "good"]);
+    }
 
     fn of(name: &str, value: ValueRef<'_>) -> Option<String> {
         written(name, value).unwrap()

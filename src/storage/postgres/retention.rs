@@ -213,8 +213,9 @@ async fn delete_by_age(transaction: &Transaction, bound: i64) -> Result<bool, Er
         (ISSUES, bound),
         (ISSUE_BUCKETS, bound),
         (ISSUE_STATUSES, bound),
-        (AGENT_CHANGES, bound),
+        // What was added is known for as long as the session is.
         (AGENT_SESSIONS, bound),
+        (AGENT_CHANGES, bound),
     ];
     let mut more = false;
     for (sql, bound) in steps {

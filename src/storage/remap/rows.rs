@@ -6,6 +6,7 @@ use crate::model::ProjectId;
 use crate::model::span::{Basics, Operation};
 use crate::storage::calls::scope_digest;
 use crate::storage::query::SpanSummary;
+use crate::storage::sources::is_derived;
 use crate::storage::write::{ResourceRow, SpanRow};
 
 /// The row a stored span was written from, as far as its columns tell.
@@ -34,6 +35,7 @@ pub(in crate::storage) fn row_of<'s>(
         basics: basics_of(summary),
         message: Cow::Borrowed(message),
         scope_digest: scope_digest(scope),
+        is_derived: is_derived(summary.genai.as_deref(), message),
         is_recorded: false,
     }
 }
@@ -86,6 +88,12 @@ pub(in crate::storage) fn is_same(old: &SpanRow<'_>, new: &SpanRow<'_>) -> bool 
         ..old.clone()
     };
     old == *new
+}
+
+/// Whether a trace stays as it is: what spans made of log records count for depends on what else is told
+/// of their session ([`crate::storage::sources`]), which goes by what they were when they came.
+pub(in crate::storage) fn stays(spans: &[SpanRow<'_>]) -> bool {
+    spans.iter().all(|span| span.is_derived)
 }
 
 /// A resource, as far as sums go.

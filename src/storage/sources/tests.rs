@@ -3,6 +3,9 @@ use crate::model::genai::Usage;
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 
+/// The end of the step in which rows arrive.
+const ARRIVAL: i64 = 3600 * 1_000_000_000;
+
 fn row(dialect: &'static str, session: &'static str, is_recorded: bool) -> SpanRow<'static> {
     SpanRow {
         project: ProjectId(1),
@@ -34,6 +37,7 @@ fn row(dialect: &'static str, session: &'static str, is_recorded: bool) -> SpanR
         },
         message: Cow::Borrowed(&[]),
         scope_digest: 0,
+        is_derived: is_recorded,
         is_recorded,
     }
 }
@@ -66,19 +70,25 @@ fn take(spans: &[SpanRow<'_>]) -> (bool, Vec<(bool, usize, i64)>) {
 fn what_records_tell_waits_for_what_else_there_is() {
     assert_eq!(
         take(&[row("codex", "s", true)]),
-        (false, vec![(false, 1, 9)])
+        (false, vec![(false, 1, ARRIVAL)])
     );
     assert_eq!(
         take(&[row("codex", "s", false)]),
-        (true, vec![(true, 0, 9)])
+        (true, vec![(true, 0, ARRIVAL)])
     );
     // Nothing else is known of these.
     assert_eq!(take(&[row("codex", "", true)]), (true, vec![]));
     assert_eq!(take(&[row("otel", "s", true)]), (true, vec![]));
     assert_eq!(take(&[row("otel", "s", false)]), (true, vec![]));
+    // In a trace that its client named: no span of the agent's own, and nothing to wait for.
+    let placed = SpanRow {
+        is_recorded: false,
+        ..row("codex", "s", true)
+    };
+    assert_eq!(take(&[placed]), (true, vec![]));
     // A trace that a client put spans of its own into.
     let mixed = [row("codex", "s", true), row("codex", "t", false)];
-    assert_eq!(take(&mixed), (true, vec![(true, 0, 9)]));
+    assert_eq!(take(&mixed), (true, vec![(true, 0, ARRIVAL)]));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::error::storage_error;
 use super::ids::IdIndex;
 use crate::storage::Error;
 use crate::storage::remap::{
-    Exchange, Job, Jobs, Mapper, Range, SETTING, State, add_up, is_same, resource_of, row_of,
+    Exchange, Job, Jobs, Mapper, Range, SETTING, State, add_up, is_same, resource_of, row_of, stays,
 };
 use crate::storage::write::{ResourceRow, SpanRow};
 use load::{Loaded, Trace};
@@ -154,7 +154,7 @@ impl<'l> Mapped<'l> {
             });
             let source = loaded.source(span);
             let of = (resource, source.0);
-            old.push(row_of(project, &span.summary, span.received, of, &[]));
+            old.push(row_of(project, &span.summary, span.received, of, source.1));
             sources.push(source);
         }
         let new = old
@@ -168,8 +168,20 @@ impl<'l> Mapped<'l> {
                 }
                 new
             });
+        let new = new.collect();
+        let mut rows = old.iter_mut();
+        for trace in &loaded.traces {
+            for row in rows.by_ref().take(trace.spans.len()) {
+                // As it was counted.
+                row.scope_digest = if trace.knows_scopes {
+                    row.scope_digest
+                } else {
+                    0
+                };
+            }
+        }
         Self {
-            new: new.collect(),
+            new,
             resources,
             old,
         }
@@ -193,6 +205,9 @@ fn map(
         first = range.end;
         let old = mapped.old.get(range.clone()).unwrap_or_default();
         let new = mapped.new.get(range).unwrap_or_default();
+        if stays(old) {
+            continue;
+        }
         let pairs = old.iter().zip(new).zip(&trace.spans);
         let before = job.spans_changed;
         for ((old, new), span) in pairs {

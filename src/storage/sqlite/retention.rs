@@ -294,11 +294,14 @@ fn delete_by_age(transaction: &Transaction<'_>, bound: i64) -> Result<(), Error>
     )?;
     run("DELETE FROM session WHERE received_unix_nano < ?1", bound)?;
     run(
-        "DELETE FROM agent_change WHERE received_unix_nano < ?1",
+        "DELETE FROM agent_session WHERE received_unix_nano < ?1",
         bound,
     )?;
+    // What was added is known for as long as the session is.
     run(
-        "DELETE FROM agent_session WHERE received_unix_nano < ?1",
+        "DELETE FROM agent_change WHERE received_unix_nano < ?1 AND NOT EXISTS (
+            SELECT 1 FROM agent_session s
+            WHERE s.project_id = agent_change.project_id AND s.session = agent_change.session)",
         bound,
     )?;
     let unused = bound.saturating_sub(DIMENSION_GRACE_NS);

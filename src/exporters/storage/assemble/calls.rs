@@ -2,8 +2,8 @@
 //!
 //! The span has the record's attributes, so that it is mapped, searched and mapped anew as any other
 //! is, and an attribute that says what it was made of. Its ids follow from the record alone: a resend
-//! and a replay of the log give the same span, and since the record is what is durable, span and event
-//! are stored by the same transaction or by none. A record that names a span makes none: that span is
+//! and a replay of the log give the same span, and the record is what is durable: it is released when
+//! both span and event are stored, and read again if only one of them was. A record that names a span makes none: that span is
 //! the call's, or something within it.
 
 use std::borrow::Cow;
@@ -101,6 +101,7 @@ impl<'a, E> Building<'a, '_, E> {
                 message
             }),
             scope_digest: 0,
+            is_derived: true,
             is_recorded: of_trace.is_none(),
         })
     }

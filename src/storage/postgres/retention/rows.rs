@@ -121,8 +121,10 @@ pub(super) const AGENT_SESSIONS: &str = "WITH old AS (
         WHERE t.project_id = old.project_id AND t.session = old.session RETURNING 1)
     SELECT count(*) FROM gone";
 pub(super) const AGENT_CHANGES: &str = "WITH old AS (
-        SELECT project_id, session, trace_id, span_id FROM agent_change
-        WHERE received_unix_nano < $1 ORDER BY received_unix_nano LIMIT $2
+        SELECT project_id, session, trace_id, span_id FROM agent_change c
+        WHERE received_unix_nano < $1 AND NOT EXISTS (SELECT FROM agent_session s
+            WHERE s.project_id = c.project_id AND s.session = c.session)
+        ORDER BY received_unix_nano LIMIT $2
         FOR UPDATE SKIP LOCKED),
     gone AS (
         DELETE FROM agent_change t USING old

@@ -17,7 +17,7 @@ use super::sums;
 use super::trace_rows::{self, TraceRows};
 use crate::model::TraceId;
 use crate::storage::Error;
-use crate::storage::remap::{Exchange, Job, Mapper, State, add_up, is_same};
+use crate::storage::remap::{Exchange, Job, Mapper, State, add_up, is_same, stays};
 use crate::storage::summary::clamp_time;
 use crate::storage::write::SpanRow;
 use load::{Loaded, Span};
@@ -66,8 +66,15 @@ async fn map(
     loaded: &Loaded,
     job: &mut Job,
 ) -> Result<(), Error> {
-    let old = loaded.rows();
+    let mut old = loaded.rows();
     let new = loaded.mapped(&old, mapper);
+    for trace in loaded.traces.iter().filter(|trace| !trace.knows_scopes) {
+        // As it was counted.
+        let rows = old.spans.get_mut(trace.spans.clone());
+        rows.into_iter()
+            .flatten()
+            .for_each(|row| row.scope_digest = 0);
+    }
     let texts = clean::texts(&new);
     let new = clean::clean(&new, &texts);
     let mut rows = Vec::new();
@@ -75,6 +82,9 @@ async fn map(
     for trace in &loaded.traces {
         let was = old.spans.get(trace.spans.clone()).unwrap_or_default();
         let is = new.spans.get(trace.spans.clone()).unwrap_or_default();
+        if stays(was) {
+            continue;
+        }
         let spans = loaded.spans.get(trace.spans.clone()).unwrap_or_default();
         let pairs = was.iter().zip(is).zip(spans);
         let differ = pairs.filter(|((was, is), _)| !is_same(was, is));

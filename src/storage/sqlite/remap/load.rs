@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::model::ProjectId;
 use crate::storage::Error;
+use crate::storage::calls;
 use crate::storage::content::{self, DecodedBlock};
 use crate::storage::query::SpanSummary;
 use crate::storage::remap::{Job, SPANS_PER_TRACE_MAX};
@@ -33,6 +34,8 @@ pub(super) struct Trace {
     pub(super) key: i64,
     pub(super) project: ProjectId,
     pub(super) spans: Vec<Span>,
+    /// Whether its calls were counted by who knew their scopes.
+    pub(super) knows_scopes: bool,
 }
 
 /// A span: where it is, and what its columns say.
@@ -55,6 +58,7 @@ struct Picked {
     key: i64,
     start: i64,
     span_count: i64,
+    calls: Vec<u8>,
 }
 
 /// A row of `trace_part`.
@@ -92,6 +96,7 @@ pub(super) fn next(transaction: &Transaction<'_>, job: &mut Job) -> Result<Loade
                     key: trace.key,
                     project,
                     spans,
+                    knows_scopes: calls::knows_scopes(&trace.calls),
                 });
             }
             None => job.traces_skipped += 1,
@@ -124,7 +129,7 @@ fn pick(
         let limit = i64::try_from(TRACES_PER_STEP).unwrap_or(i64::MAX);
         let picked: Vec<Picked> = transaction
             .prepare_cached(
-                "SELECT trace_key, start_unix_nano, span_count FROM trace
+                "SELECT trace_key, start_unix_nano, span_count, calls FROM trace
                  WHERE project_id = ?1 AND start_unix_nano >= ?2 AND start_unix_nano < ?3
                     AND (start_unix_nano, trace_key) > (?2, ?4)
                  ORDER BY start_unix_nano, trace_key LIMIT ?5",
@@ -135,6 +140,7 @@ fn pick(
                         key: row.get(0)?,
                         start: row.get(1)?,
                         span_count: row.get(2)?,
+                        calls: row.get::<_, Option<_>>(3)?.unwrap_or_default(),
                     })
                 })?;
                 rows.collect()

@@ -24,13 +24,15 @@ const NOTE: &str = "INSERT INTO agent_session (project_id, session, by_span, rec
 const TURN: &str = "UPDATE agent_session t SET by_span = true
     FROM unnest($1::bigint[], $2::bytea[]) AS k(project_id, session)
     WHERE t.project_id = k.project_id AND t.session = k.session";
-/// A span may come again when its trace has been deleted.
+/// A span may come again when its trace has been deleted; both added to sums. Changes are a JSON list,
+/// never an empty one.
 const KEEP: &str = "INSERT INTO agent_change (project_id, session, trace_id, span_id, changes,
         received_unix_nano)
     SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[], $4::bytea[], $5::text[],
         $6::bigint[])
     ON CONFLICT (project_id, session, trace_id, span_id) DO UPDATE SET
-        changes = excluded.changes, received_unix_nano = excluded.received_unix_nano";
+        changes = left(agent_change.changes, -1) || ',' || substr(excluded.changes, 2),
+        received_unix_nano = excluded.received_unix_nano";
 const TAKE: &str = "DELETE FROM agent_change t
     USING unnest($1::bigint[], $2::bytea[]) AS k(project_id, session)
     WHERE t.project_id = k.project_id AND t.session = k.session

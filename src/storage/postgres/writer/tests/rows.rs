@@ -94,6 +94,7 @@ fn row(number: u8, basics: Basics<'static>) -> SpanRow<'static> {
         basics,
         message: Cow::Borrowed(b"\x2a\x01x"),
         scope_digest: 0,
+        is_derived: false,
         is_recorded: false,
     }
 }

@@ -186,6 +186,7 @@ impl TestSpan {
             },
             message: Cow::Owned(self.message()),
             scope_digest: 0,
+            is_derived: false,
             is_recorded: false,
         }
     }
