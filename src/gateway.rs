@@ -94,6 +94,9 @@ pub struct Config {
     /// Whether what a proxy says of the client is believed: `x-forwarded-for` and
     /// `x-forwarded-proto`. Only where nobody reaches the gateway but through a proxy that sets both.
     pub trust_forwarded: bool,
+    /// Whether each request is a line of the log: when it was answered, who asked for which route, the
+    /// status, how long it took. Never what was asked or answered.
+    pub access_log: bool,
     /// Largest page a list answers.
     pub page_size_max: u32,
     /// Spans of one trace answered at most; a larger trace is answered in pages.
@@ -120,6 +123,7 @@ impl Default for Config {
             cors: None,
             allowed_origins: Vec::new(),
             trust_forwarded: false,
+            access_log: false,
             page_size_max: 1000,
             trace_spans_max: 10_000,
             max_tail_watchers: 1000,

@@ -242,6 +242,7 @@ impl Gate {
             who: Who::User(user.id.as_str().into()),
         };
         if principal.may(Scope::Admin) {
+            principal.note();
             Ok(principal)
         } else {
             Err(Denied::NotAMember)
@@ -311,6 +312,7 @@ impl Gate {
         if scope == Scope::Ingest {
             self.quotas.check(principal.project)?;
         }
+        principal.note();
         Ok(principal)
     }
 

@@ -46,6 +46,13 @@ impl Principal {
         self.scopes.has(scope)
     }
 
+    /// Says who it is in the span of the request, for the log; where that has no such fields, nowhere.
+    pub(super) fn note(&self) {
+        let span = tracing::Span::current();
+        span.record("project", self.project.0);
+        span.record("by", tracing::field::display(&self.who));
+    }
+
     /// Whether all projects may be administered: by the admins of the project `default`, which is
     /// the operator's. Admins of other projects administer their own.
     #[must_use]

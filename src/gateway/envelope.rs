@@ -84,10 +84,17 @@ pub(super) async fn wrap(
     let wants_gzip = request.method() == Method::GET && compress::accepts_gzip(request.headers());
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let span = tracing::info_span!("query", request_id = id_text, path);
+    let nobody = tracing::field::Empty;
+    let span = tracing::info_span!(
+        "query",
+        request_id = id_text,
+        path,
+        project = nobody,
+        by = nobody
+    );
     let answered = AssertUnwindSafe(next.run(request))
         .catch_unwind()
-        .instrument(span)
+        .instrument(span.clone())
         .await;
     let mut response = answered.unwrap_or_else(|_| {
         tracing::error!(request_id = id_text, "query handler panicked");
@@ -104,9 +111,12 @@ pub(super) async fn wrap(
         problem.write(&mut response, &id_text);
     }
     let code = response.status().as_u16();
-    shared
-        .metrics
-        .gateway_request(route.0, code, started.elapsed());
+    let elapsed = started.elapsed();
+    shared.metrics.gateway_request(route.0, code, elapsed);
+    if shared.config.access_log {
+        let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        span.in_scope(|| tracing::info!(%method, route = route.0, status = code, ms, "answered"));
+    }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -213,6 +213,56 @@ fn keys_survive_a_kill(store: Store) {
     });
 }
 
+// Scenario: the log of requests is switched on; routes of all kinds are asked with keys in headers, in the
+// query and in a body, and without one.
+// Guarantees: each is a line with route, status, request id and who asked; no key, no query and no body is
+// in it.
+#[test]
+fn the_access_log_tells_who_asked_and_no_secret() {
+    let settings = [("gateway.access_log", "true")];
+    let daemon = Daemon::spawn(&settings);
+    let key = create_key(&daemon.setup, "default", "read,ingest");
+    let gateway = daemon.addresses().gateway;
+    let id = eventually("the key to be known", IN_EFFECT_WITHIN, || {
+        let answer = get(&daemon, "/api/v1/traces?service=hidden-word", &key.text);
+        (answer.status == 200).then(|| answer.header("x-request-id").unwrap_or_default().to_owned())
+    });
+    let of_family = format!("/events?apiKey={}", key.text);
+    assert_eq!(http::get(gateway, &of_family).unwrap().status, 200);
+    let body = format!(
+        r#"{{"apiKey":"{}","type":"event","name":"hidden-word","payload":{{}}}}"#,
+        key.text
+    );
+    let json = [("content-type", "application/json")];
+    let answer = http::post(gateway, "/ingest", &json, body.as_bytes()).unwrap();
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    let refused = get(&daemon, "/api/v1/spans", "pulse_sk_nonsense");
+    assert_eq!(refused.status, 401);
+    let line_of = |route: &str, status: &str| {
+        eventually(route, PATIENCE, || {
+            let output = daemon.process.output();
+            let mut lines = output.lines();
+            let found = lines
+                .find(|line| line.contains(&format!("route=\"{route}\"")) && line.contains(status));
+            found.map(str::to_owned)
+        })
+    };
+    let line = line_of("/api/v1/traces", "status=200");
+    for part in [
+        "method=GET",
+        &id,
+        "project=1",
+        &format!("by=key {}", key.id),
+    ] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    line_of("/events", "status=200");
+    line_of("/ingest", "status=201");
+    line_of("/api/v1/spans", "status=401");
+    assert!(!daemon.process.output().contains("hidden-word"));
+    assert_no_secret(&daemon, &[&key]);
+}
+
 on_both_stores! {
     sdks_send_into_the_project_of_their_key,
     keys_survive_a_kill,
