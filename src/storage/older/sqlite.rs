@@ -137,15 +137,15 @@ impl Old {
         let Some(at) = &mut self.at else {
             return Ok(Vec::new());
         };
-        let id = match at.table {
-            Table::Traces => "trace_id",
-            Table::Spans => "span_id",
+        let (id, whole) = match at.table {
+            Table::Traces => ("trace_id", "SELECT * FROM traces WHERE rowid = ?1"),
+            Table::Spans => ("span_id", "SELECT * FROM spans WHERE rowid = ?1"),
         };
         // A row has the length that it was found to have: both are of one state.
         let state = self.connection.unchecked_transaction().map_err(failed)?;
-        let whole = format!("SELECT * FROM {} WHERE rowid = ?1", at.table.name());
-        let mut whole = state.prepare_cached(&whole).map_err(failed)?;
+        let mut whole = state.prepare_cached(whole).map_err(failed)?;
         let names: Vec<String> = whole.column_names().map(str::to_owned).collect();
+        // Names of columns, which no parameter can stand for, are quoted.
         let sql = format!(
             "SELECT rowid, CASE WHEN octet_length({id}) <= 1000 THEN {id} END, {}
              FROM {} WHERE rowid > ?1 AND +project_id = ?2 ORDER BY rowid LIMIT ?3",
