@@ -17,7 +17,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .bytes(".pulse.storage.v1.BlockSpan.message")
         .compile_fds(stored)?;
     let served = protox::compile(
-        [file("pulse/trace/v1/trace_ingest.proto")],
+        [
+            file("pulse/trace/v1/trace_ingest.proto"),
+            file("pulse/trace/v1/trace_query.proto"),
+        ],
         [PROTO_DIRECTORY],
     )?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);

@@ -25,6 +25,7 @@ mod target;
 mod template;
 mod verify;
 mod visible;
+mod watch;
 mod words;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ use server::Server;
 use stats::{Counts, Stats};
 use target::{Getter, Target};
 use visible::Histogram;
+use watch::Clock;
 
 /// Bytes of input and output messages of a chat span, unless told otherwise: over 4 KB, and
 /// 2.2 KB a span on average.
@@ -174,12 +176,14 @@ async fn run_load(
         retry: args.retry.then_some(args.retry_timeout.0),
         next: AtomicU64::new(0),
         stop: stop.clone(),
+        clock: Arc::new(Clock::new(ids)),
     });
     let server = args.server();
     let warm_up = warm_up(args, &load).await;
     if warm_up.spans > 0 {
         server.wait_for_rest(args.rest_timeout.0).await;
     }
+    let watchers = watchers(args, &load, tasks).await?;
     let before = Usage::now(args, &server).await?;
     let under_load = spawn_queries(args, tasks);
     let stats = Arc::new(Stats::default());
@@ -192,6 +196,9 @@ async fn run_load(
     let took = load::run(&load, phase, &stats).await;
     let client_cpu = process::cpu_time("self")?.saturating_sub(before.client);
     ticker.cancel();
+    if let Some(watchers) = watchers {
+        report.watchers = Some(watchers.end().await);
+    }
     if let Some((stop, answers)) = under_load {
         stop.cancel();
         report.queries_under_load = Some(answers.await.context("queries under load")??);
@@ -206,18 +213,9 @@ async fn run_load(
         }
     };
     let load_report = LoadReport {
-        protocol: args.protocol,
-        profile: args.profile,
-        compression: args.compression,
-        seed,
-        connections,
-        in_flight_per_connection: in_flight,
-        spans_per_request: shape.layout.spans_per_request,
-        spans_per_trace: shape.layout.spans_per_trace,
-        message_bytes: load.payloads.message_bytes(),
         warmup_spans: warm_up.spans,
         client_cpu_seconds: client_cpu.as_secs_f64(),
-        ..LoadReport::default()
+        ..describe(args, &load, seed)
     };
     report.load = Some(load_report.with_counts(counts, took.as_secs_f64()));
     let acknowledged = match Arc::try_unwrap(load) {
@@ -225,6 +223,22 @@ async fn run_load(
         Err(load) => load.ledger.snapshot(),
     };
     Ok((ids, acknowledged))
+}
+
+/// What is known of a load before it is sent.
+fn describe(args: &Args, load: &Load, seed: u64) -> LoadReport {
+    LoadReport {
+        protocol: args.protocol,
+        profile: args.profile,
+        compression: args.compression,
+        seed,
+        connections: load.connections,
+        in_flight_per_connection: load.in_flight,
+        spans_per_request: load.spans_per_request,
+        spans_per_trace: args.shape().layout.spans_per_trace,
+        message_bytes: load.payloads.message_bytes(),
+        ..LoadReport::default()
+    }
 }
 
 async fn warm_up(args: &Args, load: &Arc<Load>) -> Counts {
@@ -239,6 +253,21 @@ async fn warm_up(args: &Args, load: &Arc<Load>) -> Counts {
         load::run(load, phase, &stats).await;
     }
     stats.lap().0
+}
+
+/// Those that follow the feed while the load runs.
+async fn watchers(
+    args: &Args,
+    load: &Load,
+    tasks: &Tasks,
+) -> anyhow::Result<Option<watch::Watchers>> {
+    let Some(settings) = args.watch() else {
+        return Ok(None);
+    };
+    let clock = Arc::clone(&load.clock);
+    watch::Watchers::start(settings, clock, tasks)
+        .await
+        .map(Some)
 }
 
 type QueryAnswers = tokio::sync::oneshot::Receiver<anyhow::Result<queries::Report>>;

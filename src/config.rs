@@ -39,6 +39,8 @@ pub struct Config {
     pub queue: crate::queue::Config,
     /// Where spans are stored and for how long.
     pub storage: crate::storage::Config,
+    /// Where else everything goes that was accepted.
+    pub exporters: crate::exporters::Config,
     /// The HTTP query API.
     pub gateway: crate::gateway::Config,
     /// Who may send and read.

@@ -7,6 +7,7 @@
 //! project of its `caller`, which nobody gets around, and `render`s the answer. What goes wrong is a `problem`.
 
 mod analytics;
+mod assets;
 mod body;
 mod caller;
 mod control;
@@ -15,6 +16,7 @@ mod envelope;
 mod events;
 mod facts;
 mod family;
+mod grpc;
 mod invites;
 mod issues;
 mod listen;
@@ -33,6 +35,7 @@ mod sessions;
 mod spans;
 mod tail;
 mod traces;
+mod websocket;
 mod window;
 
 #[cfg(test)]
@@ -41,7 +44,7 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{self, Request};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
@@ -97,6 +100,8 @@ pub struct Config {
     /// Whether each request is a line of the log: when it was answered, who asked for which route, the
     /// status, how long it took. Never what was asked or answered.
     pub access_log: bool,
+    /// A built dashboard to serve beside the API; absent means none.
+    pub dashboard: Option<assets::Config>,
     /// Largest page a list answers.
     pub page_size_max: u32,
     /// Spans of one trace answered at most; a larger trace is answered in pages.
@@ -124,6 +129,7 @@ impl Default for Config {
             allowed_origins: Vec::new(),
             trust_forwarded: false,
             access_log: false,
+            dashboard: None,
             page_size_max: 1000,
             trace_spans_max: 10_000,
             max_tail_watchers: 1000,
@@ -190,9 +196,39 @@ struct Shared {
     pulse_permits: Semaphore,
     /// Who follows the feed.
     tail: Arc<Hub>,
+    /// Who follows it as PulseBoard's clients do.
+    live: family::Sessions,
 }
 
 impl Shared {
+    fn new(state: State) -> Self {
+        let tail = Hub::new(
+            Arc::clone(&state.reader),
+            state.tasks,
+            state.config.max_tail_watchers,
+        );
+        Self {
+            tail: Arc::new(tail),
+            live: family::Sessions::new(state.config.max_tail_watchers),
+            reader: state.reader,
+            gate: state.gate.with_people(
+                Arc::clone(&state.access),
+                state.config.allowed_origins.clone(),
+            ),
+            access: state.access,
+            issues: state.issues,
+            settings: state.settings,
+            config: state.config,
+            prices: state.prices,
+            ingest: state.ingest,
+            metrics: state.metrics,
+            request_ids: RequestIds::new(),
+            trace_permits: Semaphore::new(TRACES_AT_ONCE),
+            search_permits: Semaphore::new(SEARCHES_AT_ONCE),
+            pulse_permits: Semaphore::new(PULSE_AT_ONCE),
+        }
+    }
+
     /// Seals and opens cursors with the store's key, which a store that was not reached yet may
     /// not know yet.
     fn cursors(&self) -> Cursors {
@@ -200,32 +236,39 @@ impl Shared {
     }
 }
 
-/// Builds the API. Listening, TLS, cross-origin rules and connection limits are the caller's.
+/// The API, for the listeners that serve it.
+#[derive(Clone)]
+pub struct Gateway {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Gateway").finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Builds it; nothing is served yet.
+    #[must_use]
+    pub fn new(state: State) -> Self {
+        Self {
+            shared: Arc::new(Shared::new(state)),
+        }
+    }
+
+    /// The HTTP routes. Listening, TLS, cross-origin rules and connection limits are the caller's.
+    pub fn router(&self) -> Router {
+        routed(Arc::clone(&self.shared))
+    }
+}
+
+/// The HTTP routes of a gateway of their own.
 pub fn router(state: State) -> Router {
-    let tail = Hub::new(
-        Arc::clone(&state.reader),
-        state.tasks,
-        state.config.max_tail_watchers,
-    );
-    let shared = Arc::new(Shared {
-        tail: Arc::new(tail),
-        reader: state.reader,
-        gate: state.gate.with_people(
-            Arc::clone(&state.access),
-            state.config.allowed_origins.clone(),
-        ),
-        access: state.access,
-        issues: state.issues,
-        settings: state.settings,
-        config: state.config,
-        prices: state.prices,
-        ingest: state.ingest,
-        metrics: state.metrics,
-        request_ids: RequestIds::new(),
-        trace_permits: Semaphore::new(TRACES_AT_ONCE),
-        search_permits: Semaphore::new(SEARCHES_AT_ONCE),
-        pulse_permits: Semaphore::new(PULSE_AT_ONCE),
-    });
+    Gateway::new(state).router()
+}
+
+fn routed(shared: Arc<Shared>) -> Router {
     let own = routes::ROUTES.iter().fold(Router::new(), |router, route| {
         let guarded = middleware::from_fn_with_state((Arc::clone(&shared), route), caller::guard);
         let handler = (route.serve)()
@@ -248,7 +291,7 @@ pub fn router(state: State) -> Router {
             let handler = (route.serve)().route_layer(guarded);
             router.route(route.path, named(handler, route.path))
         })
-        .fallback(no_such_route)
+        .fallback(no_route)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(no_nul))
         .layer(middleware::from_fn_with_state(
@@ -274,11 +317,21 @@ async fn no_nul(request: Request, next: Next) -> Response {
     if request.uri().path().contains("%00") {
         return no_such_route(request.method().clone(), request.uri().clone()).await;
     }
-    let has_nul = |query: &str| query.contains("%00");
-    if pulse::is_ours(request.uri().path()) && request.uri().query().is_some_and(has_nul) {
-        return pulse::nul_in_query();
-    }
     next.run(request).await
+}
+
+/// No route is at this path; a file of the dashboard may be.
+async fn no_route(
+    extract::State(shared): extract::State<Arc<Shared>>,
+    request: Request,
+) -> Response {
+    let (asked, _) = request.into_parts();
+    let (method, uri) = (&asked.method, &asked.uri);
+    let is_of_older = pulse::is_ours(uri.path()) || family::not_found(method, uri).is_some();
+    if !is_of_older && assets::is_asked_for(method, uri) {
+        return assets::answer(shared.config.dashboard.as_ref(), &asked).await;
+    }
+    no_such_route(asked.method, asked.uri).await
 }
 
 async fn no_such_route(method: Method, uri: Uri) -> Response {

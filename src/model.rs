@@ -11,6 +11,7 @@ pub mod histogram;
 pub mod ids;
 pub mod metric;
 pub mod quota;
+pub mod sampling;
 pub mod span;
 
 pub use ids::{ProjectId, SpanId, TraceId};

@@ -67,6 +67,9 @@ pub struct Call<'c> {
     pub request_model: Option<&'c str>,
     /// Tokens.
     pub usage: Usage,
+    /// Whether the tokens are those of several calls: rates for long inputs are for long calls, not
+    /// for many.
+    pub is_sum: bool,
     /// Of the tokens written to the cache, those kept for an hour.
     pub cache_write_1h: Option<i64>,
     /// Service tier of the answer.
@@ -222,7 +225,7 @@ fn cost(
     let Some(rates) = rates else {
         return unpriced();
     };
-    let amounts = compute::amounts(&rates, &call.usage, call.cache_write_1h);
+    let amounts = compute::amounts(&rates, call);
     Cost {
         input: amounts.input,
         output: amounts.output,

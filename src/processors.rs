@@ -1,11 +1,12 @@
 //! What happens to spans between socket and store, in the order they run: the memory limiter
-//! (before the body is read), redaction (before the log), limits and prices (per span, after the log), the batch.
+//! (before the body is read), redaction (before the log), limits, prices and sampling (per span, after the log), the batch.
 
 pub mod batch;
 pub mod limits;
 pub mod memory_limiter;
 pub mod pricing;
 pub mod redaction;
+pub mod sampling;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub limits: limits::Config,
     /// What model calls cost.
     pub pricing: pricing::Config,
+    /// Which traces are stored, where not all are.
+    pub sampling: sampling::Config,
     /// How spans are grouped into store transactions.
     pub batch: batch::Config,
 }

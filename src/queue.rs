@@ -38,6 +38,8 @@
 //! through a small file how far they go, and tells through another what is stored (`note`). A lock
 //! on the partition says who appends, and another who stores.
 //!
+//! Whoever stores may also send records to another backend, at a position of its own (`tee`).
+//!
 //! # Recover
 //!
 //! A start reads the segments that hold anything not stored yet, verifies every checksum and
@@ -64,19 +66,21 @@ mod recovery;
 mod scan;
 mod segment;
 mod tail;
+mod tee;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
 pub use error::Error;
-pub use follow::{Damage, Followed, follow};
+pub use follow::{Damage, Followed, follow, follow_and_send};
 pub use id::LogId;
 pub use lease::Release;
 pub use log::Log;
-pub use open::{Opened, Start, open, open_for_append};
+pub use open::{Opened, Start, open, open_and_send, open_for_append};
 pub use partitions::{Partitions, directory_of, former, holds_unstored, shared};
 pub use reader::{Next, Reader};
+pub use tee::{Backlog, Hold, SentRelease, Tee};
 
 use std::fmt;
 use std::path::PathBuf;
@@ -220,6 +224,12 @@ pub struct Stats {
     /// Whether a record of a few KiB would be taken now: not while the disk fails, the log is full
     /// or closed.
     pub writable: bool,
+    /// Bytes on disk of segments that are stored and kept to be sent; not part of `bytes_used`.
+    pub held_bytes: u64,
+    /// Bytes that may be kept so.
+    pub held_bytes_max: u64,
+    /// Records since the start that were not sent because keeping them was over the limit.
+    pub given_up_records: u64,
 }
 
 /// What a start found.

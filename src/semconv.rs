@@ -246,8 +246,10 @@ impl<'a, 't> Collector<'a, 't> {
 
     /// Applies what was found, in order of precedence.
     fn draft(&mut self, draft: &mut Draft<'a>) {
-        // Stable: of equal keys the last stays last.
-        self.found.sort_by_key(|(number, _)| *number);
+        // Stable: of equal keys the last stays last. Of Codex's `thread.id`, one is the number of a
+        // thread of its process, the other the text that names the session.
+        self.found
+            .sort_by_key(|(number, value)| (*number, value.as_str().is_some()));
         let mut followed = dialect::Set::default();
         let mut span_type = None;
         let mut has_session = false;

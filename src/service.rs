@@ -21,6 +21,7 @@ mod slots;
 mod store;
 mod systemd;
 pub mod tasks;
+mod tees;
 #[cfg(test)]
 mod tests;
 mod writers;
@@ -125,6 +126,9 @@ pub enum Error {
     /// What must not be kept can't be told.
     #[error(transparent)]
     Redaction(#[from] crate::processors::redaction::Problem),
+    /// The backend can't be talked to as it is configured.
+    #[error("exporters.otlp")]
+    Exporter(#[from] crate::exporters::otlp::ConnectError),
     /// A listener can't be opened.
     #[error(transparent)]
     Listener(#[from] crate::net::listener::Error),

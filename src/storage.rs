@@ -22,6 +22,7 @@ pub mod calls;
 pub(crate) mod conformance;
 pub mod content;
 mod error;
+pub mod event_feed;
 pub mod events;
 pub mod feed;
 pub mod issues;
@@ -32,6 +33,7 @@ pub mod query;
 pub mod quota;
 pub mod remap;
 pub mod rollup;
+pub mod sampled;
 pub mod search;
 pub mod session;
 pub mod settings;
@@ -53,6 +55,7 @@ use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::Position;
 
 pub use error::Error;
+pub use event_feed::EventFeed;
 pub use events::{EventFilter, EventReader, SpanEvents, StoredEvent};
 pub use metrics::query::MetricReader;
 pub use query::{
@@ -203,7 +206,7 @@ pub struct RetentionReport {
 }
 
 /// Answers queries. Every call names the project; no answer holds another's bytes.
-pub trait SpanReader: EventReader + MetricReader + Send + Sync {
+pub trait SpanReader: EventReader + EventFeed + MetricReader + Send + Sync {
     /// Trace summaries, newest start first.
     fn list_traces<'a>(
         &'a self,

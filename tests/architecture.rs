@@ -32,7 +32,9 @@ const MAY_USE: [(&str, &[&str]); 12] = [
     (
         "exporters",
         &[
+            "config",
             "model",
+            "net",
             "otlp",
             "pipeline",
             "pricing",

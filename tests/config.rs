@@ -102,7 +102,7 @@ fn every_example_is_valid() {
         assert_ne!(config, Config::default(), "{}", file.display());
         count += 1;
     }
-    assert_eq!(count, 4);
+    assert_eq!(count, 5);
 }
 
 #[test]
@@ -130,6 +130,7 @@ fn a_printed_configuration_can_be_loaded_again() {
         "examples/production.yaml",
         "examples/edge.yaml",
         "examples/redaction.yaml",
+        "examples/sampling.yaml",
     ] {
         let source = repository(&format!("config/{example}"));
         let printed = run(&["print-config", "--config", source.to_str().unwrap()]);

@@ -15,6 +15,8 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(15);
 /// The same of one address, whatever the accounts: people behind one router are many.
 const FREE_OF_ADDRESS: u32 = 50;
+/// Sign-ups from one address before one has to wait: each costs a hash, and makes somebody.
+const FREE_SIGN_UPS: u32 = 20;
 /// Pairs of an account and an address remembered.
 const REMEMBERED_MAX: usize = 20_000;
 
@@ -31,6 +33,8 @@ struct Failed {
 pub(super) struct BackOff {
     of_pairs: Failures,
     of_addresses: Failures,
+    /// Sign-ups, those that succeed too.
+    sign_ups: Failures,
 }
 
 /// Attempts that failed, by whatever tells who tries.
@@ -67,6 +71,7 @@ impl BackOff {
         Self {
             of_pairs: Failures::new(FREE),
             of_addresses: Failures::new(FREE_OF_ADDRESS),
+            sign_ups: Failures::new(FREE_SIGN_UPS),
         }
     }
 
@@ -91,6 +96,14 @@ impl BackOff {
             return Err(wait);
         }
         Ok(attempt)
+    }
+
+    /// Begins a sign-up.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(super) fn sign_up(&self, address: &str, now: u64) -> Result<(), Duration> {
+        self.sign_ups.begin(KeyHash::of(&network(address)), now)
     }
 
     /// The attempt succeeded: the failures before it are forgotten, those with other accounts are
@@ -225,5 +238,21 @@ mod tests {
         for other in ["2001:db8:0:1::1", "192.0.2.1", ""] {
             assert!(back_off.begin("fresh", other, SECOND).is_ok(), "{other}");
         }
+    }
+
+    // Scenario: a program signs up one person after the other from one network.
+    // Guarantees: it has to wait in the end; nobody of another network, and nobody who signs in, has.
+    #[test]
+    fn an_address_that_signs_many_up_has_to_wait() {
+        let back_off = BackOff::new();
+        for number in 0..20 {
+            let address = format!("2001:db8::{number:x}");
+            assert!(back_off.sign_up(&address, SECOND).is_ok());
+        }
+        let told = back_off.sign_up("2001:db8::ffff", SECOND);
+        assert_eq!(told.unwrap_err(), Duration::from_secs(1));
+        assert!(back_off.sign_up("192.0.2.1", SECOND).is_ok());
+        assert!(back_off.begin("a", "2001:db8::1", SECOND).is_ok());
+        assert!(back_off.sign_up("2001:db8::1", 2 * SECOND).is_ok());
     }
 }

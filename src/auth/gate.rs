@@ -316,6 +316,17 @@ impl Gate {
         Ok(principal)
     }
 
+    /// Whether a request is the doing of who shows the credential: a key or a token, which no browser
+    /// adds by itself, or else a page of ours or no page.
+    #[must_use]
+    pub fn is_meant(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        !matches!(Credential::of(headers), Credential::None)
+            || self
+                .people
+                .as_ref()
+                .is_some_and(|people| people.is_own_page(headers, uri))
+    }
+
     /// Makes a change that was just made count at once on this node.
     pub async fn refresh(&self) {
         self.resolver.refresh().await;

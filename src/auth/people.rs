@@ -8,6 +8,7 @@ mod board;
 mod invited;
 mod items;
 mod local;
+mod sign_up;
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,8 +28,7 @@ use crate::config::Secret;
 use crate::model::ProjectId;
 use crate::model::access::{Role, Scopes};
 use crate::storage;
-use crate::storage::access::people::{NewTenant, SignUp};
-use crate::storage::access::{AccessStore, Change, Login, Project, Refusal, User};
+use crate::storage::access::{AccessStore, Change, Login, User};
 
 pub use board::Welcomed;
 pub use invited::Invited;
@@ -279,68 +279,6 @@ impl People {
             let (Ok(()) | Err(_)) = self.store.end_login(person.login.token_hash).await?;
         }
         Ok(())
-    }
-
-    /// Whether a request may sign somebody up; whether they must be the first is for the store.
-    fn may_sign_up(&self, headers: &HeaderMap, uri: &Uri) -> bool {
-        match self.sign_ups {
-            SignUps::Open | SignUps::First => true,
-            SignUps::Closed => false,
-            SignUps::Local => {
-                let is_local = page::is_of_this_machine(headers, uri) && !page::is_proxied(headers);
-                self.is_loopback && is_local
-            }
-        }
-    }
-
-    /// Signs somebody up. Their project has a key that may send and read, which is not shown.
-    ///
-    /// # Errors
-    /// [`Refused`].
-    pub async fn sign_up(
-        &self,
-        wanted: Wanted,
-        headers: &HeaderMap,
-        uri: &Uri,
-    ) -> Result<(User, String, Option<Project>), Refused> {
-        if !self.may_sign_up(headers, uri) {
-            return Err(Refused::Closed);
-        }
-        // Before the password is hashed, which costs; the store makes sure.
-        if self.sign_ups == SignUps::First && self.store.state().await?.has_users {
-            return Err(Refused::Closed);
-        }
-        let now = (self.now)();
-        let user = User {
-            id: issue::user_id()?,
-            email: names::email(&wanted.email)?,
-            name: names::name(&wanted.name)?,
-            created_unix_nano: now,
-        };
-        let project = wanted.project.map(|name| names::name(&name)).transpose()?;
-        let tenant = project.map(|name| {
-            Ok::<_, random::Error>(NewTenant {
-                name,
-                key: issue::older(issue::DEFAULT_KEY)?.1,
-            })
-        });
-        let sign_up = SignUp {
-            password: self.hashed(wanted.password).await?,
-            user: user.clone(),
-            tenant: tenant.transpose()?,
-            only_first: self.sign_ups == SignUps::First,
-        };
-        let stored = sign_up.password.clone();
-        let change = Change {
-            by: format!("user {}", user.id),
-            at_unix_nano: now,
-        };
-        match self.store.sign_up(sign_up, change).await? {
-            Ok(project) => Ok((user, stored, project)),
-            Err(Refusal::Taken) => Err(Refused::Taken),
-            Err(Refusal::Unknown) => Err(Refused::Closed),
-            Err(Refusal::TooMany) => Err(Refused::TooMany),
-        }
     }
 
     /// Signs in somebody who has just signed up.

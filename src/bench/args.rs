@@ -10,7 +10,7 @@ use super::layout::Layout;
 use super::profile::{Profile, Shape};
 use super::server::Server;
 use super::target::{self, Getter, Protocol};
-use super::{MESSAGE_BYTES, QUERY_TIMEOUT};
+use super::{MESSAGE_BYTES, QUERY_TIMEOUT, watch};
 use crate::config::{ByteSize, Duration as ConfigDuration};
 
 /// Sends OTLP traces to a server and reports rate, latency, cost and loss.
@@ -147,6 +147,32 @@ pub struct Args {
     )]
     pub query_url: String,
 
+    /// Clients that follow the feed (/api/v1/tail) while the load runs: reports when they hear of what
+    /// was acknowledged, and what they miss
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        help_heading = "Watchers"
+    )]
+    pub watchers: usize,
+    /// More of them that connect and never read
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 0,
+        help_heading = "Watchers"
+    )]
+    pub stalled: usize,
+    /// Query string that they follow with, as in `rate=1000&status=error`
+    #[arg(
+        long,
+        value_name = "QUERY",
+        default_value = "",
+        help_heading = "Watchers"
+    )]
+    pub watch_query: String,
+
     /// Measure query latencies beside the load and after it
     #[arg(long, help_heading = "Queries")]
     pub queries: bool,
@@ -169,6 +195,8 @@ fn parse_header(text: &str) -> anyhow::Result<(HeaderName, HeaderValue)> {
 
 /// Requests in flight at once at most: each may hold a buffer.
 const IN_FLIGHT_MAX: usize = 4096;
+/// Clients that follow at most, of each kind.
+const WATCHERS_MAX: usize = 20_000;
 
 impl Args {
     /// Rules over several arguments.
@@ -185,6 +213,10 @@ impl Args {
         anyhow::ensure!(
             in_flight.is_some_and(|requests| requests <= IN_FLIGHT_MAX),
             "--connections times --in-flight must not be more than {IN_FLIGHT_MAX}"
+        );
+        anyhow::ensure!(
+            self.watchers <= WATCHERS_MAX && self.stalled <= WATCHERS_MAX,
+            "--watchers and --stalled must not be more than {WATCHERS_MAX} each"
         );
         anyhow::ensure!(
             self.message_bytes
@@ -230,6 +262,17 @@ impl Args {
             metrics_url,
             getter: Getter::new(&[], QUERY_TIMEOUT),
         }
+    }
+
+    /// Those that follow the feed; `None` when nobody does.
+    pub(super) fn watch(&self) -> Option<watch::Settings> {
+        (self.watchers + self.stalled > 0).then(|| watch::Settings {
+            url: self.query_base(),
+            query: self.watch_query.clone(),
+            headers: self.headers.iter().cloned().collect(),
+            watchers: self.watchers,
+            stalled: self.stalled,
+        })
     }
 
     pub(super) fn query_base(&self) -> String {

@@ -15,6 +15,7 @@ use super::ledger::Ledger;
 use super::payload::Payloads;
 use super::stats::Stats;
 use super::target::{Answer, Target};
+use super::watch::Clock;
 use crate::service::tasks::Tasks;
 
 /// What a run is made of; shared by its workers.
@@ -32,6 +33,8 @@ pub(super) struct Load {
     pub(super) next: AtomicU64,
     /// Ends the run early.
     pub(super) stop: CancellationToken,
+    /// Wants to know when requests are acknowledged.
+    pub(super) clock: Arc<Clock>,
 }
 
 /// One phase of the run.
@@ -174,6 +177,7 @@ async fn deliver(
         match answer {
             Answer::Acknowledged { rejected } => {
                 stats.acknowledged(spans, rejected, from.elapsed());
+                load.clock.acknowledged(request);
                 // Which spans were rejected is not known, so such a request can't be verified.
                 if rejected == 0 {
                     load.ledger.insert(request).await;

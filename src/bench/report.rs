@@ -9,7 +9,7 @@ use super::compression::Compression;
 use super::profile::Profile;
 use super::stats::{Counts, Percentiles};
 use super::target::Protocol;
-use super::{queries, verify};
+use super::{queries, verify, watch};
 
 /// The whole report.
 #[derive(Debug, Default, Serialize)]
@@ -20,6 +20,9 @@ pub(super) struct Report {
     /// What the server used; absent without `--server-pid` and `--data-dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) server: Option<ServerReport>,
+    /// What those heard that followed the feed while the load ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) watchers: Option<watch::Report>,
     /// What the store holds of what it acknowledged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) verification: Option<verify::Report>,
@@ -145,6 +148,9 @@ impl fmt::Display for Report {
         }
         if let Some(server) = &self.server {
             write!(out, "{server}")?;
+        }
+        if let Some(watchers) = &self.watchers {
+            write!(out, "{watchers}")?;
         }
         let queries = [
             ("queries under load", &self.queries_under_load),

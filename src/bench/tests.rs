@@ -1,6 +1,6 @@
 //! The generator against a server that runs in the test and answers as it is told.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Read as _;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -141,6 +141,31 @@ async fn traces(State(fake): State<Arc<Fake>>) -> Response {
     axum::Json(serde_json::json!({"items": listed})).into_response()
 }
 
+/// Tells of each stored trace once, and of something missed; sends more than a client that does not
+/// read can take.
+async fn tail(State(fake): State<Arc<Fake>>) -> Response {
+    let told = futures_util::stream::unfold(HashSet::new(), move |mut told| {
+        let fake = Arc::clone(&fake);
+        async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let mut text = format!(": {}\n\n", "x".repeat(100_000));
+            for id in fake.traces.lock().unwrap().keys() {
+                if told.insert(id.clone()) {
+                    text.push_str(&format!(
+                        "event: span\nid: 1\ndata: {{\"trace_id\":\"{id}\"}}\n\n"
+                    ));
+                }
+            }
+            if told.len() == 64 {
+                told.insert("missed".to_owned());
+                text.push_str("event: missed\nid: 1\ndata: {\"unseen\":2,\"over_rate\":3}\n\n");
+            }
+            Some((Ok::<_, std::convert::Infallible>(text), told))
+        }
+    });
+    Body::from_stream(told).into_response()
+}
+
 /// Starts the fake and answers its base URL.
 async fn start(fake: &Arc<Fake>, tasks: &Tasks) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -151,6 +176,7 @@ async fn start(fake: &Arc<Fake>, tasks: &Tasks) -> String {
         .route("/v1/traces", post(http))
         .route("/api/v1/traces", get(traces))
         .route("/api/v1/traces/{id}", get(trace))
+        .route("/api/v1/tail", get(tail))
         .with_state(Arc::clone(fake));
     tasks.spawn("fake server", async move {
         axum::serve(listener, router).await.unwrap();
@@ -413,4 +439,40 @@ fn contradicting_and_boundless_arguments_are_refused() {
     assert!(Cli::try_parse_from(["bench", "--verify-only"]).is_err());
     assert!(Cli::try_parse_from(["bench", "--spans-per-trace", "0"]).is_err());
     assert!(Cli::try_parse_from(["bench", "--header", "no-equals"]).is_err());
+}
+
+// Clients follow the feed while a request is sent; some of them read nothing. Guarantees that those who
+// read hear of every trace with the time since its acknowledgement, that what they missed is added up,
+// and that the others hold up neither them nor the end.
+#[tokio::test]
+async fn watchers_hear_of_what_was_acknowledged() {
+    let load = [
+        "--spans",
+        "512",
+        "--watchers",
+        "3",
+        "--stalled",
+        "2",
+        "--watch-query",
+        "rate=1000",
+    ];
+    let (_, report) = bench(Fake::default(), &load).await;
+    assert!(report.is_good());
+    let text = report.to_string();
+    let watchers = report.watchers.unwrap();
+    assert_eq!(
+        (watchers.watchers, watchers.stalled, watchers.lost),
+        (3, 2, 0)
+    );
+    assert_eq!((watchers.events, watchers.missed_unseen), (3 * 64, 3 * 2));
+    assert_eq!(
+        (watchers.missed_over_rate, watchers.missed_unknown),
+        (3 * 3, 0)
+    );
+    assert!(watchers.unmatched < watchers.events, "{watchers:?}");
+    assert!(watchers.latency_ms.max > 0.0);
+    assert!(
+        text.contains("3 reading (0 lost), 2 stalled: 192 events"),
+        "{text}"
+    );
 }

@@ -1,5 +1,6 @@
-//! `tail`: follows what a running daemon stores, a line a span.
+//! `tail`: follows what a running daemon stores, a line a span or event.
 
+mod event_line;
 mod events;
 mod line;
 
@@ -39,8 +40,10 @@ const ERROR_BYTES_MAX: usize = 64 * 1024;
 #[command(
     after_help = "Examples:\n  pulse-collector tail operation=chat status=error\n  \
     pulse-collector tail service=support min_duration=2s attr.tier=gold\n  \
-    pulse-collector tail --json model=gpt-4o | jq .genai.cost\n\n\
-    FILTER is a filter of /api/v1/spans. A broken connection is made again, and goes on where it was."
+    pulse-collector tail --json model=gpt-4o | jq .genai.cost\n  \
+    pulse-collector tail kind=event min_severity=warn\n\n\
+    FILTER is a filter of /api/v1/spans or, with kind=event, of /api/v1/events; kind=span,event follows both.\n\
+    A broken connection is made again, and goes on where it was."
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -63,10 +66,10 @@ pub(super) struct Args {
     /// system's.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Spans a second at most; what matches beyond that is counted.
+    /// Spans and events a second at most; what matches beyond that is counted.
     #[arg(long, value_name = "COUNT")]
     rate: Option<u32>,
-    /// Print each span as the API says it, one JSON object a line.
+    /// Print each span or event as the API says it, one JSON object a line.
     #[arg(long)]
     json: bool,
     /// Whether lines are coloured.
@@ -341,7 +344,11 @@ impl Printer {
     /// Prints an event; answers whether somebody reads.
     fn print(&self, event: &Event) -> anyhow::Result<bool> {
         let line = match event.name.as_str() {
-            "span" if self.json => line::escaped(&event.data),
+            "span" | "event" if self.json => line::escaped(&event.data),
+            "event" => {
+                let event = serde_json::from_str(&event.data);
+                self.painter.event(&event.context("read an event")?)
+            }
             "span" => {
                 let span = serde_json::from_str(&event.data);
                 self.painter.span(&span.context("read a span")?)
@@ -349,7 +356,7 @@ impl Printer {
             "missed" => {
                 let missed = serde_json::from_str(&event.data).context("read what went by")?;
                 let line = self.painter.missed(&missed);
-                // Standard output is for spans.
+                // Standard output is for what was stored.
                 if self.json {
                     note(line.trim_start_matches("-- "));
                     return Ok(true);

@@ -6,9 +6,9 @@
 mod bounds;
 mod listeners;
 
-use super::Config;
 use super::problem::Problem;
 use super::tree::{Node, Path};
+use super::{ByteSize, Config};
 use crate::service::Mode;
 
 /// Whether the files a configuration names are looked for.
@@ -68,6 +68,8 @@ pub(crate) fn validate(config: &Config, check_files: CheckFiles) -> Vec<Issue> {
     listeners::check(config, check_files, &mut issues);
     pricing(config, &mut issues);
     redaction(config, check_files, &mut issues);
+    exporters(config, check_files, &mut issues);
+    sampling(config, &mut issues);
     log_level(config, &mut issues);
     paths(config, &mut issues);
     processes(config, &mut issues);
@@ -89,6 +91,42 @@ fn redaction(config: &Config, check_files: CheckFiles, issues: &mut Vec<Issue>) 
     for problem in config.processors.redaction.problems(reads_files) {
         let path = format!("processors.redaction.{}", problem.path);
         issues.push(Issue::new(path, problem.message));
+    }
+}
+
+fn exporters(config: &Config, check_files: CheckFiles, issues: &mut Vec<Issue>) {
+    const PATH: &str = "exporters.otlp";
+    let Some(otlp) = &config.exporters.otlp else {
+        return;
+    };
+    let log = (config.log_partitions(), config.queue.segment_size);
+    for problem in otlp.problems(log) {
+        issues.push(Issue::new(
+            format!("{PATH}.{}", problem.key),
+            problem.message,
+        ));
+    }
+    for (key, file) in otlp.files().filter(|_| check_files == CheckFiles::Yes) {
+        if let Err(error) = std::fs::File::open(file) {
+            let message = format!("{}: {error}", file.display());
+            issues.push(Issue::new(format!("{PATH}.{key}"), message));
+        }
+    }
+}
+
+fn sampling(config: &Config, issues: &mut Vec<Issue>) {
+    for problem in config.processors.sampling.problems() {
+        let path = format!("processors.sampling.{}", problem.path);
+        issues.push(Issue::new(path, problem.message));
+    }
+    let tail = &config.processors.sampling.tail;
+    let limit = ByteSize::mib(config.processors.memory_limiter.limit_mib.into());
+    if tail.enabled && tail.decision_memory >= limit {
+        const PATH: &str = "processors.sampling.tail.decision_memory";
+        const LIMIT: &str = "processors.memory_limiter.limit_mib";
+        let memory = tail.decision_memory;
+        let message = format!("{memory} must be less than the process may take ({LIMIT}: {limit})");
+        issues.push(Issue::new(PATH, message).related_to(LIMIT));
     }
 }
 

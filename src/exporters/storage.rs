@@ -11,6 +11,7 @@ mod health;
 mod prices;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::model::genai::CostSource;
 use crate::pipeline::clock::Clock;
 use crate::pricing;
+use crate::processors::sampling::Sampler;
 use crate::processors::{batch, limits};
 use crate::queue::{LogId, Next, Reader, Record, Release};
 use crate::storage::{self, SpanRow, SpanWriter, WriteReport};
@@ -29,10 +31,13 @@ use crate::telemetry::logs::chain;
 use crate::telemetry::metrics::{Metrics, ModelCalls};
 
 use crate::storage::settings::ProjectSettings;
-use assemble::{Assembler, Slice};
+use assemble::{Assembler, Sampling, Slice};
 use prices::Prices;
 
 pub use health::StoreHealth;
+use waiting::{Verdicts, Waiting};
+
+pub use waiting::Traces;
 
 /// First and longest pause between two tries of one batch.
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
@@ -64,6 +69,11 @@ pub struct StorageExporter {
     pub prices: pricing::Table,
     /// What projects have settled.
     pub settings: Arc<dyn ProjectSettings>,
+    /// Which spans are not stored, where not all are.
+    pub sampler: Option<Arc<Sampler>>,
+    /// What is known of traces before it is decided about them: of all partitions, and how many
+    /// those are.
+    pub traces: Option<(Arc<Traces>, u32)>,
     /// Whether jobs that take columns anew are this thread's business.
     pub remaps: bool,
     /// How often retention runs.
@@ -98,6 +108,8 @@ enum Halt {
 /// Records that will be one transaction.
 struct Pending {
     records: Vec<Record>,
+    /// What becomes of their traces.
+    verdicts: Verdicts,
     closed: bool,
 }
 
@@ -122,17 +134,24 @@ impl StorageExporter {
         let mut retention_due = Instant::now();
         let mut prices = Prices::new(self.prices.clone(), Arc::clone(&self.settings));
         let mut remap = anew::Remap::new();
+        let mut waiting = self.waiting();
+        if waiting.is_some() {
+            prices.refresh(self, runtime)?;
+        }
         loop {
             let started = Instant::now();
-            let pending = self.collect(runtime, remap.idle_wait())?;
+            let idle_wait = remap.idle_wait();
+            let pending = self.collect(runtime, idle_wait, (&mut waiting, prices.book()))?;
             if let (Some(first), Some(last)) = (pending.records.first(), pending.records.last()) {
                 let positions = (first.position, last.position);
                 prices.refresh(self, runtime)?;
-                self.store(runtime, &pending.records, prices.book())?;
+                self.store(runtime, &pending, prices.book())?;
                 tracing::trace!(?positions, "stored records");
             }
             // Also past what was found to be gone, which no record will speak of.
-            self.release.upto(self.reader.position());
+            let waits = waiting.as_ref().and_then(Waiting::position);
+            self.release
+                .upto(waits.unwrap_or_else(|| self.reader.position()));
             if pending.closed || self.stop.is_cancelled() {
                 return Ok(());
             }
@@ -159,9 +178,15 @@ impl StorageExporter {
 
     /// Reads records until a batch is full by rows or bytes, or old enough, or the log is quiet.
     /// A log that can't be read now is tried again.
-    fn collect(&mut self, runtime: &Handle, idle_wait: Duration) -> Result<Pending, Halt> {
+    fn collect(
+        &mut self,
+        runtime: &Handle,
+        idle_wait: Duration,
+        (waiting, prices): (&mut Option<Waiting>, &pricing::Book),
+    ) -> Result<Pending, Halt> {
         let mut pending = Pending {
             records: Vec::new(),
+            verdicts: Verdicts::new(),
             closed: false,
         };
         let (mut rows, mut bytes) = (0_u64, 0_u64);
@@ -170,7 +195,7 @@ impl StorageExporter {
             let left = deadline.map(|due| due.saturating_duration_since(Instant::now()));
             // However long a batch may take, whoever waits for the partition does not wait for it.
             let wait = left.map_or(idle_wait, |left| left.min(IDLE_WAIT));
-            let next = match self.reader.next(wait) {
+            let next = match self.next(wait, waiting, (prices, &mut pending.verdicts)) {
                 Ok(next) => next,
                 Err(_) if !pending.records.is_empty() => return Ok(pending),
                 Err(error) => {
@@ -207,15 +232,21 @@ impl StorageExporter {
     fn store(
         &mut self,
         runtime: &Handle,
-        records: &[Record],
+        pending: &Pending,
         prices: &pricing::Book,
     ) -> Result<(), Halt> {
         let limits = self.limits.clone();
         let rows_max = usize::try_from(self.batch.send_batch_max_size).unwrap_or(usize::MAX);
+        let sampler = self.sampler.clone();
+        let sampling = sampler.as_deref().map(|sampler| Sampling {
+            sampler,
+            verdicts: Some(&pending.verdicts),
+        });
         let assembler = Assembler::new(self.partition, &limits)
             .of_log(self.log_id)
-            .priced(prices);
-        assembler.slices(records, rows_max, &mut |slice| {
+            .priced(prices)
+            .sampled(sampling);
+        assembler.slices(&pending.records, rows_max, &mut |slice| {
             self.metrics.truncated_spans(slice.truncated);
             self.metrics.model_calls(model_calls(&slice.batch.spans));
             self.write(runtime, &slice)
@@ -249,6 +280,7 @@ impl StorageExporter {
         let WriteReport {
             spans_stored,
             spans_duplicate,
+            spans_sampled_out,
             events_stored,
             events_duplicate,
             points_stored,
@@ -261,6 +293,7 @@ impl StorageExporter {
             (points_stored, points_duplicate),
             took,
         );
+        self.metrics.writer_sampled_out(spans_sampled_out);
         self.metrics.writer_points_overflow(points_overflow);
         if outcome.quarantined > 0 {
             tracing::error!(

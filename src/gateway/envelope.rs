@@ -43,7 +43,7 @@ impl RequestIds {
     }
 
     /// The client's id when it is harmless, else a new one.
-    fn choose(&self, headers: &HeaderMap) -> HeaderValue {
+    pub(super) fn choose(&self, headers: &HeaderMap) -> HeaderValue {
         match headers.get(REQUEST_ID) {
             Some(given) if is_harmless(given.as_bytes()) => given.clone(),
             _ => {
@@ -62,10 +62,10 @@ fn is_harmless(id: &[u8]) -> bool {
 
 /// Which route answered; label of the gateway's metrics.
 #[derive(Debug, Clone, Copy)]
-struct RoutePath(&'static str);
+pub(super) struct RoutePath(pub(super) &'static str);
 
 /// What stands for the route where none matched.
-const NO_ROUTE: RoutePath = RoutePath("none");
+pub(super) const NO_ROUTE: RoutePath = RoutePath("none");
 
 /// Notes which route answered.
 pub(super) fn name_route(mut response: Response, path: &'static str) -> Response {
@@ -119,7 +119,8 @@ pub(super) async fn wrap(
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, request_id);
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let no_store = HeaderValue::from_static("no-store");
+    headers.entry(CACHE_CONTROL).or_insert(no_store);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if compress::is_worth(&mut response) && wants_gzip {
         return compress::gzip_response(response).map(Body::new);

@@ -17,10 +17,14 @@ use std::sync::Arc;
 
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{MethodRouter, any, get, post};
+use bytes::Bytes;
 
 use super::Shared;
+use crate::model::ProjectId;
+use crate::storage::StoredEvent;
 use answer::Server;
 pub(super) use board::is_for_people;
+pub(super) use board::live::Sessions;
 
 /// One of these routes.
 #[derive(Debug)]
@@ -81,14 +85,29 @@ pub(super) static ROUTES: &[FamilyRoute] = routes! {
         others_not_found().post(board::later::insights);
     PulseBoard "/projects/{id}/insights/{insight}/read" ["PATCH"] =>
         others_not_found().patch(board::later::insights);
-    PulseBoard "/realtime/{id}/sse" ["GET"] => others_not_found().get(board::later::live);
+    PulseBoard "/realtime/{id}/sse" ["GET"] => others_not_found().get(board::live::events);
     PulseBoard "/socket.io/" ["GET", "POST"] =>
-        others_not_found().get(board::later::socket).post(board::later::socket);
+        others_not_found().get(board::live::poll).post(board::live::post);
 };
 
 /// No methods yet. PulseBoard's server did not tell a wrong method from a wrong path.
 fn others_not_found() -> MethodRouter<Arc<Shared>> {
     any(pulseboard::no_route)
+}
+
+/// A stored event as PulseBoard's server said it; `None` for what is none of its events.
+pub(super) fn board_event(event: &StoredEvent, project: ProjectId) -> Option<Bytes> {
+    pulseboard::shown(event, project).map(Bytes::from)
+}
+
+/// Whether pages of every origin may use a path.
+pub(super) fn is_for_any_page(path: &str) -> bool {
+    path.starts_with("/webhook/")
+}
+
+/// Whether PulseBoard's SDK sends to a path or reads from it, with a key in the body or the query.
+pub(super) fn is_of_board_sdk(path: &str) -> bool {
+    path == "/ingest" || path == "/events" || path.starts_with("/analytics/")
 }
 
 /// Nothing is served at a path; `None` when none of these servers had anything like it.

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tower::Service;
 
 use super::problem::{Code, Problem};
-use super::{Config, State, pulse, router};
+use super::{Config, Gateway, pulse};
 use crate::net::cors::Cors;
 use crate::net::listener::{self, Bound, Error, Limits};
 use crate::net::tls;
@@ -61,11 +61,11 @@ impl Listener {
     ///
     /// # Errors
     /// See [`listener::serve`]. Must be called within a Tokio runtime.
-    pub fn serve(self, state: State, tasks: &Tasks) -> Result<(), Error> {
-        let cors = state.config.cors.as_ref().map(Cors::from_config);
+    pub fn serve(self, gateway: &Gateway, tasks: &Tasks) -> Result<(), Error> {
+        let cors = gateway.shared.config.cors.as_ref().map(Cors::from_config);
         let service = WithCors {
             cors,
-            router: router(state),
+            router: gateway.router(),
         };
         listener::serve(self.bound, self.limits, self.tls, service, refuse, tasks)
     }
@@ -100,8 +100,8 @@ impl Service<Request<Incoming>> for WithCors {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        // Paths that cookies are for have rules of their own.
-        let is_meant = !pulse::is_for_people(request.uri().path());
+        // Some paths, as those that cookies are for, have rules of their own.
+        let is_meant = !pulse::has_own_origins(request.uri().path());
         let Some(cors) = self.cors.clone().filter(|_| is_meant) else {
             return Service::call(&mut self.router, request).boxed();
         };

@@ -68,18 +68,32 @@ impl FromRequestParts<Arc<Shared>> for Params {
         }
         let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
             .map_err(|_| Problem::new(Code::InvalidParameter, "the query string is malformed"))?;
+        Self::asked(state, pairs, known, project, parts.uri.path()).await
+    }
+}
+
+impl Params {
+    /// The parameters of a question at a path, which knows these names.
+    ///
+    /// # Errors
+    /// There are too many, or the store can't be asked for the key of cursors.
+    pub(super) async fn asked(
+        shared: &Shared,
+        pairs: Vec<(String, String)>,
+        known: &[&str],
+        project: ProjectId,
+        path: &str,
+    ) -> Result<Self, Problem> {
         if pairs.len() > PARAMETERS_MAX {
             let detail = format!("a query has at most {PARAMETERS_MAX} parameters");
             return Err(Problem::new(Code::QueryTooLong, detail));
         }
         if pairs.iter().any(|(name, _)| name == "cursor") {
-            state.reader.load_cursor_key().await?;
+            shared.reader.load_cursor_key().await?;
         }
-        Ok(Self::new(pairs, known, project, parts.uri.path()))
+        Ok(Self::new(pairs, known, project, path))
     }
-}
 
-impl Params {
     fn new(pairs: Vec<(String, String)>, known: &[&str], project: ProjectId, path: &str) -> Self {
         let filters: Vec<_> = pairs
             .iter()

@@ -23,6 +23,7 @@ mod query;
 mod record;
 mod render;
 mod sums;
+mod traces;
 mod values;
 
 use std::sync::Arc;
@@ -63,7 +64,7 @@ macro_rules! routes {
 pub(super) static ROUTES: &[PulseRoute] = routes! {
     "/health" ["GET"] => methods().get(health);
     "/v1/auth/login" ["POST"] => methods().post(login);
-    "/v1/traces" ["GET", "POST"] => methods().get(lists::traces).post(otlp::export);
+    "/v1/traces" ["GET", "POST"] => methods().get(traces::list).post(otlp::export);
     "/v1/traces/batch" ["POST"] => methods().post(ingest::traces_batch);
     "/v1/traces/async" ["POST"] => methods().post(ingest::traces_async);
     "/v1/traces/{id}" ["GET"] => methods().get(load::trace);
@@ -134,7 +135,7 @@ pub(super) static PEOPLE_ROUTES: &[PeopleRoute] = people_routes! {
         methods().patch(dashboard::keys::rename).delete(dashboard::keys::revoke);
     Admin "/dashboard/api/users" ["GET", "POST"] =>
         methods().get(dashboard::members::list).post(dashboard::members::add);
-    Member "/dashboard/api/traces" ["GET"] => methods().get(lists::traces);
+    Member "/dashboard/api/traces" ["GET"] => methods().get(traces::list);
     Member "/dashboard/api/traces/batch" ["POST"] => methods().post(ingest::traces_batch);
     Member "/dashboard/api/traces/{id}" ["GET"] => methods().get(load::trace);
     Member "/dashboard/api/sessions/{id}" ["GET"] => methods().get(load::session);
@@ -158,6 +159,11 @@ pub(super) fn is_for_people(path: &str) -> bool {
     is_for_our_people(path) || super::family::is_for_people(path)
 }
 
+/// Whether pages of other origins have rules of their own at a path.
+pub(super) fn has_own_origins(path: &str) -> bool {
+    is_for_people(path) || super::family::is_for_any_page(path)
+}
+
 fn is_for_our_people(path: &str) -> bool {
     path.starts_with("/api/auth/") || path.starts_with("/dashboard/api/")
 }
@@ -165,11 +171,6 @@ fn is_for_our_people(path: &str) -> bool {
 /// Nothing is served there, or not with that method.
 pub(super) fn not_found() -> Response {
     answer::not_found()
-}
-
-/// A parameter can't be what is stored.
-pub(super) fn nul_in_query() -> Response {
-    answer::Refused::bad("Invalid query parameters").into_response()
 }
 
 /// The handler failed.

@@ -28,7 +28,7 @@ use crate::storage::{Error, ServiceSummary, SessionSummary};
 
 pub(super) use analytics::{Extent, Measure, Sums, dimension_name, unix_nano};
 pub(super) use conversation::{CallOf, Conversation, TraceOf};
-pub(super) use detail::{SpanDetail, write_trace};
+pub(super) use detail::{SpanDetail, messages, write_trace};
 pub(super) use event::EventDetail;
 pub(super) use metrics::{Metric, MetricPoints, aggregations};
 pub(super) use models::{Model, Models, UnpricedModel, UnpricedModels, User, Users};

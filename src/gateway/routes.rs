@@ -87,7 +87,15 @@ pub(super) static ROUTES: [Route; 32] = [
     },
     Route {
         path: "/api/v1/tail",
-        parameters: filtered!("trace_id", "rate", "last_event_id"),
+        parameters: filtered!(
+            "trace_id",
+            "kind",
+            "environment",
+            "min_severity",
+            "span_id",
+            "rate",
+            "last_event_id"
+        ),
         serve: || get(tail::tail),
     },
     Route {

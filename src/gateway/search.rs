@@ -45,15 +45,15 @@ const IN: [(&str, In); 3] = [
 
 /// What is searched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Span,
     Event,
 }
 
-const KINDS: [(&str, Kind); 2] = [("span", Kind::Span), ("event", Kind::Event)];
+pub(super) const KINDS: [(&str, Kind); 2] = [("span", Kind::Span), ("event", Kind::Event)];
 
 /// Filters that events know nothing of.
-const OF_SPANS_ONLY: [&str; 13] = [
+pub(super) const OF_SPANS_ONLY: [&str; 13] = [
     "status",
     "min_duration",
     "max_duration",

@@ -1,36 +1,41 @@
-//! `GET /api/v1/tail`: what is stored, as it is stored, as server-sent events.
+//! `GET /api/v1/tail`: what is stored, as it is stored, as server-sent events or, where a client asks for
+//! it, as messages of a WebSocket.
 //!
-//! The store is asked once for all watchers of a project, by one task that lives as long as there
-//! are any (`hub`); each watcher looks at what that task found, at its own pace (`watcher`). Who is
-//! too slow for what is kept is told how much went by; writers never wait for anybody who watches.
+//! The store is asked once for all watchers of a feed of a project, by one task that lives as long as
+//! there are any (`hub`); each watcher looks at what that task found, at its own pace (`watcher`, with a
+//! `lane` for each feed). Who is too slow for what is kept is told how much went by; writers never wait
+//! for anybody who watches.
 
+mod asked;
 mod frames;
 mod hub;
+mod lane;
+mod place;
+mod socket;
 mod watcher;
 
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue};
 
 use super::caller::Caller;
 use super::params::Params;
 use super::problem::{Code, Problem};
+use super::websocket::{self, Handshake};
 use super::{Shared, spans};
-use crate::storage::feed::FeedPosition;
-pub(super) use hub::Hub;
-use watcher::{Wanted, Watcher};
+pub(super) use asked::read;
+pub(super) use frames::{Missed, Notice, Told};
+pub(super) use hub::{Form, Hub};
+pub(super) use lane::Filter;
+pub(super) use place::Place;
+pub(super) use watcher::{Over, Right, Wanted, Watcher};
 
-/// Events a second when the client does not say, and at most.
-const RATE_DEFAULT: u32 = 100;
-const RATE_MAX: u32 = 1000;
-
-/// What a browser sends when it connects again.
-const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells proxies to pass events on at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
@@ -38,42 +43,67 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 pub(super) async fn tail(
     State(shared): State<Arc<Shared>>,
     caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
     mut params: Params,
+    mut request: Request,
 ) -> Result<Response, Problem> {
-    let filter = spans::filter(&mut params);
-    let rate = params.whole("rate", RATE_DEFAULT, RATE_MAX);
-    let resume = position(&mut params, &headers);
+    let asked = read(&mut params, request.headers());
     params.finish()?;
+    let handshake = match websocket::is_asked_for(&request) {
+        true => Some(handshake(&shared, &mut request)?),
+        false => None,
+    };
     let wanted = Wanted {
         project: caller.project,
-        filter,
-        rate,
-        resume,
-        credentials: (headers, uri),
+        filters: asked.filters,
+        form: Form::Own,
+        rate: asked.rate,
+        resume: asked.resume,
+        right: Right::Credential(request.headers().clone(), request.uri().clone()),
     };
     let watcher = Watcher::begin(&shared, wanted).await?;
-    let body = Body::from_stream(watcher.into_stream().map(Ok::<_, std::convert::Infallible>));
+    let Some(handshake) = handshake else {
+        return Ok(event_stream(events(watcher)));
+    };
+    let serve = move |socket| socket::serve(socket, watcher);
+    Ok(handshake.answer(shared.tail.tasks(), websocket::LISTENER, serve))
+}
+
+/// Browsers let pages of any site open a WebSocket and read from it: what they add by themselves, a
+/// cookie or that they are on this machine, counts for pages of our own only.
+fn handshake(shared: &Shared, request: &mut Request) -> Result<Handshake, Problem> {
+    if !shared.gate.is_meant(request.headers(), request.uri()) {
+        let detail = "a page of another site may not open a WebSocket without a key; \
+            see gateway.allowed_origins";
+        return Err(Problem::new(Code::Forbidden, detail));
+    }
+    Handshake::of(request).map_err(|why| Problem::new(Code::InvalidRequest, why))
+}
+
+/// What a client is told as server-sent events.
+fn events(
+    watcher: Watcher,
+) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::convert::Infallible>> {
+    let told = watcher.into_stream();
+    told.take_while(|told| std::future::ready(told.is_ok()))
+        .map(|told| {
+            let mut frames = BytesMut::new();
+            for told in told.unwrap_or_default() {
+                frames::sent_event(&mut frames, &told);
+            }
+            Ok(frames.freeze())
+        })
+}
+
+/// An answer that goes on.
+pub(super) fn event_stream<S>(events: S) -> Response
+where
+    S: futures_util::Stream<Item = Result<bytes::Bytes, std::convert::Infallible>> + Send + 'static,
+{
     let headers = [
         (CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
         (ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
-    Ok((headers, body).into_response())
-}
-
-/// Where to go on: the parameter, which a first request can have, or the header.
-fn position(params: &mut Params, headers: &HeaderMap) -> Option<FeedPosition> {
-    let given = params.text("last_event_id");
-    let sent = headers.get(LAST_EVENT_ID);
-    let sent = sent.map(|value| value.to_str().unwrap_or_default().to_owned());
-    // A browser repeats the parameter for ever; the header is newer.
-    let text = sent.filter(|sent| !sent.is_empty()).or(given)?;
-    let position = text.parse().ok();
-    if position.is_none() {
-        params.reject("last_event_id", "is not the id of an event of this server");
-    }
-    position
+    (headers, Body::from_stream(events)).into_response()
 }
 
 /// Too many watch.

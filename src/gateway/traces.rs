@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::SemaphorePermit;
 
 use super::caller::Caller;
 use super::params::{PAGE_SIZE_DEFAULT, Params};
@@ -22,10 +23,22 @@ pub(super) async fn list(
     caller: Caller,
     mut params: Params,
 ) -> Result<Response, Problem> {
+    let filter = filter(&mut params);
+    let (page, binding) =
+        params.finish_page(&shared, PAGE_SIZE_DEFAULT, shared.config.page_size_max)?;
+    let answer = shared.reader.list_traces(caller.project, &filter, &page);
+    let found = answer.await?;
+    Ok(list_answer::<_, render::TraceSummary>(
+        &shared, &binding, found,
+    ))
+}
+
+/// Which traces are meant; what is wrong is noted in the parameters.
+pub(super) fn filter(params: &mut Params) -> TraceFilter {
     let range = params.range();
     let (duration_min_ns, duration_max_ns) = params.durations();
-    let (status, facts) = facts::read(&mut params);
-    let filter = TraceFilter {
+    let (status, facts) = facts::read(params);
+    TraceFilter {
         range,
         service: params.text("service"),
         name: params.text("name"),
@@ -38,14 +51,25 @@ pub(super) async fn list(
         cost_min_nano_usd: params.cost_min_nano_usd(),
         facts,
         attributes: params.attributes(),
-    };
-    let (page, binding) =
-        params.finish_page(&shared, PAGE_SIZE_DEFAULT, shared.config.page_size_max)?;
-    let answer = shared.reader.list_traces(caller.project, &filter, &page);
-    let found = answer.await?;
-    Ok(list_answer::<_, render::TraceSummary>(
-        &shared, &binding, found,
-    ))
+    }
+}
+
+/// A turn to read a trace: each may hold tens of megabytes.
+///
+/// # Errors
+/// Too many are being read for as long as a query may take.
+pub(super) async fn permit(shared: &Shared) -> Result<SemaphorePermit<'_>, Problem> {
+    let waited = tokio::time::timeout(
+        shared.config.query_timeout.0,
+        shared.trace_permits.acquire(),
+    );
+    match waited.await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Problem::new(
+            Code::StorageUnavailable,
+            "too many traces are being read",
+        )),
+    }
 }
 
 /// `GET /api/v1/traces/{trace_id}`: the trace and its spans in start order.
@@ -63,16 +87,7 @@ pub(super) async fn detail(
     let spans_max = shared.config.trace_spans_max;
     let (page, binding) = params.finish_page(&shared, spans_max, spans_max)?;
     let trace_id = trace_id.ok_or_else(Problem::internal)?;
-    let waited = tokio::time::timeout(
-        shared.config.query_timeout.0,
-        shared.trace_permits.acquire(),
-    );
-    let Ok(Ok(_permit)) = waited.await else {
-        return Err(Problem::new(
-            Code::StorageUnavailable,
-            "too many traces are being read",
-        ));
-    };
+    let _permit = permit(&shared).await?;
     let found = shared.reader.trace(caller.project, trace_id, &page).await?;
     let trace = found.ok_or_else(|| Problem::new(Code::NotFound, "no such trace"))?;
     let events = match format {
@@ -150,7 +165,7 @@ fn accepted_format(headers: &HeaderMap) -> Format {
 
 /// Runs the rendering of a large answer beside the threads that serve everybody else. How many
 /// run at once is bounded by the trace permits.
-async fn render_apart<F>(render: F) -> Result<Vec<u8>, Problem>
+pub(super) async fn render_apart<F>(render: F) -> Result<Vec<u8>, Problem>
 where
     F: FnOnce() -> Result<Vec<u8>, crate::storage::Error> + Send + 'static,
 {

@@ -29,6 +29,8 @@ pub(super) struct Activity {
     head_expired: AtomicBool,
     /// Something of an answer was sent since it was asked last.
     answered: AtomicBool,
+    /// The connection goes on with another protocol, which is none of ours to follow.
+    switched: AtomicBool,
     /// The driver, to be woken when the last request ends on another task.
     driver: AtomicWaker,
 }
@@ -43,6 +45,7 @@ impl Activity {
             write_blocked_since: AtomicU64::new(0),
             head_expired: AtomicBool::new(false),
             answered: AtomicBool::new(false),
+            switched: AtomicBool::new(false),
             driver: AtomicWaker::new(),
         })
     }
@@ -96,6 +99,16 @@ impl Activity {
 
     pub(super) fn is_head_expired(&self) -> bool {
         self.head_expired.load(Ordering::Relaxed)
+    }
+
+    /// Notes that the connection goes on with another protocol.
+    pub(super) fn switch(&self) {
+        self.switched.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection goes on with another protocol.
+    pub(super) fn is_switched(&self) -> bool {
+        self.switched.load(Ordering::Acquire)
     }
 
     /// Notes that a part of an answer is sent.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -109,7 +109,9 @@ where
     } else {
         Protocol::Http1 { head_max }
     };
+    let open = CancellationToken::new();
     let guarded = Guard::new(io, read, Arc::clone(&activity), protocol);
+    let guarded = guarded.telling(open.clone().drop_guard());
     let io = TokioIo::new(guarded);
     let service = {
         let shared = Arc::clone(&shared);
@@ -130,13 +132,13 @@ where
         .await
     } else {
         let builder = http1_builder(head_max);
-        drive(
-            builder.serve_connection(io, service),
-            &activity,
-            limits,
-            &shutdown,
-        )
-        .await
+        let connection = builder.serve_connection(io, service).with_upgrades();
+        drive(connection, &activity, limits, &shutdown).await?;
+        if activity.is_switched() {
+            // It counts as one of the listener's while it is open.
+            open.cancelled().await;
+        }
+        Ok(())
     }
 }
 
@@ -246,8 +248,12 @@ where
     B: Send + 'static,
 {
     let in_flight = activity.begin_request();
+    let activity = Arc::clone(activity);
     async move {
         let response = answer_inner(shared, request, peer).await;
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            activity.switch();
+        }
         in_flight.answered();
         Ok(response.map(|body| TrackedBody::new(body, in_flight)))
     }
@@ -258,11 +264,11 @@ trait Graceful: Future<Output = hyper::Result<()>> {
     fn begin_shutdown(self: Pin<&mut Self>);
 }
 
-impl<I, B, S> Graceful for http1::Connection<I, S>
+impl<I, B, S> Graceful for http1::UpgradeableConnection<I, S>
 where
     S: hyper::service::HttpService<Incoming, ResBody = B>,
     S::Error: Into<BoxError>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     B: Body + 'static,
     B::Error: Into<BoxError>,
 {

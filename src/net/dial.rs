@@ -1,5 +1,5 @@
 //! Connecting to a server named by a URL, in the clear or over TLS; for the commands that talk to a
-//! running daemon.
+//! running daemon, and for sending what was received elsewhere.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::Uri;
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -38,8 +38,19 @@ pub enum Error {
     #[error("a file of authorities is given, but the URL is not https://")]
     NotTls,
     /// There is nothing to check a certificate against.
-    #[error("there are no certificate authorities; name some with --ca-file")]
+    #[error("there are no certificate authorities; name some with --ca-file or ca_file")]
     NoAuthorities,
+    /// Our own certificate or its key can't be read.
+    #[error("read {path}")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls_pki_types::pem::Error,
+    },
+    /// What the server's certificate is to be for is no name.
+    #[error("{0}: expected the name of a server")]
+    ServerName(String),
     /// The server can't be reached.
     #[error("connect to {address}")]
     Connect {
@@ -53,6 +64,19 @@ pub enum Error {
 /// A connection, whatever it is made of.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// How a TLS server is talked to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ClientTls<'a> {
+    /// PEM file of authorities; the system's when absent.
+    pub authorities: Option<&'a Path>,
+    /// PEM files of our own certificate and its key, where the server wants one.
+    pub identity: Option<(&'a Path, &'a Path)>,
+    /// What the server's certificate must be for, when that is not the URL's host.
+    pub server_name: Option<&'a str>,
+    /// Protocols to choose from (ALPN).
+    pub protocols: &'a [&'a [u8]],
+}
 
 /// A server to connect to.
 #[derive(Clone)]
@@ -77,6 +101,19 @@ impl Dialer {
     /// # Errors
     /// All but [`Error::Connect`].
     pub fn new(endpoint: &str, authorities: Option<&Path>) -> Result<Self, Error> {
+        let tls = ClientTls {
+            authorities,
+            ..ClientTls::default()
+        };
+        Self::with_tls(endpoint, &tls)
+    }
+
+    /// For a URL, whose scheme may be left out, and says whether TLS is used. Connects to nothing
+    /// yet; files are read once.
+    ///
+    /// # Errors
+    /// All but [`Error::Connect`].
+    pub fn with_tls(endpoint: &str, tls: &ClientTls<'_>) -> Result<Self, Error> {
         let uri = parse(endpoint).ok_or_else(|| Error::Url(endpoint.to_owned()))?;
         let is_tls = uri.scheme_str() == Some("https");
         let host = uri.host().unwrap_or_default();
@@ -85,11 +122,15 @@ impl Dialer {
             .trim_end_matches(']')
             .to_owned();
         let tls = match is_tls {
-            false if authorities.is_some() => return Err(Error::NotTls),
+            false if tls.authorities.is_some() => return Err(Error::NotTls),
             true => {
-                let name = ServerName::try_from(host.clone());
-                let name = name.map_err(|_| Error::Url(endpoint.to_owned()))?;
-                Some((connector(authorities)?, name))
+                let name = tls.server_name.unwrap_or(&host).to_owned();
+                let parsed = ServerName::try_from(name.clone());
+                let parsed = parsed.map_err(|_| match tls.server_name {
+                    Some(_) => Error::ServerName(name),
+                    None => Error::Url(endpoint.to_owned()),
+                });
+                Some((connector(tls)?, parsed?))
             }
             false => None,
         };
@@ -144,9 +185,9 @@ fn parse(endpoint: &str) -> Option<Uri> {
     (is_http && !has_user && uri.host().is_some_and(|host| !host.is_empty())).then_some(uri)
 }
 
-fn connector(authorities: Option<&Path>) -> Result<TlsConnector, Error> {
+fn connector(tls: &ClientTls<'_>) -> Result<TlsConnector, Error> {
     let mut roots = RootCertStore::empty();
-    match authorities {
+    match tls.authorities {
         Some(path) => {
             let failed = |source| Error::Authorities {
                 path: path.to_owned(),
@@ -164,10 +205,25 @@ fn connector(authorities: Option<&Path>) -> Result<TlsConnector, Error> {
         return Err(Error::NoAuthorities);
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match tls.identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let failed = |path: &Path| {
+                let path = path.to_owned();
+                move |source| Error::Identity { path, source }
+            };
+            let chain = CertificateDer::pem_file_iter(certificate)
+                .and_then(Iterator::collect)
+                .map_err(failed(certificate))?;
+            let key = PrivateKeyDer::from_pem_file(key).map_err(failed(key))?;
+            builder.with_client_auth_cert(chain, key)?
+        }
+    };
+    let protocols = tls.protocols.iter().map(|name| name.to_vec());
+    config.alpn_protocols = protocols.collect();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 

@@ -17,6 +17,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 
 #[cfg(any(test, fuzzing))]
 pub(super) use http1::REFUSED_HEADER;
@@ -44,6 +45,8 @@ pub(super) enum Protocol {
 enum Watch {
     Http1(Requests),
     Http2(Frames),
+    /// Another protocol has begun.
+    Nothing,
 }
 
 /// Bytes as they came, except refused heads. Also notes when writes get stuck.
@@ -57,6 +60,8 @@ pub(super) struct Guard<S> {
     /// The connection is being ended for what the client does.
     ending: Option<Ending>,
     linger: Option<Linger>,
+    /// Tells who waits for the end of this.
+    _open: Option<DropGuard>,
 }
 
 impl<S> Guard<S> {
@@ -79,8 +84,10 @@ impl<S> Guard<S> {
             passed: BytesMut::new(),
             ending: None,
             linger: None,
+            _open: None,
         };
         match &mut guard.watch {
+            Watch::Nothing => {}
             Watch::Http1(requests) => requests.release(&read, &mut guard.passed),
             Watch::Http2(frames) => match frames.received(&read, Instant::now()) {
                 Ok(()) => guard.passed = read,
@@ -88,6 +95,25 @@ impl<S> Guard<S> {
             },
         }
         guard
+    }
+
+    /// Tells of its end.
+    pub(super) fn telling(self, open: DropGuard) -> Self {
+        Self {
+            _open: Some(open),
+            ..self
+        }
+    }
+
+    /// Follows requests no longer once another protocol has begun.
+    fn follow_switch(&mut self) {
+        if let Watch::Http1(requests) = &mut self.watch
+            && self.activity.is_switched()
+        {
+            let held = requests.let_go();
+            self.passed.extend_from_slice(&held);
+            self.watch = Watch::Nothing;
+        }
     }
 
     fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) -> bool {
@@ -116,7 +142,7 @@ impl<S> Guard<S> {
         self.ending.as_ref()?;
         match &self.watch {
             Watch::Http2(frames) => Some(frames.left_to_send().min(bytes)),
-            Watch::Http1(_) => None,
+            Watch::Http1(_) | Watch::Nothing => None,
         }
     }
 
@@ -152,6 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        this.follow_switch();
         loop {
             if this.ending.is_some() {
                 return this.poll_end(context);
@@ -179,6 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Guard<S> {
                 return Poll::Ready(Ok(()));
             }
             match &mut this.watch {
+                Watch::Nothing => return Poll::Ready(Ok(())),
                 Watch::Http2(frames) => match frames.received(fresh, Instant::now()) {
                     Ok(()) => return Poll::Ready(Ok(())),
                     Err(abuse) => {

@@ -8,7 +8,8 @@
 //! parts of one message are merged.
 //!
 //! [`without_empty_keys`] and [`bounded_span`] rewrite the few messages that carry what is not kept;
-//! [`revise`] changes attributes and texts as a [`Reviser`] says.
+//! [`revise`] changes attributes and texts as a [`Reviser`] says; [`select`] leaves out what was not
+//! accepted.
 //!
 //! Views are meant for bytes that passed a check. On other bytes nothing panics: parsing a view
 //! fails, and its iterators end at the first malformed element.
@@ -24,6 +25,7 @@ mod native;
 mod record;
 mod revise;
 mod rewrite;
+mod select;
 mod span;
 mod value;
 mod view;
@@ -45,6 +47,7 @@ pub use native::as_otlp;
 pub use record::LogRecord;
 pub use revise::{Place, Reviser, Verdict, revise};
 pub use rewrite::{Bounds, bounded_record, bounded_span, without_empty_keys};
+pub use select::select;
 pub use span::{Event, Link, Span, Status};
 pub(super) use value::non_finite_text;
 pub use value::{AnyValue, Array, KeyValue, KvList};

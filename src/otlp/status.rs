@@ -16,6 +16,8 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 const MESSAGE_BYTES_MAX: usize = 1000;
 /// Longest field path sent, in bytes.
 const FIELD_BYTES_MAX: usize = 200;
+/// Most wrong fields named.
+const FIELDS_MAX: usize = 16;
 /// Shortest and longest hint when to come back, in seconds: long enough to recover, short enough
 /// that clients don't run out of patience.
 const RETRY_SECONDS: (u64, u64) = (1, 30);
@@ -108,6 +110,24 @@ pub enum Failure {
         /// When to come back.
         retry_after: Duration,
     },
+    /// A question is wrong.
+    #[error("{}", names(.fields))]
+    Invalid {
+        /// What is wrong with which field of it.
+        fields: Vec<(String, String)>,
+    },
+    /// What is asked for is not there.
+    #[error("{message}")]
+    NotFound {
+        /// What is not there.
+        message: String,
+    },
+    /// A question takes longer than it may.
+    #[error("{message}")]
+    TooSlow {
+        /// What to do about it.
+        message: String,
+    },
     /// The daemon is stopping.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -135,7 +155,9 @@ impl Failure {
     /// The table.
     fn codes(&self) -> (Code, StatusCode) {
         match self {
-            Self::Malformed { .. } => (Code::InvalidArgument, StatusCode::BAD_REQUEST),
+            Self::Malformed { .. } | Self::Invalid { .. } => {
+                (Code::InvalidArgument, StatusCode::BAD_REQUEST)
+            }
             Self::TooLarge { .. } => (Code::ResourceExhausted, StatusCode::PAYLOAD_TOO_LARGE),
             Self::UnsupportedType { .. } | Self::UnsupportedEncoding { .. } => {
                 (Code::Unimplemented, StatusCode::UNSUPPORTED_MEDIA_TYPE)
@@ -155,7 +177,10 @@ impl Failure {
             Self::Overloaded { .. } | Self::ShuttingDown => {
                 (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
             }
-            Self::DeadlineExceeded => (Code::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT),
+            Self::NotFound { .. } => (Code::NotFound, StatusCode::NOT_FOUND),
+            Self::DeadlineExceeded | Self::TooSlow { .. } => {
+                (Code::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT)
+            }
             Self::Internal => (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR),
         }
     }
@@ -164,13 +189,7 @@ impl Failure {
     /// cases, and also after [`Failure::RequestTimeout`].
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self.http_status(),
-            StatusCode::TOO_MANY_REQUESTS
-                | StatusCode::BAD_GATEWAY
-                | StatusCode::SERVICE_UNAVAILABLE
-                | StatusCode::GATEWAY_TIMEOUT
-        )
+        is_retryable_status(self.http_status())
     }
 
     /// When to come back, in whole seconds from 1 to 30: for `Retry-After` and `RetryInfo`. Spread
@@ -214,20 +233,29 @@ impl Failure {
         shorten(&self.to_string(), MESSAGE_BYTES_MAX)
     }
 
-    /// The part of the request that is wrong, and why.
-    fn violation(&self) -> Option<(String, String)> {
-        let Self::Malformed { message, field } = self else {
-            return None;
+    /// The parts of the request that are wrong, and why.
+    fn violations(&self) -> Vec<(String, String)> {
+        let violation = |field: &str, message: &str| {
+            let field = shorten(field, FIELD_BYTES_MAX);
+            (field, shorten(message, FIELD_BYTES_MAX))
         };
-        Some((
-            shorten(field.as_deref().unwrap_or("body"), FIELD_BYTES_MAX),
-            shorten(message, FIELD_BYTES_MAX),
-        ))
+        match self {
+            Self::Malformed { message, field } => {
+                vec![violation(field.as_deref().unwrap_or("body"), message)]
+            }
+            Self::Invalid { fields } => {
+                let first = fields.iter().take(FIELDS_MAX);
+                first
+                    .map(|(field, message)| violation(field, message))
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     fn details(&self) -> ErrorDetails {
         let mut details = ErrorDetails::new();
-        if let Some((field, description)) = self.violation() {
+        for (field, description) in self.violations() {
             details.add_bad_request_violation(field, description);
         }
         if let Some(delay) = self.retry_after() {
@@ -238,10 +266,14 @@ impl Failure {
 
     fn json_status(&self) -> serde_json::Value {
         let mut details = Vec::new();
-        if let Some((field, description)) = self.violation() {
+        let violations = self.violations().into_iter();
+        let violations = violations
+            .map(|(field, description)| json!({ "field": field, "description": description }));
+        let violations: Vec<_> = violations.collect();
+        if !violations.is_empty() {
             details.push(json!({
                 "@type": "type.googleapis.com/google.rpc.BadRequest",
-                "fieldViolations": [{ "field": field, "description": description }],
+                "fieldViolations": violations,
             }));
         }
         if let Some(delay) = self.retry_after() {
@@ -256,6 +288,42 @@ impl Failure {
         }
         status
     }
+}
+
+/// Whether an OTLP/HTTP client sends the same request again after this answer.
+#[must_use]
+pub fn is_retryable_status(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT
+    )
+}
+
+/// Whether an OTLP/gRPC client sends the same request again after this answer. When it should is in
+/// the answer's `RetryInfo`, if it has one.
+#[must_use]
+pub fn is_retryable_code(code: Code, has_retry_info: bool) -> bool {
+    match code {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::ResourceExhausted => has_retry_info,
+        _ => false,
+    }
+}
+
+/// The wrong fields, each with what is wrong.
+fn names(fields: &[(String, String)]) -> String {
+    let said = fields
+        .iter()
+        .map(|(field, message)| format!("{field}: {message}"));
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// Cuts a text to at most `bytes_max` bytes, at the end of a character.

@@ -1,6 +1,6 @@
 //! Rates, when they are valid, and what they come to.
 
-use crate::model::genai::Usage;
+use super::Call;
 
 /// Pico-USD per token in one USD per million tokens.
 const PICO_PER_USD_PER_MILLION: f64 = 1e6;
@@ -190,8 +190,10 @@ pub(super) struct Amounts {
 }
 
 /// What usage comes to.
-pub(super) fn amounts(rates: &Rates, usage: &Usage, cache_write_1h: Option<i64>) -> Amounts {
-    let size = usage.input.unwrap_or(0);
+pub(super) fn amounts(rates: &Rates, call: &Call<'_>) -> Amounts {
+    let (usage, cache_write_1h) = (&call.usage, call.cache_write_1h);
+    // How long each of several calls was is not known; most are short.
+    let size = usage.input.filter(|_| !call.is_sum).unwrap_or(0);
     let rate = |kind| rates.get(kind, size);
     let input = usage.input.map(|input| {
         let written = positive(usage.cache_write);

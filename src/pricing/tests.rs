@@ -270,6 +270,12 @@ fn large_inputs_change_the_rate_of_the_whole_call() {
         &call("anthropic", "claude-sonnet-4-5-20250929", usage),
         (690_000_000, 225_000, 690_225_000),
     );
+    // Of several calls nobody knows how long each was: 250,001 × 1,250 = 312,501,250; 100 × 10,000.
+    let turn = Call {
+        is_sum: true,
+        ..call("gcp.gemini", "gemini-2.5-pro", tokens(250_001, 100))
+    };
+    assert_cost(&turn, (312_501_250, 1_000_000, 313_501_250));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! are found by their names, as a start finds them. Nothing here is written but the note of what
 //! is stored, and second names for damaged segments.
 
+use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -11,10 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::file::{Directory, Disk};
-use super::note::{self, Appended};
+use super::note::{self, Appended, Sent};
 use super::segment::{Identity, Segment};
 use super::tail::{Live, Source};
-use super::{Error, LogId, Position, Reader, Release, lease};
+use super::tee::{self, Beside};
+use super::{Error, Hold, LogId, Position, Reader, Release, Tee, lease};
 
 /// How often the note is looked at while nothing new is there.
 const POLL: Duration = Duration::from_millis(20);
@@ -31,6 +33,8 @@ pub struct Followed {
     pub release: Release,
     /// What was found damaged.
     pub damage: Damage,
+    /// For sending records elsewhere, where that is wanted.
+    pub tee: Option<Tee>,
 }
 
 /// What a reader found damaged in another process's log. Clones count together.
@@ -65,20 +69,41 @@ impl Damage {
 /// # Errors
 /// [`Error::Io`] when the directory can't be used.
 pub fn follow(directory: &Path) -> Result<Option<Followed>, Error> {
+    follow_and_send(directory, None)
+}
+
+/// The same for who also sends records elsewhere, and has so much held back for it. Without,
+/// nothing is held back any more.
+///
+/// # Errors
+/// As [`follow`].
+pub fn follow_and_send(directory: &Path, hold: Option<Hold>) -> Result<Option<Followed>, Error> {
     let Some(lock) = lease::take(directory)? else {
         return Ok(None);
     };
     let disk: Arc<dyn Disk> = Arc::new(Directory::new(directory));
-    let followed = follow_on(&disk, Release::new(None, Some(lock)));
+    let followed = follow_on(&disk, Some(Arc::new(lock)), hold);
     followed.map_err(|error| Error::io("read", error))
 }
 
-pub(super) fn follow_on(disk: &Arc<dyn Disk>, release: Release) -> io::Result<Option<Followed>> {
+pub(super) fn follow_on(
+    disk: &Arc<dyn Disk>,
+    lock: Option<Arc<File>>,
+    hold: Option<Hold>,
+) -> io::Result<Option<Followed>> {
     let Some(appended) = Appended::read(&**disk)? else {
         return Ok(None);
     };
     let mut follower = Follower::new(Arc::clone(disk), appended);
     follower.list()?;
+    let tee = match hold {
+        Some(hold) => Some(send_on(disk, appended, lock.clone(), hold)?),
+        None => {
+            note::forget(&**disk, note::SENT);
+            None
+        }
+    };
+    let release = Release::new(None, lock);
     // What lies below the oldest segment was released, whatever has become of the note. A note
     // beyond the end is not of this log.
     let noted = note::read_stored(&**disk)?.filter(|noted| *noted <= appended.end);
@@ -89,7 +114,34 @@ pub(super) fn follow_on(disk: &Arc<dyn Disk>, release: Release) -> io::Result<Op
         reader: Reader::following(follower, Arc::clone(disk), first, damage.clone()),
         release: release.with_note(disk),
         damage,
+        tee,
     }))
+}
+
+/// Opens the end of who sends.
+fn send_on(
+    disk: &Arc<dyn Disk>,
+    appended: Appended,
+    lock: Option<Arc<File>>,
+    hold: Hold,
+) -> io::Result<Tee> {
+    let mut follower = Follower::new(Arc::clone(disk), appended);
+    follower.with_held = true;
+    follower.list()?;
+    let reach = (follower.first(), follower.end());
+    // With a limit given there is always something to go on with.
+    let sent = tee::resume(&**disk, Some(hold), reach)?;
+    let sent = sent.unwrap_or(Sent {
+        next: follower.end(),
+        hold,
+    });
+    tee::begin(&**disk, &sent)?;
+    Ok(Tee::new(
+        Beside::Elsewhere(follower),
+        disk,
+        sent,
+        (None, lock),
+    ))
 }
 
 /// Finds the records of another process's log.
@@ -99,6 +151,8 @@ pub(super) struct Follower {
     appended: Appended,
     /// Segments up to the newest that the note names, in order.
     segments: Vec<Live>,
+    /// Those that are kept to be sent are looked for, too.
+    with_held: bool,
 }
 
 impl Follower {
@@ -107,7 +161,13 @@ impl Follower {
             disk,
             appended,
             segments: Vec::new(),
+            with_held: false,
         }
+    }
+
+    /// What was found last.
+    pub(super) fn segments(&self) -> impl Iterator<Item = &Live> {
+        self.segments.iter()
     }
 
     /// Position of the oldest record there is, or of the next one.
@@ -188,11 +248,14 @@ impl Follower {
     fn list(&mut self) -> io::Result<()> {
         let listed = self.disk.list()?;
         let identities = listed.iter().filter_map(|file| {
-            let identity = Identity::parse(&file.name)?;
+            let held = || Identity::parse_held(&file.name).filter(|_| self.with_held);
+            let identity = Identity::parse(&file.name).or_else(held)?;
             (identity.sequence <= self.appended.sequence).then_some((identity, file.bytes))
         });
         let mut identities: Vec<_> = identities.collect();
         identities.sort_unstable_by_key(|(identity, _)| identity.sequence);
+        // Seen under both names while it gets the other one.
+        identities.dedup_by_key(|(identity, _)| identity.sequence);
         let mut segments = Vec::new();
         let mut bound = self.appended.end;
         for (identity, bytes) in identities.into_iter().rev() {

@@ -41,7 +41,7 @@ pub struct Release {
     note: Option<Note>,
     /// What was said last.
     said: Position,
-    _lock: Option<File>,
+    _lock: Option<Arc<File>>,
 }
 
 /// The note of what is stored.
@@ -75,7 +75,7 @@ impl Note {
 }
 
 impl Release {
-    pub(super) fn new(log: Option<Log>, lock: Option<File>) -> Self {
+    pub(super) fn new(log: Option<Log>, lock: Option<Arc<File>>) -> Self {
         Self {
             log,
             note: None,

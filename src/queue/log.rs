@@ -77,9 +77,18 @@ impl Log {
     /// or removed soon after. Never blocks on the disk.
     pub fn release(&self, next: Position) {
         if self.shared.release(next.0) {
-            // A log that is closed keeps its segments until the next start.
-            drop(self.commands.send(Command::Reclaim));
+            self.reclaim();
         }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Tells the thread that a segment can go.
+    pub(super) fn reclaim(&self) {
+        // A log that is closed keeps its segments until the next start.
+        drop(self.commands.send(Command::Reclaim));
     }
 
     /// The state of the log now.

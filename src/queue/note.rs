@@ -1,7 +1,9 @@
-//! What the processes on one partition tell each other: two small files beside the segments.
+//! What the processes on one partition tell each other: small files beside the segments.
 //!
 //! - `appended`, written by the process that appends, if another stores: which records there are.
 //! - `stored`, written by whoever stores: which records are in the store.
+//! - `sent`, written by whoever sends records to another backend (`tee`), and there only while
+//!   somebody does: which have been sent, and what may be held back of the others.
 //!
 //! Each is one block, overwritten in place and never synced. A reader that finds it torn looks
 //! again. What a power loss leaves is older than the truth or unreadable, never newer: the log is
@@ -14,19 +16,22 @@ use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _};
 
-use super::LogId;
 use super::file::{Disk, SegmentFile};
+use super::{Hold, LogId};
 
 /// Name of the note of the process that appends.
 pub(super) const APPENDED: &str = "appended";
 /// Name of the note of the process that stores.
 pub(super) const STORED: &str = "stored";
+/// Name of the note of whoever sends.
+pub(super) const SENT: &str = "sent";
 
 /// Size of a note; a sector, so that most disks write it whole.
 const BYTES: usize = 512;
 const FORMAT_VERSION: u32 = 1;
 const APPENDED_MAGIC: [u8; 8] = *b"PULSEAPP";
 const STORED_MAGIC: [u8; 8] = *b"PULSESTO";
+const SENT_MAGIC: [u8; 8] = *b"PULSESEN";
 
 /// How often, and after which pause, a note is read again that is being overwritten.
 const TRIES: u32 = 50;
@@ -99,10 +104,79 @@ fn decode_stored(block: &[u8]) -> Block<u64> {
     decode(block, STORED_MAGIC, |rest| rest.get_u64_le())
 }
 
+/// What has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sent {
+    /// Everything below has been sent, or given up.
+    pub(super) next: u64,
+    /// What may be held back.
+    pub(super) hold: Hold,
+}
+
+impl Sent {
+    /// Overwrites the note.
+    pub(super) fn write(&self, note: &dyn SegmentFile) -> io::Result<()> {
+        let block = encode(SENT_MAGIC, |rest| {
+            rest.put_u64_le(self.next);
+            rest.put_u64_le(self.hold.bytes_max);
+            rest.put_u8(u8::from(self.hold.refuses));
+        });
+        note.write_at(&block, 0)
+    }
+
+    /// Reads the note; `None` when there is none that can be read.
+    pub(super) fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        read(disk, SENT, TRIES, Self::decode)
+    }
+
+    /// The same for who looks again soon anyway.
+    pub(super) fn glance(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        read(disk, SENT, 1, Self::decode)
+    }
+
+    fn decode(block: &[u8]) -> Block<Self> {
+        decode(block, SENT_MAGIC, |rest| Self {
+            next: rest.get_u64_le(),
+            hold: Hold {
+                bytes_max: rest.get_u64_le(),
+                refuses: rest.get_u8() != 0,
+            },
+        })
+    }
+}
+
+/// Whether there is a note, readable or not.
+pub(super) fn exists(disk: &dyn Disk, name: &str) -> io::Result<bool> {
+    match disk.open_read(name) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Opens the note of what is stored, with its block in place, so that overwriting it needs no
 /// room on a disk that is full.
 pub(super) fn open_stored(disk: &dyn Disk) -> io::Result<Box<dyn SegmentFile>> {
-    let note = disk.open_note(STORED)?;
+    open(disk, STORED)
+}
+
+/// Opens the note of what has been sent likewise.
+pub(super) fn open_sent(disk: &dyn Disk) -> io::Result<Box<dyn SegmentFile>> {
+    open(disk, SENT)
+}
+
+/// Removes a note.
+pub(super) fn forget(disk: &dyn Disk, name: &str) {
+    match disk.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%name, %error, "can't remove a note beside the log");
+        }
+        _ => {}
+    }
+}
+
+fn open(disk: &dyn Disk, name: &str) -> io::Result<Box<dyn SegmentFile>> {
+    let note = disk.open_note(name)?;
     if note.read_at(&mut [0; BYTES], 0)? < BYTES {
         note.write_at(&[0; BYTES], 0)?;
     }
@@ -199,5 +273,21 @@ mod tests {
         assert_eq!(read_stored(&disk).unwrap(), None);
         write_stored(&*note, 6).unwrap();
         assert_eq!(read_stored(&disk).unwrap(), Some(6));
+
+        assert!(!exists(&disk, SENT).unwrap());
+        let note = open_sent(&disk).unwrap();
+        assert!(exists(&disk, SENT).unwrap());
+        assert_eq!(Sent::read(&disk).unwrap(), None);
+        let sent = Sent {
+            next: 9,
+            hold: Hold {
+                bytes_max: 1 << 40,
+                refuses: true,
+            },
+        };
+        sent.write(&*note).unwrap();
+        assert_eq!(Sent::glance(&disk).unwrap(), Some(sent));
+        forget(&disk, SENT);
+        assert!(!exists(&disk, SENT).unwrap());
     }
 }

@@ -7,11 +7,13 @@ use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use super::file::{BLOCK, Directory, Disk};
+use super::note::{self, Sent};
 use super::reader::Reader;
 use super::recovery::{Recovered, recover};
 use super::tail::{Shared, Tail};
+use super::tee::{self, Beside, Tee, TeeState};
 use super::writer::{Settings, Writer};
-use super::{Config, Error, Log, LogId, Observer, Position, RecoveryReport, Release, lease, note};
+use super::{Config, Error, Hold, Log, LogId, Observer, Position, RecoveryReport, Release, lease};
 
 /// How long a disk that failed is left alone.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -43,6 +45,8 @@ pub struct Opened {
     pub release: Release,
     /// What was found.
     pub report: RecoveryReport,
+    /// For sending records elsewhere, where that is wanted.
+    pub tee: Option<Tee>,
 }
 
 /// Opens one partition of the log, creating the directory if there is none, and starts its thread.
@@ -57,14 +61,37 @@ pub fn open(
     start: Start,
     observer: Arc<dyn Observer>,
 ) -> Result<Opened, Error> {
+    open_and_send(config, directory, start, observer, None)
+}
+
+/// The same for who also sends records elsewhere, and has so much held back for it. Without,
+/// nothing is held back any more.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_and_send(
+    config: &Config,
+    directory: &Path,
+    start: Start,
+    observer: Arc<dyn Observer>,
+    hold: Option<Hold>,
+) -> Result<Opened, Error> {
     let lock = lock(directory)?;
     let in_use = || Error::InUse {
         directory: directory.to_owned(),
     };
-    let storer = lease::take(directory)?.ok_or_else(in_use)?;
+    let storer = Arc::new(lease::take(directory)?.ok_or_else(in_use)?);
     let disk: Arc<dyn Disk> = Arc::new(Directory::new(directory));
-    let opened = open_on(&disk, config, start, observer, host(directory, lock))?;
-    let release = Release::new(Some(opened.log.clone()), Some(storer));
+    let host = Host {
+        hold,
+        ..host(directory, lock)
+    };
+    let opened = open_on(&disk, config, start, observer, host)?;
+    let release = Release::new(Some(opened.log.clone()), Some(Arc::clone(&storer)));
+    let tee = opened.tee.map(|(beside, sent)| {
+        let ends = (Some(opened.log.clone()), Some(storer));
+        Tee::new(beside, &disk, sent, ends)
+    });
     let release = match start {
         Start::At(_) => release,
         Start::Noted => release.with_note(&disk),
@@ -75,6 +102,7 @@ pub fn open(
         reader: opened.reader,
         release,
         report: opened.report,
+        tee,
     })
 }
 
@@ -108,8 +136,10 @@ pub(super) struct Host {
     /// How often it is looked up what another process has stored, and its note tried again that
     /// could not be written.
     pub(super) share_every: Duration,
-    /// Another process reads the segments and says what is stored.
+    /// Another process reads the segments and says what is stored, and what has been sent.
     pub(super) stored_elsewhere: bool,
+    /// What is held back to be sent from here.
+    pub(super) hold: Option<Hold>,
 }
 
 fn host(directory: &Path, lock: File) -> Host {
@@ -121,6 +151,7 @@ fn host(directory: &Path, lock: File) -> Host {
         retry_every: RETRY_EVERY,
         share_every: SHARE_EVERY,
         stored_elsewhere: false,
+        hold: None,
     }
 }
 
@@ -140,6 +171,8 @@ pub(super) struct OpenedOn {
     pub(super) log: Log,
     pub(super) reader: Reader,
     pub(super) report: RecoveryReport,
+    /// For who sends in this process.
+    pub(super) tee: Option<(Beside, Sent)>,
 }
 
 /// Opens the log on any disk.
@@ -150,6 +183,12 @@ pub(super) fn open_on(
     observer: Arc<dyn Observer>,
     host: Host,
 ) -> Result<OpenedOn, Error> {
+    let host_sends = host.hold.is_some();
+    let failed = |error| Error::io("read", error);
+    let elsewhere = host.stored_elsewhere && note::exists(&**disk, note::SENT).map_err(failed)?;
+    if !host_sends && !elsewhere {
+        note::forget(&**disk, note::SENT);
+    }
     let Recovered {
         segments,
         missing,
@@ -158,7 +197,7 @@ pub(super) fn open_on(
         durable_before,
         next_sequence,
         report,
-    } = recover(&**disk, start)?;
+    } = recover(&**disk, start, host_sends || elsewhere)?;
     let settings = settings(config, &host);
     // Nobody in this process would take the records from memory.
     let memory = match host.stored_elsewhere {
@@ -172,6 +211,8 @@ pub(super) fn open_on(
     );
     tail.lost_records = report.lost_records;
     tail.damaged_segments = report.damaged_segments.len() as u64;
+    tail.tee = resume_tee(&**disk, &tail, host.hold).map_err(failed)?;
+    let sent = tail.tee.sent.filter(|_| host_sends);
     let shared = Arc::new(Shared::new(tail));
     let reader = Reader::new(
         Arc::clone(&shared),
@@ -179,6 +220,7 @@ pub(super) fn open_on(
         first_unstored,
         missing,
     );
+    let tee = sent.map(|sent| (Beside::Here(Arc::clone(&shared)), sent));
     let id = LogId::new();
     let mut writer = Writer::new(Arc::clone(disk), Arc::clone(&shared), observer, settings)
         .resume_at(next_position, durable_before, next_sequence);
@@ -187,12 +229,34 @@ pub(super) fn open_on(
     } else {
         forget_sharing(&**disk);
     }
+    // What has been sent goes, and what is over the limit.
+    writer.reclaim();
     let log = spawn(writer, shared, host)?;
     Ok(OpenedOn {
         id,
         log,
         reader,
         report,
+        tee,
+    })
+}
+
+/// What is kept to be sent, and from where on. The note is put right before anything is appended:
+/// positions may be used again after a power loss.
+fn resume_tee(disk: &dyn Disk, tail: &Tail, hold: Option<Hold>) -> io::Result<TeeState> {
+    let queued = tail.segments.front();
+    let queue_first = queued.map_or(tail.end, |live| live.segment.identity.first);
+    let held = tee::find_held(disk, queue_first)?;
+    let first = held.front().map(|live| live.segment.identity.first);
+    let reach = (first.unwrap_or(queue_first), tail.end);
+    let sent = tee::resume(disk, hold, reach)?;
+    if let Some(Err(error)) = sent.map(|sent| tee::begin(disk, &sent)) {
+        tracing::error!(%error, "can't note beside the log what has been sent");
+    }
+    Ok(TeeState {
+        sent,
+        held,
+        given_up_records: 0,
     })
 }
 
@@ -213,12 +277,7 @@ fn settings(config: &Config, host: &Host) -> Settings {
 /// Removes the note for other processes: it speaks of an earlier life, whose segments are going to
 /// be used again.
 pub(super) fn forget_sharing(disk: &dyn Disk) {
-    match disk.remove(note::APPENDED) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "can't remove a note beside the log");
-        }
-        _ => {}
-    }
+    note::forget(disk, note::APPENDED);
 }
 
 /// Starts the log thread.

@@ -70,10 +70,8 @@ pub fn former(log: &Path, partitions: u32) -> Result<Vec<u32>, Error> {
         }
         let disk = Directory::new(&directory_of(log, number));
         let files = disk.list().map_err(|error| Error::io("list", error))?;
-        if files
-            .iter()
-            .any(|file| Identity::parse(&file.name).is_some())
-        {
+        let is_segment = |name| Identity::parse(name).or_else(|| Identity::parse_held(name));
+        if files.iter().any(|file| is_segment(&file.name).is_some()) {
             former.push(number);
         } else {
             forget_sharing(&disk);
@@ -192,6 +190,9 @@ impl Partitions {
             sum.failures += stats.failures;
             sum.unstored_records += stats.unstored_records;
             sum.unstored_bytes += stats.unstored_bytes;
+            sum.held_bytes += stats.held_bytes;
+            sum.held_bytes_max += stats.held_bytes_max;
+            sum.given_up_records += stats.given_up_records;
         }
         for stats in self.current.iter().map(Log::stats) {
             sum.bytes_capacity += stats.bytes_capacity;

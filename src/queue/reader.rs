@@ -16,6 +16,7 @@ use super::recovery::{check_known, set_aside};
 use super::scan::{Found, Scanner};
 use super::segment::{DecodedPreamble, FORMAT_VERSION, Identity, Preamble, Segment};
 use super::tail::{Live, Shared, Source};
+use super::tee::{Backlog, Beside};
 use super::{Error, PayloadKind, Position, Record};
 use crate::model::ProjectId;
 
@@ -61,6 +62,8 @@ enum Feed {
         suspect: Option<Arc<Segment>>,
         damage: Damage,
     },
+    /// Who sends, beside who stores: what is missing the other one accounts for.
+    Beside(Beside),
 }
 
 #[derive(Debug)]
@@ -105,10 +108,28 @@ impl Reader {
         }
     }
 
+    pub(super) fn beside(beside: Beside, disk: Arc<dyn Disk>, next: u64) -> Self {
+        Self {
+            feed: Feed::Beside(beside),
+            disk,
+            next,
+            cursor: None,
+        }
+    }
+
+    /// What has not been read yet, for who sends.
+    #[must_use]
+    pub fn backlog_from(&self, next: Position) -> Backlog {
+        match &self.feed {
+            Feed::Beside(beside) => beside.backlog(next.0),
+            Feed::Here { .. } | Feed::Elsewhere { .. } => Backlog::default(),
+        }
+    }
+
     /// Where the log that is followed ends, as far as is known.
     pub(super) fn followed_end(&self) -> Option<u64> {
         match &self.feed {
-            Feed::Here { .. } => None,
+            Feed::Here { .. } | Feed::Beside(_) => None,
             Feed::Elsewhere { follower, .. } => Some(follower.end()),
         }
     }
@@ -139,6 +160,7 @@ impl Reader {
                 Feed::Elsewhere { follower, .. } => follower
                     .locate(self.next, wait)
                     .map_err(|error| Error::io("read", error))?,
+                Feed::Beside(beside) => beside.locate(self.next, wait)?,
             };
             match source {
                 Source::Memory(record) => {
@@ -174,7 +196,10 @@ impl Reader {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
                     match &mut self.feed {
                         Feed::Here { .. } => self.skip(live.end, Some(segment)),
-                        Feed::Elsewhere { follower, .. } => follower.forget(),
+                        // Sent, or given up meanwhile.
+                        Feed::Beside(Beside::Here(_)) => self.skip(live.end, None),
+                        Feed::Beside(Beside::Elsewhere(follower))
+                        | Feed::Elsewhere { follower, .. } => follower.forget(),
                     }
                     return Ok(None);
                 }
@@ -192,7 +217,16 @@ impl Reader {
     }
 
     fn open(&self, live: &Live) -> io::Result<Cursor> {
-        let file = self.disk.open_read(&live.segment.name)?;
+        let file = match self.disk.open_read(&live.segment.name) {
+            // It gets the other name while the first one is still in use.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound
+                    && matches!(self.feed, Feed::Beside(_)) =>
+            {
+                self.disk.open_read(&live.segment.identity.held_name())?
+            }
+            other => other?,
+        };
         let Identity { epoch, first, .. } = live.segment.identity;
         Ok(Cursor {
             segment: Arc::clone(&live.segment),
@@ -215,9 +249,13 @@ impl Reader {
                 scanner.skip(&header);
                 continue;
             }
-            if let Feed::Elsewhere { gaps, .. } = &mut self.feed {
-                check_known(segment, &header)?;
-                gaps.prove(header.durable_before);
+            match &mut self.feed {
+                Feed::Here { .. } => {}
+                Feed::Elsewhere { gaps, .. } => {
+                    check_known(segment, &header)?;
+                    gaps.prove(header.durable_before);
+                }
+                Feed::Beside(_) => check_known(segment, &header)?,
             }
             self.skip(header.position, Some(segment));
             let kind = PayloadKind::from_byte(header.kind);
@@ -245,7 +283,15 @@ impl Reader {
         let gap = self.next..until;
         self.next = self.next.max(until);
         match &mut self.feed {
-            Feed::Here { .. } if gap.is_empty() => {}
+            Feed::Here { .. } | Feed::Beside(_) if gap.is_empty() => {}
+            Feed::Beside(_) => {
+                let records = gap.end - gap.start;
+                tracing::debug!(
+                    near = gap.start,
+                    records,
+                    "nothing to send, the log has it not"
+                );
+            }
             Feed::Here { missing, .. } => {
                 let lost = take_unknown(missing, &gap);
                 if lost > 0 {
@@ -295,6 +341,7 @@ impl Reader {
                 tail.damaged_segments += u64::from(newly_damaged);
             }
             Feed::Elsewhere { damage, .. } => damage.add(lost, u64::from(newly_damaged)),
+            Feed::Beside(_) => {}
         }
     }
 }

@@ -22,7 +22,7 @@ use super::segment::{
     DAMAGED_SUFFIX, DecodedPreamble, FORMAT_VERSION, Identity, Preamble, SPARE, SUFFIX, Segment,
 };
 use super::tail::Live;
-use super::{Error, PayloadKind, Position, RecoveryReport, Start, note, record};
+use super::{Error, PayloadKind, Position, RecoveryReport, Start, note, record, tee};
 
 /// Damaged segments kept for inspection; the oldest go first.
 const SET_ASIDE_MAX: usize = 16;
@@ -54,11 +54,17 @@ struct Candidate {
     bound: u64,
 }
 
-/// Reads the log in a directory, from where the start says.
-pub(super) fn recover(disk: &dyn Disk, start: Start) -> Result<Recovered, Error> {
-    let mut scan = Scan::new();
+/// Reads the log in a directory, from where the start says. What is stored is removed, or renamed
+/// when it `holds` what is to be sent.
+pub(super) fn recover(disk: &dyn Disk, start: Start, holds: bool) -> Result<Recovered, Error> {
+    let mut scan = Scan::new(holds);
     let names = scan.tidy(disk)?;
-    scan.begin(match start {
+    // What is kept to be sent is stored, and its positions are taken.
+    let taken = match holds && names.is_empty() {
+        true => tee::held_end(disk).map_err(|error| Error::io("read", error))?,
+        false => 1,
+    };
+    let first_unstored = match start {
         Start::At(first_unstored) => first_unstored.0.max(1),
         Start::Noted => {
             let noted = note::read_stored(disk).map_err(|error| Error::io("read", error))?;
@@ -66,7 +72,8 @@ pub(super) fn recover(disk: &dyn Disk, start: Start) -> Result<Recovered, Error>
             let oldest = names.first().map(|(identity, _)| identity.first);
             noted.max(oldest).unwrap_or(1).max(1)
         }
-    });
+    };
+    scan.begin(first_unstored.max(taken));
     let candidates = scan.open(disk, names)?;
     let mut candidates = bound(disk, candidates).into_iter().peekable();
     while let Some(candidate) = candidates.next() {
@@ -124,6 +131,8 @@ fn bound(disk: &dyn Disk, candidates: Vec<Candidate>) -> VecDeque<Candidate> {
 
 #[derive(Debug)]
 struct Scan {
+    /// What is stored is kept under another name, for who sends it.
+    holds: bool,
     first_unstored: u64,
     gaps: Gaps,
     segments: VecDeque<Live>,
@@ -133,8 +142,9 @@ struct Scan {
 }
 
 impl Scan {
-    fn new() -> Self {
+    fn new(holds: bool) -> Self {
         Self {
+            holds,
             first_unstored: 1,
             gaps: Gaps::new(1),
             segments: VecDeque::new(),
@@ -156,9 +166,12 @@ impl Scan {
         let mut damaged = Vec::new();
         let files = disk.list().map_err(|error| Error::io("list", error))?;
         for Listed { name, bytes } in files {
-            if let Some(identity) = Identity::parse(&name) {
+            let held = Identity::parse_held(&name);
+            if let Some(identity) = Identity::parse(&name).or(held) {
                 self.next_sequence = self.next_sequence.max(identity.sequence.saturating_add(1));
-                names.push((identity, bytes));
+                if held.is_none() {
+                    names.push((identity, bytes));
+                }
             } else if name == SPARE {
                 remove(disk, &name);
             } else if name.ends_with(DAMAGED_SUFFIX) {
@@ -187,7 +200,7 @@ impl Scan {
         for (identity, bytes) in names {
             let next = later.next().map(|(next, _)| next.first);
             if next.is_some_and(|next| next <= self.first_unstored) {
-                remove(disk, &identity.to_string());
+                self.retire(disk, &identity);
                 continue;
             }
             let segment = Segment::new(identity, bytes);
@@ -216,6 +229,18 @@ impl Scan {
             });
         }
         Ok(candidates)
+    }
+
+    /// Takes a segment without anything that is not stored out of the queue.
+    fn retire(&self, disk: &dyn Disk, identity: &Identity) {
+        let name = identity.to_string();
+        if !self.holds {
+            return remove(disk, &name);
+        }
+        if let Err(error) = disk.rename(&name, &identity.held_name()) {
+            tracing::error!(%name, %error, "can't keep a segment of the log to be sent: it is given up");
+            remove(disk, &name);
+        }
     }
 
     /// Reads one segment; `proof` is what the next one says of it.
@@ -249,7 +274,7 @@ impl Scan {
             self.report.damaged_segments.push(segment.name.clone());
         }
         if self.report.records == records {
-            remove(disk, &segment.name);
+            self.retire(disk, &segment.identity);
             return Ok(());
         }
         self.segments.push_back(Live {

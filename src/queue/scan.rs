@@ -125,7 +125,8 @@ impl Scanner {
         if complete && length <= WINDOW {
             payload.extend_from_slice(self.at(start, length)?);
         } else if complete {
-            payload.resize(length, 0);
+            // Not resized: fresh memory is zero as it is.
+            payload = vec![0; length];
             read_around_damage(&*self.file, &mut payload, start)?;
         }
         self.skip(header);

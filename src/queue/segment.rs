@@ -24,6 +24,8 @@ pub(super) const FORMAT_VERSION: u32 = 1;
 pub(super) const SPARE: &str = "recycled.spare";
 /// Ending of the names of segments.
 pub(super) const SUFFIX: &str = ".log";
+/// Ending of the names of segments that are stored and kept to be sent (`tee`).
+pub(super) const HELD_SUFFIX: &str = ".held";
 /// Ending of the names under which damaged segments are kept.
 pub(super) const DAMAGED_SUFFIX: &str = ".damaged";
 
@@ -64,6 +66,16 @@ impl Identity {
             epoch: u64::from_str_radix(parts.next()?, 16).ok()?,
         };
         (identity.to_string() == name).then_some(identity)
+    }
+
+    /// Reads the name of a file that is kept to be sent; `None` when it is not one of ours.
+    pub(super) fn parse_held(name: &str) -> Option<Self> {
+        Self::parse(name.strip_suffix(HELD_SUFFIX)?)
+    }
+
+    /// The name under which it is kept to be sent.
+    pub(super) fn held_name(&self) -> String {
+        format!("{self}{HELD_SUFFIX}")
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::file::BLOCK;
 use super::record::{MAX_PAYLOAD_BYTES, record_bytes};
 use super::segment::Segment;
+use super::tee::TeeState;
 use super::{Error, Record, Stats};
 
 /// Bytes of bookkeeping per record in memory, on top of its payload.
@@ -55,6 +56,8 @@ pub(super) struct Tail {
     pub(super) end: u64,
     /// Everything below is stored.
     pub(super) released: u64,
+    /// Who sends records elsewhere, and what is kept for it.
+    pub(super) tee: TeeState,
     /// Acknowledged records without a gap, the reader's next one first. None is added while
     /// `behind`.
     records: VecDeque<Record>,
@@ -115,7 +118,8 @@ impl Shared {
             live.payload_bytes += payload_bytes;
         }
         drop(tail);
-        self.arrived.notify_one();
+        // Who stores and who sends.
+        self.arrived.notify_all();
     }
 
     /// Says that nothing more will come.
@@ -149,12 +153,21 @@ impl Shared {
 
     /// Tells where the record at `next` is, waiting for it if it isn't there yet.
     pub(super) fn locate(&self, next: u64, wait: Duration) -> Source {
+        self.wait_for(next, wait).locate(next)
+    }
+
+    /// Tells in which segment the record at `next` is, those included that are kept to be sent;
+    /// waits for it if it isn't there yet. Never changes what [`Shared::locate`] finds.
+    pub(super) fn locate_on_disk(&self, next: u64, wait: Duration) -> Source {
+        self.wait_for(next, wait).locate_on_disk(next)
+    }
+
+    fn wait_for(&self, next: u64, wait: Duration) -> MutexGuard<'_, Tail> {
         let tail = self.lock();
         let waiting = self
             .arrived
             .wait_timeout_while(tail, wait, |tail| next >= tail.end && !tail.ended);
-        let (mut tail, _) = waiting.unwrap_or_else(PoisonError::into_inner);
-        tail.locate(next)
+        waiting.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -164,6 +177,7 @@ impl Tail {
             segments,
             end,
             released: first_unstored,
+            tee: TeeState::default(),
             records: VecDeque::new(),
             memory_bytes: 0,
             memory_bytes_max: 0,
@@ -234,9 +248,37 @@ impl Tail {
         self.segments.iter().map(used).sum()
     }
 
+    fn locate_on_disk(&self, next: u64) -> Source {
+        if next >= self.end {
+            return match self.ended {
+                true => Source::Ended,
+                false => Source::Nothing,
+            };
+        }
+        let mut segments = self.tee.held.iter().chain(&self.segments);
+        match segments.find(|live| live.end > next) {
+            Some(live) if live.segment.identity.first <= next => Source::Disk(live.clone()),
+            Some(live) => Source::Missing(live.segment.identity.first),
+            None => Source::Missing(self.end),
+        }
+    }
+
+    /// Everything below takes no room of the queue any more.
+    fn freeable(&self) -> u64 {
+        let oldest = self.segments.front().map(|live| live.segment.bytes);
+        match &self.tee.sent {
+            // What can't be held beside the queue stays in it.
+            Some(sent) if sent.hold.refuses && self.tee.is_full(oldest.unwrap_or_default()) => {
+                self.released.min(sent.next)
+            }
+            _ => self.released,
+        }
+    }
+
     /// Bytes of the segments that hold anything not stored: what stays when room is made.
     pub(super) fn bytes_needed(&self) -> u64 {
-        let needed = self.segments.iter().filter(|live| live.end > self.released);
+        let freeable = self.freeable();
+        let needed = self.segments.iter().filter(|live| live.end > freeable);
         needed.map(|live| live.segment.bytes).sum()
     }
 
@@ -286,7 +328,7 @@ impl Tail {
     /// Whether the oldest segment holds nothing that is still needed.
     pub(super) fn has_released_segment(&self) -> bool {
         let oldest = self.segments.front();
-        oldest.is_some_and(|live| live.sealed && live.end <= self.released)
+        oldest.is_some_and(|live| live.sealed && live.end <= self.freeable())
     }
 
     pub(super) fn stats(&self) -> Stats {
@@ -310,6 +352,9 @@ impl Tail {
             unstored_bytes: self.segments.iter().map(unstored).sum(),
             bytes_left: self.room_in_segment().max(self.room_in_new_segment()),
             writable: self.refusal(ROOM_MIN).is_none(),
+            held_bytes: self.tee.held_bytes(),
+            held_bytes_max: self.tee.sent.map_or(0, |sent| sent.hold.bytes_max),
+            given_up_records: self.tee.given_up_records,
         }
     }
 }

@@ -5,6 +5,8 @@ mod follow;
 mod follow_model;
 mod model;
 mod sweep;
+mod tee;
+mod tee_model;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -61,6 +63,7 @@ fn host() -> Host {
         retry_every: Duration::from_millis(2),
         share_every: Duration::from_millis(2),
         stored_elsewhere: false,
+        hold: None,
     }
 }
 

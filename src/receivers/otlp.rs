@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+pub use grpc::{Beside, Wire, frame};
 pub use sink::{Budget, RequestObserver, Sink};
 
 use crate::auth::{Gates, Purpose};
@@ -297,6 +298,7 @@ struct Ready<C> {
 pub struct Receiver {
     grpc: Option<Ready<GrpcConfig>>,
     http: Option<Ready<HttpConfig>>,
+    beside: Option<Arc<dyn Beside>>,
 }
 
 impl Receiver {
@@ -319,6 +321,7 @@ impl Receiver {
         Ok(Self {
             grpc: grpc.transpose()?,
             http: http.transpose()?,
+            beside: None,
         })
     }
 
@@ -354,7 +357,7 @@ impl Receiver {
             let observer = Arc::clone(observer);
             let gate = gates.at(Purpose::Ingest, bound.address());
             let part = grpc::Grpc::new(sink.clone(), &config, observer, heavy.clone(), gate);
-            let service = grpc::service(part, readiness, tasks)?;
+            let service = grpc::service(part, self.beside, readiness, tasks)?;
             listener::serve(bound, limits, tls, service, grpc::refuse, tasks)?;
         }
         if let Some(Ready { bound, tls, config }) = self.http {

@@ -55,7 +55,7 @@ pub(super) fn fill<'a>(basics: &mut Basics<'a>, mut draft: Draft<'a>, pricer: &m
     };
     let (usage, cache_write_1h) = std::mem::take(&mut draft.usage).settle(context);
     let misses_usage = draft.counts_with_usage && !draft.span.failed && usage == Usage::default();
-    let is_model_call = op.is_model() && !draft.repeats && !misses_usage;
+    let is_model_call = (op.is_model() || draft.sums_calls) && !draft.repeats && !misses_usage;
     let reported = reported_cost(draft.cost);
     let cost = match reported {
         Some(cost) => cost,
@@ -64,6 +64,7 @@ pub(super) fn fill<'a>(basics: &mut Basics<'a>, mut draft: Draft<'a>, pricer: &m
             response_model: basics.response_model.as_deref(),
             request_model: basics.request_model.as_deref(),
             usage,
+            is_sum: draft.sums_calls,
             cache_write_1h,
             tier,
             start_unix_nano: draft.span.start_unix_nano,

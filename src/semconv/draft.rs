@@ -70,6 +70,8 @@ pub(super) struct Draft<'a> {
     pub(super) form: Option<Op<'a>>,
     /// Whether the span repeats what another span says.
     pub(super) repeats: bool,
+    /// Whether it stands for all model calls within it, which don't know their model.
+    pub(super) sums_calls: bool,
     /// Whether another span of the call has the usage if this one has none.
     pub(super) counts_with_usage: bool,
     pub(super) usage: Reported,

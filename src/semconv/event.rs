@@ -9,7 +9,6 @@ mod stack;
 use std::borrow::Cow;
 
 use super::coerce::{count, cut, nanos, number, text};
-use super::messages::content::record_name;
 use crate::model::event::{EventFacts, Outline};
 use crate::model::fingerprint::{self, Fingerprint};
 use crate::model::genai::Usage;
@@ -171,7 +170,7 @@ impl<'a> Draft<'a> {
 /// The columns of a log record of a scope.
 #[must_use]
 pub fn facts<'a>(record: &LogRecord<'a>, scope: &str) -> EventFacts<'a> {
-    let name = record_name(record);
+    let name = record.name();
     let agent = Agent::of(name, scope);
     let mut draft = Draft::default();
     for attribute in record.attributes.iter() {
@@ -218,7 +217,7 @@ pub fn outline<'a>(record: &LogRecord<'a>) -> Outline<'a> {
         }
     };
     Outline {
-        kind: Cow::Borrowed(cut(kind.unwrap_or_else(|| record_name(record)))),
+        kind: Cow::Borrowed(cut(kind.unwrap_or_else(|| record.name()))),
         message,
     }
 }

@@ -29,7 +29,7 @@ pub use part::Part;
 use places::{Place, What};
 use source::Source;
 
-use super::json::Json;
+pub use super::json::Json;
 use super::{Collector, SpanFacts};
 use crate::model::genai::GenAi;
 use crate::model::span::Operation;

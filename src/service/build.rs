@@ -13,12 +13,13 @@ use super::sample::{self, Sampled};
 use super::slots::Slot;
 use super::store::{self, Store};
 use super::tasks::{Panics, Tasks};
+use super::tees::{Tees, Until};
 use super::writers::{Failures, Work, Writers};
 use super::{Error, Mode, log};
 use crate::auth::{Gates, Purpose};
 use crate::config::Config;
 use crate::exporters::storage::StoreHealth;
-use crate::gateway;
+use crate::gateway::{self, Gateway};
 use crate::net::listener::{self, Bound};
 use crate::pipeline::clock::{Clock, SystemClock};
 use crate::pipeline::{Ingest, Rules};
@@ -38,6 +39,7 @@ pub(super) struct Daemon {
     /// The log, where requests are taken.
     log: Option<Partitions>,
     writers: Arc<Writers>,
+    tees: Arc<Tees>,
     failures: Failures,
     panics: Panics,
     /// Says whether the daemon as a whole takes requests.
@@ -67,16 +69,18 @@ impl Daemon {
         }
     }
 
-    /// Waits until the log is written and, where this process stores it, stored.
+    /// Waits until the log is written and, where this process stores it, stored and sent.
     pub(super) async fn drained(&self) {
         if let Some(log) = &self.log {
             log.ended().await;
         }
         self.writers.ended().await;
+        self.tees.ended().await;
     }
 
     pub(super) fn abandon(&self) {
         self.writers.abandon();
+        self.tees.abandon();
     }
 }
 
@@ -165,6 +169,7 @@ pub(super) async fn start_with(
     let store_health = StoreHealth::new(readiness.register("store"), metrics.clone());
     let reader = LateReader::connect(&store, &store_health, &tasks).await?;
     let (writers, failures) = Writers::new(&config, &store, &clock, &metrics, &store_health);
+    let tees = Tees::new(&config, &clock, &metrics)?;
     let access = Access::open(&*store, &clock, &config, &metrics).await?;
     let gates = Gates::new(
         access.resolver.clone(),
@@ -187,11 +192,11 @@ pub(super) async fn start_with(
         readiness,
         tasks,
     };
-    let log = base.open_log(&writers)?;
+    let log = base.open_log(&writers, &tees)?;
     let operations = base.serve_operations(operations)?;
     match (listeners, &log) {
         (Some(listeners), Some(log)) => base.serve(listeners, log, redactor)?,
-        _ => base.store_for_others(&writers)?,
+        _ => base.store_for_others(&writers, &tees)?,
     }
     base.sample_store();
     accepting.set(true, "");
@@ -200,6 +205,7 @@ pub(super) async fn start_with(
         _operations: operations,
         log,
         writers,
+        tees,
         failures,
         panics,
         accepting,
@@ -211,13 +217,16 @@ pub(super) async fn start_with(
 impl Base {
     /// Opens the log as the mode wants it, with a writer for each partition where this process
     /// stores.
-    fn open_log(&self, writers: &Arc<Writers>) -> Result<Option<Partitions>, Error> {
+    fn open_log(&self, writers: &Arc<Writers>, tees: &Tees) -> Result<Option<Partitions>, Error> {
         match self.config.service.mode {
             Mode::Listener => Ok(None),
             Mode::Api => Ok(Some(log::open_for_append(&self.config, &self.metrics)?)),
             Mode::All => {
-                let (log, opened) = log::open(&self.config, &*self.store, &self.metrics)?;
+                let hold = tees.hold();
+                let (log, opened) = log::open(&self.config, &*self.store, &self.metrics, hold)?;
                 for (partition, opened) in opened {
+                    let until = Until::Closed(self.tasks.shutdown_token());
+                    tees.spawn(partition, opened.tee, until)?;
                     writers.spawn(Work {
                         log_id: opened.id,
                         partition,
@@ -258,14 +267,6 @@ impl Base {
             memory_interval: self.config.processors.memory_limiter.check_interval.0,
         };
         sample::spawn(sampled, &self.tasks);
-        let observer: Arc<dyn RequestObserver> = Arc::new(self.metrics.clone());
-        listeners.otlp.start(
-            &ingest,
-            &observer,
-            &self.gates,
-            &self.readiness,
-            &self.tasks,
-        )?;
         let known = self.readiness.register("keys");
         self.access.keep(known, &self.tasks);
         let failed = |source| Error::Store {
@@ -280,21 +281,37 @@ impl Base {
             settings: self.store.settings().map_err(failed)?,
             config: self.config.gateway.clone(),
             prices: self.config.processors.pricing.table()?,
-            ingest: Some(ingest),
+            ingest: Some(ingest.clone()),
             metrics: self.metrics.clone(),
             tasks: self.tasks.clone(),
         };
-        listeners.gateway.serve(state, &self.tasks)?;
+        let gateway = Gateway::new(state);
+        let otlp = match listeners.otlp.grpc_address() {
+            Some(address) => {
+                let gate = self.gates.at(Purpose::Read, address);
+                listeners.otlp.beside(gateway.trace_query(gate))
+            }
+            None => listeners.otlp,
+        };
+        let observer: Arc<dyn RequestObserver> = Arc::new(self.metrics.clone());
+        otlp.start(
+            &ingest,
+            &observer,
+            &self.gates,
+            &self.readiness,
+            &self.tasks,
+        )?;
+        listeners.gateway.serve(&gateway, &self.tasks)?;
         Ok(())
     }
 
     /// Stores what another process takes.
-    fn store_for_others(&self, writers: &Arc<Writers>) -> Result<(), Error> {
+    fn store_for_others(&self, writers: &Arc<Writers>, tees: &Arc<Tees>) -> Result<(), Error> {
         let slot = Slot::take(&self.config.data_dir())?;
         let log = self.config.log_directory();
         let check = self.readiness.register("queue");
-        let writers = Arc::clone(writers);
-        let leases = Leases::new(log, slot, writers, self.metrics.clone(), check);
+        let threads = (Arc::clone(writers), Arc::clone(tees));
+        let leases = Leases::new(log, slot, threads, self.metrics.clone(), check);
         leases.spawn(&self.tasks);
         Ok(())
     }

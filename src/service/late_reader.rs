@@ -14,6 +14,7 @@ use super::tasks::Tasks;
 use crate::exporters::storage::StoreHealth;
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::event_feed::{EventFeed, EventPage};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::metrics::query::{
     MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
@@ -188,6 +189,21 @@ impl EventReader for LateReader {
         span_id: Option<SpanId>,
     ) -> BoxFuture<'_, Result<SpanEvents, storage::Error>> {
         self.ask(|reader| reader.events_of(project, trace_id, span_id))
+    }
+}
+
+impl EventFeed for LateReader {
+    fn event_feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, storage::Error>> {
+        self.ask(|reader| reader.event_feed_end())
+    }
+
+    fn event_feed(
+        &self,
+        project: ProjectId,
+        after: FeedPosition,
+        events_min: usize,
+    ) -> BoxFuture<'_, Result<EventPage, storage::Error>> {
+        self.ask(|reader| reader.event_feed(project, after, events_min))
     }
 }
 

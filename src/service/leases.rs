@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::slots::Slot;
 use super::tasks::Tasks;
+use super::tees::{Tees, Until};
 use super::writers::{Work, Writers};
 use crate::queue::{self, Damage, Followed};
 use crate::telemetry::health::Check;
@@ -30,6 +31,7 @@ pub(super) struct Leases {
     log: PathBuf,
     slot: Slot,
     writers: Arc<Writers>,
+    tees: Arc<Tees>,
     metrics: Metrics,
     /// Says whether the log can be used.
     check: Check,
@@ -45,6 +47,8 @@ pub(super) struct Leases {
 #[derive(Debug)]
 struct Lease {
     stop: CancellationToken,
+    /// Ends at once what sends the partition elsewhere, which holds it, too.
+    abandon_tee: CancellationToken,
     ended: oneshot::Receiver<()>,
     damage: Damage,
 }
@@ -59,7 +63,7 @@ impl Leases {
     pub(super) fn new(
         log: PathBuf,
         slot: Slot,
-        writers: Arc<Writers>,
+        (writers, tees): (Arc<Writers>, Arc<Tees>),
         metrics: Metrics,
         check: Check,
     ) -> Self {
@@ -67,6 +71,7 @@ impl Leases {
             log,
             slot,
             writers,
+            tees,
             metrics,
             check,
             complained: false,
@@ -99,6 +104,7 @@ impl Leases {
             .filter_map(|(partition, lease)| lease.has_ended().then_some(*partition))
             .collect();
         for lease in ended.iter().filter_map(|number| self.held.remove(number)) {
+            lease.abandon_tee.cancel();
             self.damaged_segments += lease.damage.segments();
             self.lost_records += lease.damage.lost_records();
         }
@@ -166,7 +172,8 @@ impl Leases {
     fn take(&mut self, partition: u32) -> Result<bool, String> {
         let directory = queue::directory_of(&self.log, partition);
         let of_partition = |reason| format!("{}: {reason}", directory.display());
-        match queue::follow(&directory).map_err(|error| of_partition(chain(&error)))? {
+        let followed = queue::follow_and_send(&directory, self.tees.hold());
+        match followed.map_err(|error| of_partition(chain(&error)))? {
             Some(followed) => {
                 let held = self.hold(partition, followed);
                 held.map_err(|error| of_partition(chain(&error)))?;
@@ -182,9 +189,13 @@ impl Leases {
             reader,
             release,
             damage,
+            tee,
         } = followed;
         tracing::info!(partition, log = %id, "storing a partition of the log");
         let stop = CancellationToken::new();
+        let abandon_tee = self.tees.abandon_token();
+        let until = Until::Told(stop.clone(), abandon_tee.clone());
+        self.tees.spawn(partition, tee, until)?;
         let ended = self.writers.spawn(Work {
             log_id: id,
             partition,
@@ -195,6 +206,7 @@ impl Leases {
         })?;
         let lease = Lease {
             stop,
+            abandon_tee,
             ended,
             damage,
         };

@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::Error;
 use super::store::Store;
 use crate::config::Config;
-use crate::queue::{self, Opened, Partitions, RecoveryReport};
+use crate::queue::{self, Hold, Opened, Partitions, RecoveryReport};
 use crate::telemetry::metrics::Metrics;
 
 /// Opens every partition for a process that also stores them: those that are appended to, and
-/// those left from a start with more, to be emptied.
+/// those left from a start with more, to be emptied. So much is held back to be sent elsewhere.
 ///
 /// # Errors
 /// [`Error::Log`], [`Error::FormerPartitions`].
@@ -19,6 +19,7 @@ pub(super) fn open(
     config: &Config,
     store: &dyn Store,
     metrics: &Metrics,
+    hold: Option<Hold>,
 ) -> Result<(Partitions, Vec<(u32, Opened)>), Error> {
     let count = config.log_partitions();
     let directory = config.log_directory();
@@ -43,8 +44,9 @@ pub(super) fn open(
     for partition in (0..count).chain(writable) {
         let path = queue::directory_of(&directory, partition);
         let start = store.start(partition);
-        let partition_opened = queue::open(&settings, &path, start, observer(metrics))
-            .map_err(|source| failed(&path, source))?;
+        let partition_opened =
+            queue::open_and_send(&settings, &path, start, observer(metrics), hold)
+                .map_err(|source| failed(&path, source))?;
         report_recovery(&path, &partition_opened.report);
         opened.push((partition, partition_opened));
     }

@@ -129,6 +129,9 @@ impl Sampled {
             damaged_segments: stats.damaged_segments,
             lost_records: stats.lost_records,
         });
+        let (held, held_max) = (stats.held_bytes, stats.held_bytes_max);
+        self.metrics
+            .exporter_queue(held, held_max, stats.given_up_records);
         if stats.writable {
             self.queue_check.set(true, "");
         } else {

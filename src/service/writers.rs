@@ -13,8 +13,9 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use super::Error;
 use super::store::Store;
 use crate::config::Config;
-use crate::exporters::storage::{StorageExporter, StoreHealth};
+use crate::exporters::storage::{StorageExporter, StoreHealth, Traces};
 use crate::pipeline::clock::Clock;
+use crate::processors::sampling::Sampler;
 use crate::queue::{LogId, Reader, Release};
 use crate::storage;
 use crate::telemetry::logs::chain;
@@ -32,6 +33,8 @@ pub(super) struct Writers {
     config: Config,
     store: Arc<dyn Store>,
     clock: Arc<dyn Clock>,
+    sampler: Option<Arc<Sampler>>,
+    traces: Option<(Arc<Traces>, u32)>,
     metrics: Metrics,
     health: StoreHealth,
     abandon: CancellationToken,
@@ -76,10 +79,15 @@ impl Writers {
         health: &StoreHealth,
     ) -> (Arc<Self>, Failures) {
         let (failed, failures) = mpsc::unbounded_channel();
+        let sampler = config.processors.sampling.compile().map(Arc::new);
+        let tail = sampler.as_ref().and_then(|sampler| sampler.tail.as_ref());
+        let traces = tail.map(|tail| (Arc::new(Traces::new(tail)), config.log_partitions()));
         let writers = Self {
             config: config.clone(),
             store: Arc::clone(store),
             clock: Arc::clone(clock),
+            sampler,
+            traces,
             metrics: metrics.clone(),
             health: health.clone(),
             abandon: CancellationToken::new(),
@@ -94,6 +102,9 @@ impl Writers {
     pub(super) fn spawn(self: &Arc<Self>, work: Work) -> Result<oneshot::Receiver<()>, Error> {
         let (ended, end) = oneshot::channel();
         let partition = work.partition;
+        if let Some((traces, _)) = &self.traces {
+            traces.expect(partition);
+        }
         let watch = Watch {
             writers: Arc::clone(self),
             may_end: false,
@@ -161,6 +172,8 @@ impl Writers {
             limits: self.config.processors.limits.clone(),
             prices: self.config.processors.pricing.table()?,
             settings: self.store.settings().map_err(Ended::Store)?,
+            sampler: self.sampler.clone(),
+            traces: self.traces.clone(),
             // Where several processes write, whoever begins a job does it.
             remaps: partition == 0 && !self.config.storage.kind.is_shared(),
             retention_interval: self.config.storage.retention.check_interval.0,

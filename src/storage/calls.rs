@@ -170,6 +170,17 @@ pub fn settle<'a>(before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
     settle_within(CALLS_MAX, before, fresh)
 }
 
+/// What a trace that is new to the store adds up to, of which some spans were counted before without
+/// being stored.
+#[must_use]
+pub fn take_over<'a>(before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
+    let mut settled = settle(before, fresh);
+    if settled.list.is_none() && !before.list.is_empty() {
+        settled.list = Some(before.list.clone());
+    }
+    settled
+}
+
 fn settle_within<'a>(max: usize, before: &Stored, fresh: &Fresh<'a>) -> Settled<'a> {
     if fresh.spans.is_empty() {
         return Settled {

@@ -261,6 +261,15 @@ impl<'a> BlockSpan<'a> {
     }
 }
 
+/// Bytes that a stored block takes once it is unpacked, as it says itself.
+#[must_use]
+pub fn unpacked_len(codec: i64, content: &[u8]) -> usize {
+    match (codec, content.first_chunk::<4>()) {
+        (CODEC_ZSTD, Some(prefix)) => u32::from_le_bytes(*prefix) as usize,
+        _ => content.len(),
+    }
+}
+
 /// Unpacks a stored block.
 ///
 /// # Errors

@@ -196,6 +196,17 @@ pub struct SpanSummary {
     pub rpc_method: Option<String>,
 }
 
+impl SpanSummary {
+    /// Goes on after this span in its trace.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor {
+            unix_nano: self.start_unix_nano,
+            key: self.span_id.0.to_vec(),
+        }
+    }
+}
+
 /// A service seen in a project.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServiceSummary {

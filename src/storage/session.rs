@@ -62,6 +62,10 @@ impl<'a, K: Ord> Sessions<'a, K> {
     /// Adds a span that is new to the store, if it names a session; what it counts for is another
     /// matter (`change`).
     pub fn add(&mut self, span: &'a SpanRow<'a>, trace: K) {
+        self.add_in(span, Some(trace));
+    }
+
+    fn add_in(&mut self, span: &'a SpanRow<'a>, trace: Option<K>) {
         let Some(session_id) = span.basics.session_id.as_deref() else {
             return;
         };
@@ -79,7 +83,12 @@ impl<'a, K: Ord> Sessions<'a, K> {
         sums.received = sums.received.max(received);
         sums.span_count += 1;
         sums.error_count += i64::from(span.status == Status::Error);
-        sums.traces.insert(trace);
+        sums.traces.extend(trace);
+    }
+
+    /// Adds a span that is counted but not stored: its session has no trace of it.
+    pub fn add_unstored(&mut self, span: &'a SpanRow<'a>) {
+        self.add_in(span, None);
     }
 
     /// Adds or takes away what a span counts for, if that is part of a session.

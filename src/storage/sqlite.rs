@@ -19,6 +19,7 @@ mod reader;
 mod remap;
 mod retention;
 mod rollups;
+mod sampled;
 mod sessions;
 mod settings;
 mod sources;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::metrics::identity::Instrument;
 use crate::model::event::{EventFacts, EventId, EventSource, Outline};
 use crate::model::metric::{Point, SeriesId};
+use crate::model::sampling::{Reason, SampledOut};
 use crate::model::span::{Basics, Kind, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::otlp::protobuf::KeyValues;
@@ -31,6 +32,8 @@ pub struct Batch<'a> {
     pub events: Vec<EventRow<'a>>,
     /// Data points of metrics, and what they are of.
     pub metrics: MetricRows<'a>,
+    /// How long spans that are sampled out are remembered, ns; absent where none are.
+    pub remember_ns: Option<i64>,
 }
 
 impl Batch<'_> {
@@ -126,6 +129,8 @@ pub struct SpanRow<'a> {
     pub is_derived: bool,
     /// Whether, besides, it is in a trace of such spans only.
     pub is_recorded: bool,
+    /// Why it is not to be stored, but only counted, unless its trace is stored.
+    pub sampled_out: Option<Reason>,
 }
 
 impl SpanRow<'_> {
@@ -221,8 +226,10 @@ pub struct PointRow {
 pub struct WriteReport {
     /// Spans stored.
     pub spans_stored: u64,
-    /// Spans that were stored already.
+    /// Spans that were stored, or left out, already.
     pub spans_duplicate: u64,
+    /// Spans left out, but counted.
+    pub spans_sampled_out: SampledOut,
     /// Events stored.
     pub events_stored: u64,
     /// Events that were stored already.

@@ -6,6 +6,7 @@
 //! that a rate over it is right from the first event. There is no global registry: parts get a
 //! clone, tests make their own.
 
+mod exporter;
 mod items;
 mod labels;
 mod names;
@@ -29,10 +30,12 @@ use tokio_util::sync::CancellationToken;
 use super::{faults, process};
 use crate::pipeline::Transport;
 
+use exporter::ExporterHandles;
 use items::ItemHandles;
 use labels::code_label;
 use register::{build_recorder, counter, gauge, histogram};
 
+pub use exporter::ExporterBacklog;
 pub use items::Outcomes;
 pub use labels::{ModelCalls, transport_label};
 pub use names::{ALL, MetricInfo, MetricKind};
@@ -89,6 +92,7 @@ struct Shared {
     handle: PrometheusHandle,
     receivers: [ReceiverHandles; 3],
     handles: Handles,
+    exporter: ExporterHandles,
     /// Series whose code or route is known only when it happens. Bounded by the status codes and
     /// route patterns of the program.
     requests: RwLock<HashMap<(Transport, u16), Counter>>,
@@ -133,6 +137,13 @@ struct Handles {
     commit_seconds: Histogram,
     stored: Counter,
     duplicate: Counter,
+    /// In the order of [`crate::model::sampling::Reason::ALL`].
+    sampled_out: [Counter; 3],
+    /// In the order of [`crate::processors::sampling::tail::Policy::ALL`].
+    kept_traces: [Counter; 6],
+    early_records: Counter,
+    waiting_records: Gauge,
+    waiting_bytes: Gauge,
     events_stored: Counter,
     events_duplicate: Counter,
     points_stored: Counter,
@@ -172,12 +183,14 @@ impl Metrics {
         ];
         let receivers = transports.map(|transport| ReceiverHandles::register(&recorder, transport));
         let handles = Handles::register(&recorder);
+        let exporter = ExporterHandles::register(&recorder);
         let build = Label::new("version", env!("CARGO_PKG_VERSION"));
         gauge(&recorder, names::BUILD_INFO, vec![build]).set(1.0);
         let shared = Shared {
             handle: recorder.handle(),
             receivers,
             handles,
+            exporter,
             recorder,
             requests: RwLock::default(),
             routes: RwLock::default(),

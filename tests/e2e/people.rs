@@ -2,6 +2,7 @@
 //! every daemon of a database. No log tells a secret.
 
 mod agent_sessions;
+mod contract;
 
 use std::time::Duration;
 
@@ -230,17 +231,20 @@ fn strangers_do_not_sign_up_at_a_reachable_gateway() {
     assert_eq!(refused.text(), r#"{"error":"Sign-up is closed"}"#);
 }
 
-// Scenario: the gateway has cross-origin rules for the API; a page of an allowed origin asks it and
-// the dashboard.
-// Guarantees: what is allowed for keys is not allowed for cookies.
+// Scenario: the gateway has cross-origin rules for the API and an origin that may use cookies; pages
+// of both ask the API, the dashboard, and the routes of other SDKs.
+// Guarantees: what is allowed for keys is not allowed for cookies; TracePulse lets every page,
+// PulseBoard the one that is named.
 #[test]
 fn rules_for_pages_with_keys_are_not_for_cookies() {
     let rules = ("gateway.cors", "{allowed_origins: [https://a.example]}");
-    let daemon = Daemon::spawn(&[rules]);
-    let ask = |path: &str| {
+    let named = ("gateway.allowed_origins", "[https://b.example]");
+    let daemon = Daemon::spawn(&[rules, named]);
+    let ask_from = |origin: &str, path: &str| {
         let gateway = daemon.addresses().gateway;
-        http::get_with(gateway, path, "origin: https://a.example").unwrap()
+        http::get_with(gateway, path, &format!("origin: https://{origin}.example")).unwrap()
     };
+    let ask = |path: &str| ask_from("a", path);
     let allowed = |answer: &Response| {
         let told = answer.header("access-control-allow-origin");
         told.map(str::to_owned)
@@ -248,6 +252,13 @@ fn rules_for_pages_with_keys_are_not_for_cookies() {
     let api = ask("/api/v1/health");
     assert_eq!(allowed(&api).as_deref(), Some("https://a.example"));
     assert_eq!(api.header("access-control-allow-credentials"), None);
+    assert_eq!(allowed(&ask("/webhook/event")).as_deref(), Some("*"));
+    for path in ["/events", "/dashboard/api/projects"] {
+        let answer = ask_from("b", path);
+        assert_eq!(allowed(&answer).as_deref(), Some("https://b.example"));
+        let may = answer.header("access-control-allow-credentials");
+        assert_eq!(may, Some("true"), "{path}");
+    }
     for path in ["/dashboard/api/projects", "/api/auth/get-session"] {
         let answer = ask(path);
         assert_eq!(allowed(&answer), None, "{path}");

@@ -1,5 +1,8 @@
 //! The SDKs and the command line of the older Pulse servers work with nothing changed but a URL.
 
+mod dashboard;
+mod full;
+mod lists;
 mod reads;
 mod sdks;
 mod writes;

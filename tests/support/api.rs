@@ -134,7 +134,8 @@ impl Daemon {
         }
     }
 
-    /// Waits until the store has counted every span that this process accepted.
+    /// Waits until the store has counted every span that this process accepted: as stored, as known
+    /// already, or as sampled out.
     pub(crate) fn await_counted(&self) {
         eventually(
             "all accepted spans to be counted",
@@ -142,8 +143,9 @@ impl Daemon {
             || {
                 let stored = self.metric("pulse_writer_spans_stored_total");
                 let duplicate = self.metric("pulse_writer_spans_duplicate_total");
+                let sampled_out = self.metric("pulse_writer_spans_sampled_out_total");
                 let accepted = self.metric("pulse_receiver_accepted_spans_total");
-                (stored + duplicate == accepted).then_some(())
+                (stored + duplicate + sampled_out == accepted).then_some(())
             },
         );
     }

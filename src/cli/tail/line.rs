@@ -5,14 +5,14 @@ use std::fmt::{self, Write as _};
 use serde::Deserialize;
 
 /// Widths of the columns that are filled up.
-const SERVICE_CHARS: usize = 12;
+pub(super) const SERVICE_CHARS: usize = 12;
 const NAME_CHARS: usize = 32;
 
-const RED: &str = "\x1b[31m";
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const CYAN: &str = "\x1b[36m";
-const DIM: &str = "\x1b[2m";
+pub(super) const RED: &str = "\x1b[31m";
+pub(super) const GREEN: &str = "\x1b[32m";
+pub(super) const YELLOW: &str = "\x1b[33m";
+pub(super) const CYAN: &str = "\x1b[36m";
+pub(super) const DIM: &str = "\x1b[2m";
 const RESET: &str = "\x1b[0m";
 
 /// What of a span is shown; the API says more.
@@ -71,7 +71,7 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    fn paint(self, line: &mut String, colour: &str, text: &str) {
+    pub(super) fn paint(self, line: &mut String, colour: &str, text: &str) {
         if self.is_coloured && !text.is_empty() {
             line.push_str(colour);
             line.push_str(text);
@@ -142,8 +142,8 @@ impl Painter {
         let mut parts = Vec::new();
         match missed.unseen {
             Some(0) => {}
-            Some(count) => parts.push(format!("{count} spans went by unseen")),
-            None => parts.push("spans went by unseen, nobody knows how many".to_owned()),
+            Some(count) => parts.push(format!("{count} went by unseen")),
+            None => parts.push("some went by unseen, nobody knows how many".to_owned()),
         }
         if missed.over_rate > 0 {
             let count = missed.over_rate;
@@ -156,12 +156,12 @@ impl Painter {
 }
 
 /// Adds to a text, which never fails.
-fn add(line: &mut String, text: fmt::Arguments<'_>) {
+pub(super) fn add(line: &mut String, text: fmt::Arguments<'_>) {
     line.write_fmt(text).unwrap_or_default();
 }
 
 /// The time of a day, to the millisecond.
-fn clock(time: &str) -> &str {
+pub(super) fn clock(time: &str) -> &str {
     time.get(11..23).unwrap_or(time)
 }
 
@@ -193,11 +193,11 @@ pub(super) fn escaped(json: &str) -> String {
 }
 
 /// The same, of bounded length.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     shown(text).chars().take(120).collect()
 }
 
-fn padded(text: &str, width: usize) -> String {
+pub(super) fn padded(text: &str, width: usize) -> String {
     let text = plain(text);
     if text.chars().count() > width {
         let cut: String = text.chars().take(width - 1).collect();
@@ -281,7 +281,7 @@ mod tests {
     fn what_went_by_is_counted() {
         let painter = Painter { is_coloured: false };
         let missed = |unseen, over_rate| painter.missed(&Missed { unseen, over_rate });
-        assert_eq!(missed(Some(3), 0), "-- 3 spans went by unseen");
+        assert_eq!(missed(Some(3), 0), "-- 3 went by unseen");
         assert!(missed(None, 2).ends_with("; 2 more matched than --rate allows"));
     }
 

@@ -25,7 +25,7 @@ fn every_wrong_value_and_unknown_key_is_reported_once() {
         "f:7: gateway.query_timeout: expected a duration with its unit, such as 200ms, 10s, 5m, \
          12h or 30d, got a list",
         "f:8: gateway.endpoint: expected text, got a map",
-        "f:9: nope: unknown key, known here: receivers, processors, queue, storage, gateway, auth, \
+        "f:9: nope: unknown key, known here: receivers, processors, queue, storage, exporters, gateway, auth, \
          service",
         "f:3: queue.segment_sise: unknown key, did you mean \"segment_size\"?",
     ];

@@ -53,6 +53,67 @@ const BROKEN: &[(&str, &str)] = &[
         "processors.redaction.rules[0].action: hash needs hash_key or hash_key_file",
     ),
     (
+        "exporters: {otlp: {}}",
+        "exporters.otlp.endpoint: must name the backend",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'http://c:4317/x'}}",
+        "exporters.otlp.endpoint: gRPC has no path, got \"http://c:4317/x\"",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'https://me:pw@c'}}",
+        "exporters.otlp.endpoint: expected host:port or a URL of http or https",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', tls: {cert_file: c.pem}}}",
+        "exporters.otlp.tls.key_file: cert_file and key_file belong together",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'http://c:4317', tls: {ca_file: ca.pem}}}",
+        "exporters.otlp.tls: the endpoint is not https://",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', headers: {content-type: x}}}",
+        "exporters.otlp.headers: \"content-type\" is not for settings",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', headers: {authorization: '***'}}}",
+        "exporters.otlp.headers: \"authorization\" is masked",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', retry_on_failure: {max_interval: 1s}}}",
+        "exporters.otlp.retry_on_failure.max_interval: must not be less than initial_interval",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', retry_on_failure: {multiplier: 0.5}}}",
+        "exporters.otlp.retry_on_failure.multiplier: must be from 1 to 100",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', signals: []}}",
+        "exporters.otlp.signals: nothing would be sent",
+    ),
+    (
+        "exporters: {otlp: {endpoint: 'c:4317', sending_queue: {max_size: 1MiB}}}",
+        "exporters.otlp.sending_queue.max_size: 1MiB is less than one segment of the log (16MiB)",
+    ),
+    (
+        "processors: {sampling: {head: {percentage: 100.5}}}",
+        "processors.sampling.head.percentage: expected a percentage from 0 to 100, got 100.5",
+    ),
+    (
+        "processors: {sampling: {tail: {keep: [{service: a}, {}]}}}",
+        "processors.sampling.tail.keep[1]: names nothing",
+    ),
+    (
+        "processors: {sampling: {tail: {keep: [{service: a, modell: b}]}}}",
+        "processors.sampling.tail.keep[0].modell: unknown key, did you mean \"model\"?",
+    ),
+    (
+        "processors: {sampling: {tail: {enabled: true, decision_memory: 2GiB}}, \
+         memory_limiter: {limit_mib: 1024}}",
+        "processors.sampling.tail.decision_memory: 2GiB must be less than",
+    ),
+    (
         "processors: {memory_limiter: {limit_mib: 200}}",
         "processors.memory_limiter.spike_limit_mib: 200 must be less than limit_mib (200)",
     ),

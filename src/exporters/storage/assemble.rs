@@ -5,29 +5,31 @@
 //! records with more spans are handed on in slices.
 
 mod anew;
+mod attributes;
 mod calls;
 mod collectors;
 mod events;
 mod metrics;
 mod origin;
+mod sampling;
 
 use std::borrow::Cow;
 use std::convert::Infallible;
 
-use crate::model::span::{Basics, Kind, Status, TimeMarks};
-use crate::otlp::protobuf::{
-    AnyValue, KeyValue, KeyValues, Request, ResourceSpans, Scope, ScopeSpans, Span,
-};
+use crate::model::span::{Kind, Status, TimeMarks};
+use crate::otlp::protobuf::{Request, ResourceSpans, Scope, ScopeSpans, Span};
 use crate::pricing;
 use crate::processors::limits;
 use crate::queue::{LogId, PayloadKind, Position, Record};
-use crate::semconv::{self, EventKind, SpanFacts};
+use crate::semconv;
 use crate::storage::calls::scope_digest;
 use crate::storage::{Batch, SpanRow};
 
 pub use anew::Remapper;
+use attributes::{cut, read_attributes};
 use collectors::Collectors;
-use origin::{resource_row, scope_row};
+use origin::{resource_row, scope_row, service_of};
+pub use sampling::Sampling;
 
 /// Spans, log records or metrics in a request, by a look at the outermost fields only.
 #[must_use]
@@ -45,6 +47,7 @@ pub struct Assembler<'l> {
     partition: u32,
     limits: &'l limits::Config,
     prices: &'l pricing::Book,
+    sampling: Option<Sampling<'l>>,
 }
 
 /// Some of the rows of the records, as a batch.
@@ -72,6 +75,7 @@ struct Building<'a, 's, E> {
     log: LogId,
     partition: u32,
     limits: &'s limits::Config,
+    sampling: Option<Sampling<'s>>,
     columns: Collectors<'a, 's>,
     rows_max: usize,
     truncated: u64,
@@ -91,6 +95,8 @@ struct Envelope<'e, 'a> {
     resource: &'e ResourceSpans<'a>,
     scope: &'e ScopeSpans<'a>,
     scope_digest: u32,
+    /// The name of the service, where sampling may ask for it.
+    service: Option<&'e str>,
 }
 
 /// Where the rows of an envelope are in the batch, once it has any: an envelope without a span
@@ -110,6 +116,7 @@ impl<'l> Assembler<'l> {
             partition,
             limits,
             prices: pricing::Book::builtin(),
+            sampling: None,
         }
     }
 
@@ -117,6 +124,13 @@ impl<'l> Assembler<'l> {
     #[must_use]
     pub fn priced(mut self, prices: &'l pricing::Book) -> Self {
         self.prices = prices;
+        self
+    }
+
+    /// Says which spans are sampled out.
+    #[must_use]
+    pub fn sampled(mut self, sampling: Option<Sampling<'l>>) -> Self {
+        self.sampling = sampling;
         self
     }
 
@@ -158,6 +172,7 @@ impl<'l> Assembler<'l> {
             log: self.log,
             partition: self.partition,
             limits: self.limits,
+            sampling: self.sampling,
             columns: Collectors::new(self.prices),
             rows_max: rows_max.max(1),
             truncated: 0,
@@ -167,6 +182,7 @@ impl<'l> Assembler<'l> {
             sink,
             metric_places: metrics::Places::default(),
         };
+        building.batch.spans.reserve(spans_in(records, rows_max));
         for record in records {
             match record.kind {
                 PayloadKind::OtlpTraces => building.add_record(record)?,
@@ -183,6 +199,7 @@ impl<'a, E> Building<'a, '_, E> {
     fn add_record(&mut self, record: &'a Record) -> Result<(), E> {
         for resource in Request::new(&record.payload).resource_spans() {
             let mut place = Place::default();
+            let service = self.sampling.map(|_| service_of(&resource));
             for scope in resource.scope_spans() {
                 let named = Scope::parse(&scope.scope).unwrap_or_default();
                 let envelope = Envelope {
@@ -190,6 +207,7 @@ impl<'a, E> Building<'a, '_, E> {
                     resource: &resource,
                     scope: &scope,
                     scope_digest: scope_digest(named.name),
+                    service: service.as_deref(),
                 };
                 place.scope = None;
                 self.columns.of(record.project).scope(named.name);
@@ -207,7 +225,7 @@ impl<'a, E> Building<'a, '_, E> {
         envelope: &Envelope<'_, 'a>,
         place: &mut Place,
     ) -> Result<(), E> {
-        let Some(row) = self.span_row(envelope.record, message) else {
+        let Some(row) = self.span_row(envelope, message) else {
             return Ok(());
         };
         self.truncated += u64::from(matches!(row.message, Cow::Owned(_)));
@@ -250,6 +268,7 @@ impl<'a, E> Building<'a, '_, E> {
         self.metric_places = metrics::Places::default();
         batch.log_id = self.log;
         batch.partition = self.partition;
+        batch.remember_ns = self.sampling.map(|sampling| sampling.sampler.remember_ns);
         let completed = self.records.get(self.completed..self.finished);
         let completed = completed.unwrap_or_default();
         self.completed = self.finished;
@@ -266,7 +285,8 @@ impl<'a, E> Building<'a, '_, E> {
 
     /// The row of a span, not placed yet; `None` when its ids are invalid, which the client was
     /// told when it sent it.
-    fn span_row(&mut self, record: &Record, message: &'a [u8]) -> Option<SpanRow<'a>> {
+    fn span_row(&mut self, envelope: &Envelope<'_, 'a>, message: &'a [u8]) -> Option<SpanRow<'a>> {
+        let record = envelope.record;
         let span = Span::parse(message).ok()?;
         let ids = span.ids().ok()?;
         let (basics, over_limits) =
@@ -288,6 +308,7 @@ impl<'a, E> Building<'a, '_, E> {
             resource: 0,
             scope: 0,
             received_unix_nano: record.received_unix_nano,
+            sampled_out: self.sampled_out(envelope, &ids, span.trace_state, &basics),
             basics,
             message: if over_limits {
                 self.truncate(message)
@@ -310,90 +331,15 @@ impl<'a, E> Building<'a, '_, E> {
     }
 }
 
-fn cut(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max))
-        .unwrap_or(text)
-}
-
-/// Takes the columns and tells whether anything is over a limit, in one pass. Only what feeds a
-/// column, or is long enough to be over a limit, is looked into: the request was checked whole when
-/// it came in.
-fn read_attributes<'a>(
-    span: &Span<'a>,
-    limits: &limits::Config,
-    columns: &mut semconv::Collector<'a, '_>,
-) -> (Basics<'a>, bool) {
-    let mut over = span.name.len() > limits.name_length.as_usize()
-        || span.attributes.len() > limits.attributes_per_span as usize
-        || span.event_count() > limits.events_per_span as usize
-        || span.link_count() > limits.links_per_span as usize;
-    over |= take_attributes(&span.attributes, limits, columns);
-    for event in span.events() {
-        let kind = columns.event(event.name, event.time_unix_nano);
-        over |= event.name.len() > limits.name_length.as_usize()
-            || event.attributes.len() > limits.attributes_per_event as usize;
-        for attribute in event.attributes.encoded() {
-            over |= is_over(attribute, limits);
-            if kind != EventKind::Other
-                && let Ok(attribute) = KeyValue::parse(attribute)
-            {
-                columns.event_attribute(kind, attribute.key, attribute.value);
-            }
-        }
-    }
-    for link in span.links() {
-        over |= link.attributes.len() > limits.attributes_per_link as usize;
-        over |= link
-            .attributes
-            .encoded()
-            .any(|attribute| is_over(attribute, limits));
-    }
-    let facts = SpanFacts {
-        name: span.name,
-        failed: Status::from_wire(span.status.code) == Status::Error,
-        status_message: span.status.message,
-        start_unix_nano: span.start_unix_nano,
-    };
-    (columns.finish(facts), over)
-}
-
-/// Takes the columns that are in attributes, and tells whether any of these is over a limit.
-fn take_attributes<'a>(
-    attributes: &KeyValues<'a>,
-    limits: &limits::Config,
-    columns: &mut semconv::Collector<'a, '_>,
-) -> bool {
-    let mut over = false;
-    for attribute in attributes.encoded() {
-        over |= is_over(attribute, limits);
-        columns.attribute(KeyValue::key_of(attribute), || {
-            KeyValue::parse(attribute).unwrap_or_default().value
-        });
-    }
-    over
-}
-
-/// Whether an encoded attribute has no key, or a text or bytes in it that are too long. No text is
-/// longer than the attribute it is in, so nearly all pass by their size.
-fn is_over(attribute: &[u8], limits: &limits::Config) -> bool {
-    let max = limits.attribute_value_length.as_usize();
-    let too_long = |attribute| {
-        let attribute = KeyValue::parse(attribute).unwrap_or_default();
-        has_longer(&attribute.value, max)
-    };
-    KeyValue::key_of(attribute).is_empty() || attribute.len() > max && too_long(attribute)
-}
-
-/// Whether a text or bytes anywhere in the value are longer. Depth is bounded: the request was
-/// checked under a limit when it came in.
-fn has_longer(value: &AnyValue<'_>, max: usize) -> bool {
-    match value {
-        AnyValue::Str(text) => text.len() > max,
-        AnyValue::Bytes(bytes) => bytes.len() > max,
-        AnyValue::Array(array) => array.iter().any(|value| has_longer(&value, max)),
-        AnyValue::KvList(list) => list.iter().any(|pair| has_longer(&pair.value, max)),
-        _ => false,
-    }
+/// About how many spans there are in some records, not more than a batch takes: rows are large, and
+/// to move them all each time that there is no room costs as much as to make them.
+fn spans_in(records: &[Record], rows_max: usize) -> usize {
+    const BYTES_OF_SPAN: usize = 1024;
+    let traces = records
+        .iter()
+        .filter(|record| record.kind == PayloadKind::OtlpTraces);
+    let bytes: usize = traces.map(|record| record.payload.len()).sum();
+    (bytes / BYTES_OF_SPAN).min(rows_max)
 }
 
 #[cfg(test)]

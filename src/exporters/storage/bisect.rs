@@ -89,6 +89,8 @@ async fn narrow_down(writer: &mut dyn SpanWriter, batch: &Batch<'_>) -> Result<O
             Ok(report) => {
                 outcome.report.spans_stored += report.spans_stored;
                 outcome.report.spans_duplicate += report.spans_duplicate;
+                let sampled_out = &mut outcome.report.spans_sampled_out;
+                sampled_out.add(report.spans_sampled_out);
                 outcome.report.events_stored += report.events_stored;
                 outcome.report.events_duplicate += report.events_duplicate;
                 outcome.report.points_stored += report.points_stored;
@@ -164,6 +166,7 @@ fn part_of<'a>(batch: &Batch<'a>, rows: Rows<'_, 'a>) -> Batch<'a> {
         resources: resources.kept,
         scopes: scopes.kept,
         metrics: points_of(&batch.metrics, rows.points),
+        remember_ns: batch.remember_ns,
     }
 }
 
@@ -383,6 +386,7 @@ mod tests {
             scope_digest: 0,
             is_derived: false,
             is_recorded: false,
+            sampled_out: None,
         }
     }
 

@@ -181,6 +181,8 @@ impl Thread {
             limits: limits::Config::default(),
             prices: pricing::Table::default(),
             settings: Arc::new(storage::settings::testing::Memory::default()),
+            sampler: None,
+            traces: None,
             remaps: false,
             retention_interval: Duration::from_secs(60),
             clock: Arc::new(SystemClock),

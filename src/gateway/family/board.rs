@@ -4,6 +4,7 @@
 
 pub(super) mod account;
 pub(super) mod later;
+pub(super) mod live;
 pub(super) mod projects;
 pub(super) mod report;
 
@@ -33,7 +34,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Whether a path is one of those that pages of allowed origins may use.
 pub(in crate::gateway) fn is_for_people(path: &str) -> bool {
     path == "/projects"
-        || ["/auth/", "/projects/"]
+        || ["/auth/", "/projects/", "/realtime/", "/socket.io/"]
             .iter()
             .any(|it| path.starts_with(it))
 }

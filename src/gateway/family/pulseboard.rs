@@ -166,6 +166,11 @@ impl Shown {
     }
 }
 
+/// A stored event as `GET /events` answers it.
+pub(super) fn shown(stored: &StoredEvent, project: ProjectId) -> Option<String> {
+    Some(Shown::of(stored)?.json(project).to_string())
+}
+
 /// `GET /events`.
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
@@ -279,8 +284,5 @@ pub(super) fn not_found(method: &http::Method, uri: &Uri) -> Answer {
 
 /// Whether what is not served at a path is refused in this server's words.
 pub(super) fn is_ours(path: &str) -> bool {
-    path.starts_with("/analytics/")
-        || path.starts_with("/realtime/")
-        || path == "/socket.io/"
-        || super::board::is_for_people(path)
+    path.starts_with("/analytics/") || super::board::is_for_people(path)
 }

@@ -212,7 +212,7 @@ pub(super) async fn sign_up(
         project: None,
     };
     let people = people(&shared)?;
-    let signing_up = people.sign_up(wanted, &asked.headers, &asked.uri);
+    let signing_up = people.sign_up(wanted, &asked.headers, &asked.uri, &asked.client);
     let (user, stored, _) = signing_up.await.map_err(refused)?;
     shared.gate.refresh().await;
     let welcoming = people.welcome(user, stored, &asked.client, asked.is_secure);
@@ -287,7 +287,7 @@ pub(super) async fn dashboard_sign_up(
         password,
         project: Some(project),
     };
-    let signing_up = people(&shared)?.sign_up(wanted, &asked.headers, &asked.uri);
+    let signing_up = people(&shared)?.sign_up(wanted, &asked.headers, &asked.uri, &asked.client);
     signing_up.await.map_err(refused_plainly)?;
     shared.gate.refresh().await;
     let body = Json::map([("success", Json::Bool(true))]);

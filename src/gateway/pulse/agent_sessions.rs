@@ -17,7 +17,7 @@ use http::StatusCode;
 use super::super::Shared;
 use super::answer::{self, Refused};
 use super::caller::Keyed;
-use super::lists::{OF_SESSIONS, Pairs, is_first_generation, of_source, range, walk};
+use super::lists::{Pairs, is_first_generation, may_be_of_session, of_source, range, walk};
 use super::load;
 use super::query::Query;
 use super::record::{Record, duration_of};
@@ -28,9 +28,6 @@ use crate::receivers::pulse::schema::SOURCES;
 use crate::storage::{PageRequest, SpanFilter, SpanSummary, TimeRange};
 use sums::{Details, Session, Sessions, Sort};
 
-/// Name of spans that tell of a session's beginning or end, or of something else: only the event
-/// they hold tells.
-const LIFECYCLE: &str = "agent.session_lifecycle";
 /// Events that begin and end a session, and make no trace.
 const START: &str = "session_start";
 const END: &str = "session_end";
@@ -43,9 +40,10 @@ fn session_of(span: &SpanSummary) -> String {
     named.unwrap_or_else(|| span.trace_id.to_string())
 }
 
-/// Whether a span is of a trace that somebody named, and of more than a session's beginning or end.
-fn makes_trace(span: &SpanSummary) -> bool {
-    !ids::is_unnamed(span.trace_id) && !OF_SESSIONS.contains(&span.name.as_str())
+/// The event that a span tells of, where it tells of one.
+fn event_of(record: &Record) -> &str {
+    let event = record.has_event.then_some(record.event_type.as_str());
+    event.unwrap_or_default()
 }
 
 /// What is asked for, and until when it must be found.
@@ -105,12 +103,15 @@ impl Asked<'_> {
         let mut doubtful = Vec::new();
         self.walk(SpanFilter::default(), |span| {
             let session = session_of(&span);
+            let is_doubtful = may_be_of_session(&span);
+            let is_named = !ids::is_unnamed(span.trace_id);
             match span.name.as_str() {
-                LIFECYCLE => doubtful.push((span.trace_id, span.span_id)),
-                END => sessions.ended(&session, duration_of(&span))?,
+                // Where nobody named a trace, spans came in JSON and are called as their event.
+                END if !is_named => sessions.ended(&session, duration_of(&span))?,
+                _ if is_named && is_doubtful => doubtful.push((span.trace_id, span.span_id)),
                 _ => {}
             }
-            let trace = makes_trace(&span).then_some(span.trace_id);
+            let trace = (is_named && !is_doubtful).then_some(span.trace_id);
             sessions.add(&session, &span, trace)
         })
         .await?;
@@ -137,10 +138,9 @@ impl Asked<'_> {
             {
                 let (record, summary) = (Record::of(stored), &stored.summary);
                 let session = session_of(summary);
-                match record.event_type.as_str() {
+                match event_of(&record) {
                     START => {}
                     END => sessions.ended(&session, record.duration_ms)?,
-                    _ if ids::is_unnamed(summary.trace_id) => {}
                     _ => sessions.trace(&session, summary.trace_id)?,
                 }
             }
@@ -157,10 +157,13 @@ impl Asked<'_> {
         let mut found = HashSet::new();
         let mut doubtful = Vec::new();
         self.walk(filter, |span| {
-            if makes_trace(&span) {
-                found.insert(session_of(&span));
-            } else if span.name == LIFECYCLE && !ids::is_unnamed(span.trace_id) {
+            if ids::is_unnamed(span.trace_id) {
+                return Ok(());
+            }
+            if may_be_of_session(&span) {
                 doubtful.push((span.trace_id, span.span_id));
+            } else {
+                found.insert(session_of(&span));
             }
             Ok(())
         })
@@ -172,8 +175,7 @@ impl Asked<'_> {
                 .iter()
                 .flatten()
             {
-                let event = Record::of(stored).event_type;
-                if ![START, END].contains(&event.as_str()) {
+                if ![START, END].contains(&event_of(&Record::of(stored))) {
                     found.insert(session_of(&stored.summary));
                 }
             }
@@ -186,7 +188,8 @@ impl Asked<'_> {
         let mut details = Details::default();
         let traces: BTreeSet<_> = session.all_traces.iter().copied().collect();
         for trace in traces {
-            for stored in load::whole(self.shared, self.project, trace, self.deadline).await? {
+            let read = load::beginning(self.shared, self.project, trace, self.deadline);
+            for stored in read.await?.spans {
                 let summary = &stored.summary;
                 let start = summary.start_unix_nano;
                 let is_meant = !is_first_generation(summary)

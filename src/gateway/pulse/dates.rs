@@ -1,8 +1,9 @@
 //! Dates in the forms that queries of the older servers take. Pure.
 
+mod words;
+
 use jiff::civil::DateTime;
 use jiff::fmt::rfc2822;
-use jiff::tz::Offset;
 
 use crate::receivers::pulse::scalar;
 
@@ -10,6 +11,8 @@ const NS_PER_MS: i128 = 1_000_000;
 const DAY_NS: i128 = 86_400_000_000_000;
 /// Whole numbers below this are seconds, others milliseconds.
 const MILLIS_MIN: i128 = 1_000_000_000_000;
+/// The last millisecond that JavaScript's `Date` knows.
+const MILLIS_MAX: i128 = 8_640_000_000_000_000;
 
 /// A date or a time, ns since the Unix epoch. A date alone is its first millisecond, or its last
 /// one as the end of a range. What names no zone is UTC.
@@ -19,14 +22,15 @@ pub(in crate::gateway) fn read(text: &str, is_end: bool) -> Option<i128> {
         return Some(midnight + last);
     }
     if !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit()) {
-        let number: i128 = text.parse().ok()?;
+        let number = i128::from(text.parse::<u64>().ok()?);
         let unit = if number < MILLIS_MIN { 1000 } else { 1 };
-        return number.checked_mul(unit * NS_PER_MS);
+        return (number * unit <= MILLIS_MAX).then_some(number * unit * NS_PER_MS);
     }
     scalar::datetime(text)
         .or_else(|| local(text))
         .or_else(|| month(text))
         .or_else(|| mail(text))
+        .or_else(|| words::read(text))
         .map(|time| time.div_euclid(NS_PER_MS) * NS_PER_MS)
 }
 
@@ -37,7 +41,7 @@ fn local(text: &str) -> Option<i128> {
         return Some(time);
     }
     let time: DateTime = text.parse().ok()?;
-    Some(Offset::UTC.to_timestamp(time).ok()?.as_nanosecond())
+    Some(scalar::unix_nano(time))
 }
 
 /// A month such as `2026-01`.
@@ -84,6 +88,9 @@ mod tests {
                 false,
                 "2026-01-05T10:00:00.000Z",
             ),
+            ("9999-12-31", true, "9999-12-31T23:59:59.999Z"),
+            ("9999-12-31T00:00:00", false, "9999-12-31T00:00:00.000Z"),
+            ("2026/01/05", true, "2026-01-05T00:00:00.000Z"),
         ] {
             assert_eq!(
                 read(text, is_end).map(scalar::iso).as_deref(),
@@ -91,7 +98,8 @@ mod tests {
                 "{text}"
             );
         }
-        for wrong in ["", "soon", "2026-13-01", "2026-02-30", "-", "٣"] {
+        let late = "8640000000000001";
+        for wrong in ["", "soon", "2026-13-01", "2026-02-30", "-", "٣", late] {
             assert_eq!(read(wrong, false), None, "{wrong}");
         }
     }

@@ -1,4 +1,4 @@
-//! Lists of traces and spans, in pages that are counted: `total` is how many there are.
+//! The list of spans, and what lists share: pages that are counted: `total` is how many there are.
 //!
 //! The store's lists go on by cursor; here they are walked from the newest on, past the offset,
 //! through the page, and on to the end for the number. If the time of a query is up by then, what
@@ -21,12 +21,8 @@ use super::record::kind_of;
 use crate::model::ProjectId;
 use crate::receivers::pulse::schema::{KINDS, SOURCES, STATUSES};
 use crate::receivers::pulse::{ids, names};
-use crate::semconv;
 use crate::storage::query::{AttributeEquals, Fact};
-use crate::storage::{
-    self, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter, TimeRange, TraceFilter,
-    TraceSummary,
-};
+use crate::storage::{self, Page, PageRequest, SpanFilter, SpanSummary, StatusFilter, TimeRange};
 
 /// Says that `total` counts only what could be counted in time.
 const TOTAL_INCOMPLETE: HeaderName = HeaderName::from_static("x-total-incomplete");
@@ -35,6 +31,18 @@ pub(super) const STEP: usize = 1000;
 /// Names of traces that may consist of nothing but the beginning and end of a session.
 pub(super) const OF_SESSIONS: [&str; 3] =
     ["agent.session_lifecycle", "session_start", "session_end"];
+
+/// The kind of a session's events.
+const SESSION: &str = "session";
+/// Names of those which are neither its beginning nor its end.
+const STOPS: [&str; 2] = ["stop", "agent.stop"];
+
+/// Whether a span may be the beginning or end of a session, as far as columns know: only the event
+/// it holds tells.
+pub(super) fn may_be_of_session(span: &SpanSummary) -> bool {
+    let name = span.name.as_str();
+    OF_SESSIONS.contains(&name) || span.operation == SESSION && !STOPS.contains(&name)
+}
 
 pub(super) type Pairs = Parameters<Vec<(String, String)>>;
 
@@ -46,7 +54,7 @@ pub(super) struct Counted<T> {
 }
 
 impl<T> Counted<T> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             items: Vec::new(),
             total: 0,
@@ -54,7 +62,7 @@ impl<T> Counted<T> {
         }
     }
 
-    fn add(&mut self, item: T, window: Window) {
+    pub(super) fn add(&mut self, item: T, window: Window) {
         if self.total >= window.offset && self.items.len() < window.limit {
             self.items.push(item);
         }
@@ -62,7 +70,7 @@ impl<T> Counted<T> {
     }
 
     /// What a question that failed means: nothing, once the page is full and time is up.
-    fn ended(&mut self, window: Window, error: storage::Error) -> Result<(), Refused> {
+    pub(super) fn end(&mut self, window: Window, error: storage::Error) -> Result<(), Refused> {
         if self.items.len() < window.limit || !matches!(error, storage::Error::Timeout) {
             return Err(error.into());
         }
@@ -70,7 +78,7 @@ impl<T> Counted<T> {
         Ok(())
     }
 
-    fn answer(&self, key: &str, rendered: &[String], window: Window) -> Response {
+    pub(super) fn answer(&self, key: &str, rendered: &[String], window: Window) -> Response {
         let body = format!(
             "{{\"{key}\":[{}],\"total\":{},\"limit\":{},\"offset\":{}}}",
             rendered.join(","),
@@ -130,7 +138,7 @@ pub(super) fn range(dates: Dates) -> Option<TimeRange> {
     })
 }
 
-fn of_status(status: Option<&str>) -> Option<StatusFilter> {
+pub(super) fn of_status(status: Option<&str>) -> Option<StatusFilter> {
     status.map(|status| match status {
         "error" => StatusFilter::Error,
         _ => StatusFilter::Ok,
@@ -152,99 +160,9 @@ pub(super) fn named_sources() -> impl Iterator<Item = (&'static str, AttributeEq
     named.map(|source| (*source, of_source((*source).to_owned())))
 }
 
-/// `GET /v1/traces`.
-pub(super) async fn traces(
-    State(shared): State<Arc<Shared>>,
-    keyed: Keyed,
-    Parameters(pairs): Pairs,
-) -> Result<Response, Refused> {
-    let mut query = Query::new(pairs);
-    let mut filter = TraceFilter {
-        session_id: query.uuid("session_id"),
-        ..TraceFilter::default()
-    };
-    let source = query.one_of("source", SOURCES);
-    let status = query.one_of("status", STATUSES);
-    let window = query.window();
-    query.checked()?;
-    let range = range(query.dates()?);
-    filter.status = of_status(status.as_deref());
-    filter.service = query.text("service");
-    filter.attributes.extend(source.map(of_source));
-    match query.text("provider") {
-        // A call without a provider goes by what sent it.
-        Some(provider) if SOURCES.contains(&provider.as_str()) => {
-            filter.attributes.push(of_source(provider));
-        }
-        provider => filter.facts.extend(
-            provider.map(|sent| Fact::Provider(semconv::provider_name(&sent).into_owned())),
-        ),
-    }
-    filter
-        .attributes
-        .extend(query.text("model").map(|value| AttributeEquals {
-            key: names::GENAI_REQUEST_MODEL.to_owned(),
-            value,
-            or_absent: false,
-        }));
-    let _turn = load::turn(&shared).await?;
-    let mut found = Counted::new();
-    if let Some(range) = range {
-        filter.range = range;
-        let until = count_until(&shared);
-        found = find_traces(&shared, keyed.project, &filter, window, until).await?;
-    }
-    let traces: Vec<_> = found.items.iter().map(|trace| trace.trace_id).collect();
-    // Counting may have used up its time; what was found is answered all the same.
-    let deadline = load::deadline(&shared);
-    let rendered = load::traces(&shared, keyed.project, &traces, deadline).await?;
-    Ok(found.answer("traces", &rendered, window))
-}
-
 /// Until when a list is walked to count it.
-fn count_until(shared: &Shared) -> Instant {
+pub(super) fn count_until(shared: &Shared) -> Instant {
     Instant::now() + shared.config.query_timeout.0 / 2
-}
-
-async fn find_traces(
-    shared: &Shared,
-    project: ProjectId,
-    filter: &TraceFilter,
-    window: Window,
-    deadline: Instant,
-) -> Result<Counted<TraceSummary>, Refused> {
-    let mut found = Counted::new();
-    let mut after = None;
-    loop {
-        if Instant::now() >= deadline {
-            found.ended(window, storage::Error::Timeout)?;
-            return Ok(found);
-        }
-        let request = PageRequest { limit: STEP, after };
-        let page = match shared.reader.list_traces(project, filter, &request).await {
-            Ok(page) => page,
-            Err(error) => {
-                found.ended(window, error)?;
-                return Ok(found);
-            }
-        };
-        for trace in page.items {
-            if Instant::now() >= deadline {
-                found.ended(window, storage::Error::Timeout)?;
-                return Ok(found);
-            }
-            let is_doubtful = OF_SESSIONS.contains(&trace.name.as_str());
-            let is_hidden = ids::is_unnamed(trace.trace_id)
-                || is_doubtful && load::is_of_session(shared, project, trace.trace_id).await?;
-            if !is_hidden {
-                found.add(trace, window);
-            }
-        }
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(found),
-        }
-    }
 }
 
 /// Whether a span is the one of a trace of the first generation, which was no span then.
@@ -336,7 +254,7 @@ impl Question {
             Ok::<(), Refused>(())
         };
         if let Err(error) = walk(self.deadline, ask, each).await? {
-            found.ended(self.window, error)?;
+            found.end(self.window, error)?;
         }
         Ok(found)
     }
@@ -366,14 +284,14 @@ mod tests {
     fn an_early_end_matters_only_to_a_page_that_is_not_full() {
         let mut found = Counted::new();
         found.add(0, WINDOW);
-        assert!(found.ended(WINDOW, storage::Error::Timeout).is_err());
+        assert!(found.end(WINDOW, storage::Error::Timeout).is_err());
         found.add(1, WINDOW);
         found.add(2, WINDOW);
         let corrupt = storage::Error::Corrupt {
             context: String::new(),
         };
-        assert!(found.ended(WINDOW, corrupt).is_err());
-        assert_eq!(found.ended(WINDOW, storage::Error::Timeout), Ok(()));
+        assert!(found.end(WINDOW, corrupt).is_err());
+        assert_eq!(found.end(WINDOW, storage::Error::Timeout), Ok(()));
         let answer = found.answer("items", &[], WINDOW);
         assert_eq!(answer.headers()[TOTAL_INCOMPLETE], "true");
     }

@@ -22,6 +22,8 @@ use crate::storage::{PageRequest, StoredSpan};
 
 /// Bytes of one answer at most.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// What a span takes beside its message, in bytes.
+const SPAN_BYTES: usize = 1 << 10;
 /// Questions to the store at once.
 const QUESTIONS_AT_ONCE: usize = 4;
 /// Longest search for a span by its id alone: there is no index of those.
@@ -59,9 +61,12 @@ pub(super) async fn trace(
     let _turn = turn(&shared).await?;
     let deadline = deadline(&shared);
     let trace_id = ids::trace_id(&id);
-    let mut rendered = traces(&shared, keyed.project, &[trace_id], deadline).await?;
-    let found = rendered.pop().filter(|_| !ids::is_unnamed(trace_id));
-    let trace = found.ok_or_else(|| Refused::missing("Trace not found"))?;
+    let records = records(&shared, keyed.project, trace_id, deadline).await?;
+    if records.is_empty() || ids::is_unnamed(trace_id) {
+        return Err(Refused::missing("Trace not found"));
+    }
+    let trace = render::trace(&records, &keyed.project.to_string()).to_string();
+    bounded(trace.len())?;
     Ok(answer::written(StatusCode::OK, trace))
 }
 
@@ -187,7 +192,8 @@ async fn traces_of(
     Ok(traces)
 }
 
-/// Traces as they are answered, in the order given; those that are gone are left out.
+/// Traces as lists answer them, in the order given; those that are gone are left out, and those
+/// that tell of a session only.
 pub(super) async fn traces(
     shared: &Shared,
     project: ProjectId,
@@ -197,11 +203,18 @@ pub(super) async fn traces(
     let mut rendered = Vec::new();
     let mut bytes = 0;
     for trace_id in wanted {
-        let records = records(shared, project, *trace_id, deadline).await?;
-        if records.is_empty() {
+        let read = beginning(shared, project, *trace_id, deadline).await?;
+        let records: Vec<_> = read.spans.iter().map(Record::of).collect();
+        if is_only_of_session(&records) {
             continue;
         }
-        let trace = render::trace(&records, &project.to_string()).to_string();
+        let trace = render::trace(&records, &project.to_string());
+        let trace = if read.is_cut {
+            render::partial(trace)
+        } else {
+            trace
+        };
+        let trace = trace.to_string();
         bytes += trace.len();
         bounded(bytes)?;
         rendered.push(trace);
@@ -274,8 +287,12 @@ pub(super) async fn is_of_session(
 }
 
 fn is_only_of_session(records: &[Record]) -> bool {
-    let mut events = records.iter().map(|record| record.event_type.as_str());
-    events.all(|event| OF_SESSION.contains(&event))
+    records.iter().all(is_event_of_session)
+}
+
+/// Whether a span is the beginning or end of a session, which makes no trace.
+pub(super) fn is_event_of_session(record: &Record) -> bool {
+    record.has_event && OF_SESSION.contains(&record.event_type.as_str())
 }
 
 async fn records(
@@ -288,33 +305,63 @@ async fn records(
     Ok(stored.iter().map(Record::of).collect())
 }
 
-/// The spans of a trace in the order of time, as many as an answer may have.
-pub(super) async fn whole(
+/// All spans of a trace in the order of time; refused when they are more than an answer may have.
+async fn whole(
     shared: &Shared,
     project: ProjectId,
     trace_id: TraceId,
     deadline: Instant,
 ) -> Result<Vec<StoredSpan>, Refused> {
+    let spans = first(shared, project, trace_id, deadline, usize::MAX).await?;
+    Ok(spans.spans)
+}
+
+/// Spans of a trace in the order of time.
+pub(super) struct Spans {
+    pub(super) spans: Vec<StoredSpan>,
+    /// Whether the trace has more.
+    is_cut: bool,
+}
+
+/// The spans of a trace as far as lists show them.
+pub(super) async fn beginning(
+    shared: &Shared,
+    project: ProjectId,
+    trace_id: TraceId,
+    deadline: Instant,
+) -> Result<Spans, Refused> {
     let most = usize::try_from(shared.config.trace_spans_max).unwrap_or(usize::MAX);
+    first(shared, project, trace_id, deadline, most).await
+}
+
+async fn first(
+    shared: &Shared,
+    project: ProjectId,
+    trace_id: TraceId,
+    deadline: Instant,
+    most: usize,
+) -> Result<Spans, Refused> {
     let mut spans: Vec<StoredSpan> = Vec::new();
     let mut bytes = 0;
     let mut after = None;
-    while spans.len() < most {
+    let is_cut = loop {
         in_time(deadline)?;
-        let limit = STEP.min(most - spans.len());
+        let limit = STEP.min(most.saturating_sub(spans.len()));
         let page = PageRequest { limit, after };
         let Some(trace) = shared.reader.trace(project, trace_id, &page).await? else {
-            break;
+            break false;
         };
-        bytes += trace.spans.iter().map(|it| it.message.len()).sum::<usize>();
+        let sizes = trace.spans.iter().map(|it| it.message.len() + SPAN_BYTES);
+        bytes += sizes.sum::<usize>();
         bounded(bytes)?;
         spans.extend(trace.spans);
         match trace.next {
+            None => break false,
+            Some(_) if spans.len() >= most => break true,
             Some(next) => after = Some(next),
-            None => break,
         }
-    }
-    Ok(spans)
+    };
+    Ok(Spans { spans, is_cut })
 }
 
 pub(super) fn in_time(deadline: Instant) -> Result<(), Refused> {
@@ -329,6 +376,6 @@ fn bounded(bytes: usize) -> Result<(), Refused> {
     if bytes <= ANSWER_BYTES_MAX {
         return Ok(());
     }
-    let sentence = "The answer would be too large; ask with a smaller limit";
+    let sentence = "The answer would be too large; ask for less, or page through /v1/spans";
     Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, sentence))
 }

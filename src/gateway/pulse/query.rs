@@ -11,6 +11,9 @@ const LIMIT_DEFAULT: f64 = 100.0;
 /// Items of a page at most.
 const LIMIT_MAX: f64 = 1000.0;
 
+/// Parameters with a NUL that are told of at most.
+const NULS_TOLD: usize = 10;
+
 /// The parameters of a request; of those given more than once the first counts, and those that are
 /// not asked for are ignored. What is wrong is collected in the order of asking.
 #[derive(Debug, Default)]
@@ -35,10 +38,12 @@ pub(super) struct Dates {
 
 impl Query {
     pub(super) fn new(pairs: Vec<(String, String)>) -> Self {
-        Self {
-            pairs,
-            issues: Vec::new(),
-        }
+        // Postgres has no texts with a NUL in them.
+        let has_nul =
+            |(name, value): &&(String, String)| name.contains('\0') || value.contains('\0');
+        let bad = pairs.iter().filter(has_nul).take(NULS_TOLD);
+        let issues = bad.map(|(name, _)| issue::nul(named(name))).collect();
+        Self { pairs, issues }
     }
 
     fn given(&self, name: &str) -> Option<&str> {
@@ -232,6 +237,15 @@ mod tests {
             assert_eq!(window(&[("limit", limit)]), Err(body));
         }
         assert!(window(&[("offset", "-1")]).is_err());
+    }
+
+    #[test]
+    fn a_nul_is_told_of_where_it_is() {
+        let refused = query(&[("service", "a"), ("model", "a\0")]).checked();
+        assert_eq!(
+            refused.unwrap_err().body(),
+            r#"{"error":"Invalid query parameters","details":[{"origin":"string","code":"invalid_format","format":"regex","pattern":"/^[^\\0]*$/","path":["model"],"message":"Invalid string: must not have a NUL"}]}"#
+        );
     }
 
     #[test]

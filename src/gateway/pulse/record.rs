@@ -18,6 +18,9 @@ const NANO_USD_PER_CENT: f64 = 1e7;
 /// How a span's times are marked that has no end, or one before its start.
 const NO_END: &str = "end_before_start";
 
+/// Kind of spans that the older servers did not know.
+const OF_OTHERS: &str = "span";
+
 /// Where OTLP spans say what a tool was given, the first that is there.
 const TOOL_INPUTS: [&str; 3] = [
     names::TOOL_INPUT,
@@ -63,6 +66,8 @@ pub(super) struct Record {
     pub(super) service: Option<String>,
     pub(super) kind: String,
     pub(super) event_type: String,
+    /// Whether it says which event it tells of.
+    pub(super) has_event: bool,
     pub(super) failed: bool,
     pub(super) tool_use_id: Option<String>,
     pub(super) tool_name: Option<String>,
@@ -98,7 +103,7 @@ pub(super) fn kind_of(summary: &SpanSummary) -> &str {
         "invoke_agent" | "create_agent" | "workflow" | "chain" => "agent_run",
         kind @ ("session" | "user_prompt" | "llm_response" | "notification") => kind,
         _ if is_call => "llm_call",
-        _ => "span",
+        _ => OF_OTHERS,
     }
 }
 
@@ -164,6 +169,7 @@ impl Record {
             service: None,
             kind: owned(names::KIND).unwrap_or_else(|| kind_of(summary).to_owned()),
             event_type: owned(names::EVENT_TYPE).unwrap_or_default(),
+            has_event: values.text(names::EVENT_TYPE).is_some(),
             failed: summary.status == Status::Error,
             tool_use_id: owned(names::TOOL_ID),
             tool_name: owned(names::TOOL_NAME),
@@ -238,14 +244,14 @@ impl Record {
         let owned = |keys: &[&str]| values.first_of(keys);
         let kind = common.kind.clone();
         let event_type = values.text(names::EVENT_TYPE).map(str::to_owned);
+        // What they did not know is called by its name, not as a call of a model.
         let event_type = event_type.unwrap_or_else(|| match kind.as_str() {
-            "llm_call" => "provider_call".to_owned(),
-            _ => span.name.clone(),
+            OF_OTHERS => span.name.clone(),
+            _ => "provider_call".to_owned(),
         });
         let column = |text: &Option<String>| text.clone();
         let tool = owned(&[names::TOOL_NAME, "gen_ai.tool.name"]);
         let named = || (!span.name.is_empty()).then(|| span.name.clone());
-        let exception = summary.status_message.as_str();
         let is_whole = duration_of(summary).is_some();
         let worked_out = Self {
             session_id: owned(&[names::SESSION_ID, "gen_ai.conversation.id"])
@@ -259,10 +265,7 @@ impl Record {
             tool_use_id: owned(&[names::TOOL_ID, "gen_ai.tool.call.id"]),
             tool_input: values.payload(&TOOL_INPUTS),
             tool_response: values.payload(&TOOL_RESPONSES),
-            error: match values.payload(&[names::ERROR, "exception.message"]) {
-                Json::Null if common.failed && !exception.is_empty() => Json::text(exception),
-                error => error,
-            },
+            error: values.payload(&[names::ERROR, "exception.message"]),
             request: values
                 .of_metadata(names::REQUEST)
                 .or_else(|| values.of_metadata("request")),

@@ -79,6 +79,15 @@ pub(super) fn trace(records: &[Record], project: &str) -> Json {
     }
 }
 
+/// A trace of which not all spans are shown.
+pub(super) fn partial(trace: Json) -> Json {
+    let Json::Map(mut entries) = trace else {
+        return trace;
+    };
+    entries.push(("isPartial".to_owned(), Json::Bool(true)));
+    Json::Map(entries)
+}
+
 /// A trace of the first generation, in the order of that time.
 pub(super) fn first_generation(record: &Record, project: &str) -> Json {
     let or_null = |json: &Option<Json>| json.clone().unwrap_or(Json::Null);
@@ -246,8 +255,8 @@ fn of_model(records: &[Record], main: &Record) -> Vec<(&'static str, Json)> {
         return keys.map(|key| (key, Json::Null)).collect();
     }
     let calls = || records.iter().filter(|it| it.kind == "llm_call");
-    let model = main.model.as_deref().or(main.model_used.as_deref());
-    let used = main.model_used.as_deref().or(main.model.as_deref());
+    let model = main.model.as_deref();
+    let used = main.model_used.as_deref().or(model);
     let values = [
         Json::text(provider(main)),
         Json::text(model.unwrap_or("unknown")),

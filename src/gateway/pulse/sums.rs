@@ -17,15 +17,17 @@ use super::caller::Keyed;
 use super::lists::{Pairs, is_first_generation, range, walk};
 use super::load;
 use super::query::{Dates, Query};
-use super::record::{duration_of, kind_of};
-use crate::model::ProjectId;
+use super::record::{Record, duration_of, kind_of};
 use crate::model::span::Status;
+use crate::model::{ProjectId, SpanId, TraceId};
 use crate::receivers::pulse::json::Json;
 use crate::receivers::pulse::scalar;
 use crate::storage::{PageRequest, SpanFilter, SpanSummary};
 
 /// Rows of the lists of the most.
 const TOP: usize = 5;
+/// Providers that are called as they were sent, at most; the others are by the names we have.
+const PROVIDERS_NAMED: usize = 64;
 
 /// Numbers that are added up.
 #[derive(Debug, Clone, Copy, Default)]
@@ -172,6 +174,8 @@ pub(super) async fn calls(
     asked
         .each(SpanFilter::default(), |span| sums.add(span))
         .await?;
+    let names = asked.names(sums.providers()).await?;
+    sums.rename(&names);
     Ok(answer::json(StatusCode::OK, &sums.answer()))
 }
 
@@ -211,6 +215,24 @@ impl<'s> Asked<'s> {
             dates,
             deadline: load::deadline(shared),
         }
+    }
+
+    /// How the latest call of each provider calls it, as `/v1/traces` shows it: columns have the
+    /// names that providers have with us.
+    async fn names(
+        &self,
+        providers: impl Iterator<Item = (&str, (TraceId, SpanId))>,
+    ) -> Result<BTreeMap<String, String>, Refused> {
+        let (known, ids): (Vec<_>, Vec<_>) = providers.take(PROVIDERS_NAMED).unzip();
+        let stored = load::stored(self.shared, self.project, &ids).await?;
+        let mut names = BTreeMap::new();
+        for (known, stored) in known.into_iter().zip(stored) {
+            let sent = stored.and_then(|it| Record::of(&it).provider);
+            if let Some(sent) = sent.filter(|sent| !sent.is_empty() && sent != known) {
+                names.insert(known.to_owned(), sent);
+            }
+        }
+        Ok(names)
     }
 
     /// Spans by what sent them, which no column tells: one question a source.

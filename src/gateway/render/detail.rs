@@ -167,7 +167,10 @@ impl From<span::Link> for Link {
 }
 
 /// The messages of a span, with what those events say that are its own.
-pub(super) fn messages(stored: &StoredSpan, events: &[StoredEvent]) -> Option<Messages> {
+pub(in crate::gateway) fn messages(
+    stored: &StoredSpan,
+    events: &[StoredEvent],
+) -> Option<Messages> {
     let scope = protobuf::Scope::parse(&stored.scope.message).unwrap_or_default();
     let span = protobuf::Span::parse(&stored.message).unwrap_or_default();
     let of_span = Some(stored.summary.span_id);

@@ -9,9 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
 
-use crate::gateway::render;
+use crate::gateway::{family, grpc, render};
 use crate::model::ProjectId;
 use crate::service::tasks::Tasks;
+use crate::storage::event_feed::{EventPage, FeedEvent};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan};
 use crate::storage::{Error, SpanReader};
 
@@ -19,35 +20,96 @@ use crate::storage::{Error, SpanReader};
 const POLL: Duration = Duration::from_millis(200);
 /// After the store did not answer.
 const RETRY: Duration = Duration::from_secs(1);
-/// A page ends with the block in which it gets this many spans.
-const SPANS_MIN: usize = 500;
+/// A page ends with the block in which it gets this many spans or events.
+const ITEMS_MIN: usize = 500;
 /// Clients that read what they missed at once; others wait.
 const CATCH_UPS_AT_ONCE: usize = 2;
 /// Pages kept for watchers that are behind.
 const PAGES_KEPT: usize = 16;
 
-/// A span that was found, with its JSON once somebody needed that.
+/// Which feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::gateway) enum Kind {
+    Spans,
+    Events,
+}
+
+/// In whose words a client is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) enum Form {
+    /// As our lists answer it.
+    Own,
+    /// As PulseBoard's server said it.
+    PulseBoard,
+    /// An encoded `SpanSummary`.
+    Protobuf,
+}
+
+/// What was stored.
+pub(super) enum Entry {
+    Span(Box<FeedSpan>),
+    Event(Box<FeedEvent>),
+}
+
+/// Something that was found, and how it is said once somebody needed that.
 pub(super) struct Found {
-    pub(super) span: FeedSpan,
-    json: OnceLock<Bytes>,
+    pub(super) entry: Entry,
+    json: OnceLock<Option<Bytes>>,
+    board_json: OnceLock<Option<Bytes>>,
+    protobuf: OnceLock<Option<Bytes>>,
 }
 
 impl Found {
-    /// The span as the span list answers it.
-    pub(super) fn json(&self) -> &Bytes {
-        self.json.get_or_init(|| {
-            let summary = render::SpanSummary::from(self.span.summary.clone());
-            // Strings and numbers always serialize.
-            serde_json::to_vec(&summary).unwrap_or_default().into()
-        })
+    pub(super) fn of(entry: Entry) -> Self {
+        Self {
+            entry,
+            json: OnceLock::new(),
+            board_json: OnceLock::new(),
+            protobuf: OnceLock::new(),
+        }
     }
+
+    /// The position after it.
+    pub(super) fn position(&self) -> FeedPosition {
+        match &self.entry {
+            Entry::Span(span) => span.position,
+            Entry::Event(event) => event.position,
+        }
+    }
+
+    /// As a list answers it; `None` for what can't be read, or not be said in these words.
+    pub(super) fn said(&self, project: ProjectId, form: Form) -> Option<&Bytes> {
+        let said = match form {
+            Form::Own => self.json.get_or_init(|| own_json(&self.entry)),
+            Form::PulseBoard => self.board_json.get_or_init(|| match &self.entry {
+                Entry::Span(_) => None,
+                Entry::Event(event) => family::board_event(&event.event, project),
+            }),
+            Form::Protobuf => self.protobuf.get_or_init(|| match &self.entry {
+                Entry::Span(span) => Some(grpc::summary::encoded(&span.summary)),
+                Entry::Event(_) => None,
+            }),
+        };
+        said.as_ref()
+    }
+}
+
+fn own_json(entry: &Entry) -> Option<Bytes> {
+    // Strings and numbers always serialize.
+    let json = match entry {
+        Entry::Span(span) => serde_json::to_vec(&render::SpanSummary::from(span.summary.clone())),
+        Entry::Event(event) => {
+            serde_json::to_vec(&render::EventDetail::new(event.event.clone()).ok()?)
+        }
+    };
+    json.ok().map(Bytes::from)
 }
 
 /// A page of the feed.
 pub(super) struct Batch {
-    /// Spans of the project that were found before these, since the task was started.
+    /// What of the project was found before this, since the task was started.
     pub(super) before: u64,
-    pub(super) spans: Vec<Found>,
+    pub(super) items: Vec<Found>,
     /// The position after it.
     pub(super) end: FeedPosition,
     /// Whether the spans are whole.
@@ -60,18 +122,40 @@ pub(super) struct Batch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reached {
     pub(super) position: FeedPosition,
-    /// Spans found.
-    pub(super) spans: u64,
+    /// Spans or events found.
+    pub(super) found: u64,
     /// How often positions began again, which they do when a store has lost its newest blocks.
     pub(super) epoch: u64,
 }
 
-/// The feed of a project.
+/// One feed of a project.
 pub(super) struct Channel {
     pages: broadcast::Sender<Arc<Batch>>,
     reached: Mutex<Reached>,
     /// Watchers that need whole spans.
     whole: AtomicUsize,
+}
+
+/// Somebody who was let in; it may have a seat in each feed.
+pub(super) struct Client {
+    project: ProjectId,
+    clients: Clients,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// How many there are, by project.
+type Clients = Arc<Mutex<HashMap<ProjectId, usize>>>;
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let mut clients = lock(&self.clients);
+        if let Some(count) = clients.get_mut(&self.project) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                clients.remove(&self.project);
+            }
+        }
+    }
 }
 
 /// A place among the watchers of a project.
@@ -81,7 +165,7 @@ pub(super) struct Seat {
     pub(super) reached: Reached,
     channel: Arc<Channel>,
     whole: bool,
-    _permit: OwnedSemaphorePermit,
+    _client: Arc<Client>,
 }
 
 impl Seat {
@@ -111,10 +195,11 @@ impl Drop for Seat {
 pub(in crate::gateway) struct Hub {
     reader: Arc<dyn SpanReader>,
     tasks: Tasks,
-    channels: Mutex<HashMap<ProjectId, Arc<Channel>>>,
+    channels: Mutex<HashMap<(ProjectId, Kind), Arc<Channel>>>,
     seats: Arc<Semaphore>,
-    /// Seats that one project may have.
-    seats_of_one: usize,
+    /// Clients that one project may have.
+    clients_of_one: usize,
+    clients: Clients,
     /// Clients that came back and read what they missed, at once.
     turns: Semaphore,
 }
@@ -143,7 +228,8 @@ impl Hub {
             channels: Mutex::new(HashMap::new()),
             seats: Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))),
             // The last tenth is for others.
-            seats_of_one: seats - seats / 10,
+            clients_of_one: seats - seats / 10,
+            clients: Clients::default(),
             turns: Semaphore::new(CATCH_UPS_AT_ONCE),
         }
     }
@@ -154,55 +240,78 @@ impl Hub {
     }
 
     /// Cancelled when the daemon drains.
-    pub(super) fn tasks(&self) -> &Tasks {
+    pub(in crate::gateway) fn tasks(&self) -> &Tasks {
         &self.tasks
     }
 
-    /// Takes a seat; `None` when all are taken, or all that the project may have.
+    /// Lets one more client of a project in, unless there are as many as may be.
+    pub(super) fn enter(&self, project: ProjectId) -> Option<Arc<Client>> {
+        let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
+        let mut clients = lock(&self.clients);
+        let count = clients.entry(project).or_default();
+        if *count >= self.clients_of_one {
+            return None;
+        }
+        *count += 1;
+        drop(clients);
+        Some(Arc::new(Client {
+            project,
+            clients: Arc::clone(&self.clients),
+            _permit: permit,
+        }))
+    }
+
+    /// Where a feed ends in the store now.
+    pub(super) async fn end_of(&self, kind: Kind) -> Result<FeedPosition, Error> {
+        match kind {
+            Kind::Spans => self.reader.feed_end().await,
+            Kind::Events => self.reader.event_feed_end().await,
+        }
+    }
+
+    /// Takes a seat in a feed.
     pub(super) async fn sit(
         self: &Arc<Self>,
-        project: ProjectId,
+        (project, kind): (ProjectId, Kind),
         whole: bool,
-    ) -> Result<Option<Seat>, Error> {
-        let Ok(permit) = Arc::clone(&self.seats).try_acquire_owned() else {
-            return Ok(None);
-        };
-        if let Some(channel) = lock(&self.channels).get(&project) {
-            let is_free = channel.pages.receiver_count() < self.seats_of_one;
-            return Ok(is_free.then(|| seat(channel, whole, permit)));
+        client: Arc<Client>,
+    ) -> Result<Seat, Error> {
+        let key = (project, kind);
+        if let Some(channel) = lock(&self.channels).get(&key) {
+            return Ok(seat(channel, whole, client));
         }
-        let position = self.reader.feed_end().await?;
+        let position = self.end_of(kind).await?;
         let mut channels = lock(&self.channels);
         // Somebody else may have begun meanwhile.
-        let channel = channels.entry(project).or_insert_with(|| {
+        let channel = channels.entry(key).or_insert_with(|| {
             let channel = Arc::new(Channel {
                 pages: broadcast::Sender::new(PAGES_KEPT),
                 reached: Mutex::new(Reached {
                     position,
-                    spans: 0,
+                    found: 0,
                     epoch: 0,
                 }),
                 whole: AtomicUsize::new(0),
             });
-            let follow = follow(Arc::clone(self), project, Arc::clone(&channel));
+            let follow = follow(Arc::clone(self), key, Arc::clone(&channel));
             self.tasks.spawn("tail", follow);
             channel
         });
-        Ok(Some(seat(channel, whole, permit)))
+        Ok(seat(channel, whole, client))
     }
 
     /// Ends a feed that nobody watches; answers whether it did.
-    fn end(&self, project: ProjectId, channel: &Channel) -> bool {
+    fn end(&self, key: (ProjectId, Kind), channel: &Channel) -> bool {
         let mut channels = lock(&self.channels);
         let is_over = channel.pages.receiver_count() == 0;
         if is_over {
-            channels.remove(&project);
+            channels.remove(&key);
         }
         is_over
     }
 }
 
-fn seat(channel: &Arc<Channel>, whole: bool, permit: OwnedSemaphorePermit) -> Seat {
+fn seat(channel: &Arc<Channel>, whole: bool, client: Arc<Client>) -> Seat {
     if whole {
         channel.whole.fetch_add(1, Ordering::Relaxed);
     }
@@ -213,23 +322,63 @@ fn seat(channel: &Arc<Channel>, whole: bool, permit: OwnedSemaphorePermit) -> Se
         reached: *reached,
         channel: Arc::clone(channel),
         whole,
-        _permit: permit,
+        _client: client,
     }
 }
 
-/// Follows the feed of a project while it is watched.
-async fn follow(hub: Arc<Hub>, project: ProjectId, channel: Arc<Channel>) {
+/// A piece of either feed.
+pub(super) struct Page {
+    pub(super) items: Vec<Found>,
+    pub(super) next: FeedPosition,
+    pub(super) more: bool,
+}
+
+/// Reads a piece of a feed.
+pub(super) async fn read(
+    reader: &dyn SpanReader,
+    (project, kind): (ProjectId, Kind),
+    (after, whole, at_least): (FeedPosition, bool, usize),
+) -> Result<Page, Error> {
+    match kind {
+        Kind::Spans => {
+            let request = FeedRequest {
+                after,
+                whole,
+                spans_min: at_least,
+            };
+            let FeedPage { spans, next, more } = reader.feed(project, &request).await?;
+            let spans = spans.into_iter().map(Box::new);
+            let items = spans.map(|it| Found::of(Entry::Span(it)));
+            Ok(Page {
+                items: items.collect(),
+                next,
+                more,
+            })
+        }
+        Kind::Events => {
+            let page = reader.event_feed(project, after, at_least).await?;
+            let EventPage { events, next, more } = page;
+            let events = events.into_iter().map(Box::new);
+            Ok(Page {
+                items: events.map(|it| Found::of(Entry::Event(it))).collect(),
+                next,
+                more,
+            })
+        }
+    }
+}
+
+/// Follows a feed of a project while it is watched.
+async fn follow(hub: Arc<Hub>, key: (ProjectId, Kind), channel: Arc<Channel>) {
     let shutdown = hub.tasks.shutdown_token();
-    while !shutdown.is_cancelled() && !hub.end(project, &channel) {
-        let request = FeedRequest {
-            after: lock(&channel.reached).position,
-            whole: channel.whole.load(Ordering::Relaxed) > 0,
-            spans_min: SPANS_MIN,
-        };
-        let pause = match hub.reader.feed(project, &request).await {
+    while !shutdown.is_cancelled() && !hub.end(key, &channel) {
+        let after = lock(&channel.reached).position;
+        // Events always come whole.
+        let whole = key.1 == Kind::Events || channel.whole.load(Ordering::Relaxed) > 0;
+        let pause = match read(&*hub.reader, key, (after, whole, ITEMS_MIN)).await {
             Ok(page) => {
                 let pause = if page.more { Duration::ZERO } else { POLL };
-                channel.send(page, request.whole);
+                channel.send(page, whole);
                 pause
             }
             // Watchers stay; what is stored meanwhile comes once the store answers again.
@@ -243,33 +392,24 @@ async fn follow(hub: Arc<Hub>, project: ProjectId, channel: Arc<Channel>) {
 }
 
 impl Channel {
-    fn send(&self, page: FeedPage, whole: bool) {
+    fn send(&self, page: Page, whole: bool) {
         let mut reached = lock(&self.reached);
         if page.next < reached.position {
             reached.epoch += 1;
         }
         reached.position = page.next;
-        if page.spans.is_empty() {
+        if page.items.is_empty() {
             return;
         }
         let batch = Batch {
-            before: reached.spans,
+            before: reached.found,
             end: page.next,
             whole,
             epoch: reached.epoch,
-            spans: page.spans.into_iter().map(Found::from).collect(),
+            items: page.items,
         };
-        reached.spans += batch.spans.len() as u64;
+        reached.found += batch.items.len() as u64;
         // The last watcher may have gone.
         self.pages.send(Arc::new(batch)).ok();
-    }
-}
-
-impl From<FeedSpan> for Found {
-    fn from(span: FeedSpan) -> Self {
-        Self {
-            span,
-            json: OnceLock::new(),
-        }
     }
 }

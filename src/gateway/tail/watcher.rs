@@ -1,24 +1,23 @@
-//! One client that follows a feed.
+//! One client that follows feeds.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream};
 use http::{HeaderMap, Uri};
-use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::frames::{self, Missed};
-use super::hub::{Batch, Found, Seat};
+use super::frames::{Missed, Notice, Told};
+use super::hub::{Batch, Form};
+use super::lane::{Caught, Filter, Lane, Looked};
+use super::place::Place;
 use super::{Shared, busy};
-use crate::auth::Denied;
+use crate::auth::{Denied, Gate};
 use crate::gateway::problem::Problem;
 use crate::model::ProjectId;
 use crate::model::access::Scope;
-use crate::storage::SpanFilter;
-use crate::storage::feed::{FeedPosition, FeedRequest, FeedTest};
+use crate::storage::access::User;
 
 /// A client hears something at least this often.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -27,68 +26,54 @@ const ALIVE_EVERY: Duration = Duration::from_secs(15);
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Over which the rate is kept.
 const RATE_WINDOW: Duration = Duration::from_secs(1);
-/// Spans that are looked at for a client which connects again, and events sent to it, whatever its
-/// rate; the rest went by.
-const CATCH_UP_SPANS: usize = 50_000;
-const CATCH_UP_EVENTS: u32 = 10_000;
-/// Questions that the store may leave unanswered in a row before a client goes on with what is new.
-const CATCH_UP_FAILURES: u32 = 10;
-/// Spans read from the store at once for one client.
-const CATCH_UP_PAGE: usize = 500;
+
+/// What a client was let in for.
+#[derive(Debug)]
+pub(in crate::gateway) enum Right {
+    /// The credential of its request, which may read.
+    Credential(HeaderMap, Uri),
+    /// The same at the gate of another listener.
+    CredentialAt(Gate, HeaderMap, Uri),
+    /// The project is theirs.
+    Owner(User),
+}
 
 /// What a client wants.
 #[derive(Debug)]
-pub(super) struct Wanted {
-    pub(super) project: ProjectId,
-    pub(super) filter: SpanFilter,
+pub(in crate::gateway) struct Wanted {
+    pub(in crate::gateway) project: ProjectId,
+    /// One or two, of different feeds.
+    pub(in crate::gateway) filters: Vec<Filter>,
+    pub(in crate::gateway) form: Form,
     /// Events a second.
-    pub(super) rate: u32,
+    pub(in crate::gateway) rate: u32,
     /// Where to go on, instead of now.
-    pub(super) resume: Option<FeedPosition>,
-    /// What the client was let in for.
-    pub(super) credentials: (HeaderMap, Uri),
+    pub(in crate::gateway) resume: Place,
+    pub(in crate::gateway) right: Right,
+}
+
+/// Why a client is told no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::gateway) enum Over {
+    /// The daemon drains.
+    Draining,
+    /// The client may not watch any more.
+    NotAllowed(Denied),
 }
 
 /// A client.
-pub(super) struct Watcher {
+pub(in crate::gateway) struct Watcher {
     shared: Arc<Shared>,
     check_at: Instant,
-    wanted: Wanted,
-    seat: Seat,
+    project: ProjectId,
+    rate: u32,
+    right: Right,
+    lanes: Vec<Lane>,
     shutdown: CancellationToken,
-    /// Everything up to here was looked at.
-    position: FeedPosition,
-    /// See [`super::hub::Reached::epoch`].
-    epoch: u64,
-    /// Questions about what was missed that were not answered in a row.
-    failures: u32,
-    /// Number of the span of the feed that comes next, as its task counts them.
-    expected: u64,
-    /// What is read from the store before the feed is followed.
-    catching_up: Option<CatchUp>,
     missed: Missed,
     window: Window,
     alive_at: Instant,
     said_hello: bool,
-}
-
-/// How far a client that connected again has got.
-#[derive(Debug, Clone, Copy)]
-struct CatchUp {
-    /// Where the feed was when the client came.
-    until: FeedPosition,
-    spans_left: usize,
-    events_left: u32,
-}
-
-impl CatchUp {
-    const fn to(until: FeedPosition) -> Self {
-        Self {
-            until,
-            spans_left: CATCH_UP_SPANS,
-            events_left: CATCH_UP_EVENTS,
-        }
-    }
 }
 
 /// Events of a second.
@@ -99,26 +84,43 @@ struct Window {
 }
 
 impl Watcher {
-    /// Takes a seat.
-    pub(super) async fn begin(shared: &Arc<Shared>, wanted: Wanted) -> Result<Self, Problem> {
+    /// Takes its seats.
+    pub(in crate::gateway) async fn begin(
+        shared: &Arc<Shared>,
+        wanted: Wanted,
+    ) -> Result<Self, Problem> {
         let hub = &shared.tail;
-        let whole = !wanted.filter.attributes.is_empty();
-        let seat = hub.sit(wanted.project, whole).await?.ok_or_else(busy)?;
+        let client = hub.enter(wanted.project).ok_or_else(busy)?;
+        let mut lanes = Vec::with_capacity(wanted.filters.len());
+        for filter in wanted.filters {
+            let kind = filter.kind();
+            let key = (wanted.project, kind);
+            let seat = hub.sit(key, filter.needs_whole(), Arc::clone(&client));
+            let seat = seat.await?;
+            let resume = match wanted.resume.of(kind) {
+                // Another process may have told of it before this one hears of it; what the store does
+                // not have is a place in another database.
+                Some(place) if place > seat.reached.position => {
+                    let end = hub.end_of(kind).await?;
+                    (place <= end).then_some(place)
+                }
+                place => place,
+            };
+            lanes.push(Lane::new(
+                (wanted.project, filter, wanted.form),
+                seat,
+                resume,
+            ));
+        }
         let now = Instant::now();
-        let until = seat.reached.position;
-        // A position from the future is of another database.
-        let resume = wanted.resume.filter(|position| *position < until);
         Ok(Self {
             shutdown: hub.tasks().shutdown_token(),
             shared: Arc::clone(shared),
             check_at: now + CHECK_EVERY,
-            position: resume.unwrap_or(until),
-            epoch: seat.reached.epoch,
-            failures: 0,
-            expected: seat.reached.spans,
-            catching_up: resume.map(|_| CatchUp::to(until)),
-            wanted,
-            seat,
+            project: wanted.project,
+            rate: wanted.rate,
+            right: wanted.right,
+            lanes,
             missed: Missed::NOTHING,
             window: Window {
                 until: now + RATE_WINDOW,
@@ -129,66 +131,91 @@ impl Watcher {
         })
     }
 
-    /// The bytes to send; ends when the daemon drains.
-    pub(super) fn into_stream(self) -> impl Stream<Item = Bytes> {
-        stream::unfold(self, |mut watcher| async move {
-            let bytes = watcher.next().await?;
-            Some((bytes, watcher))
+    /// What the client is told, and last why there is no more. Nothing is lost when nobody waits for
+    /// the next item for a while, or for ever.
+    pub(in crate::gateway) fn into_stream(self) -> impl Stream<Item = Result<Vec<Told>, Over>> {
+        stream::unfold(Some(self), |watcher| async move {
+            let mut watcher = watcher?;
+            match watcher.next().await {
+                Ok(told) => Some((Ok(told), Some(watcher))),
+                Err(over) => Some((Err(over), None)),
+            }
         })
     }
 
-    async fn next(&mut self) -> Option<Bytes> {
+    /// Where the client is in all that it follows.
+    fn place(&self) -> Place {
+        let mut place = Place::default();
+        for lane in &self.lanes {
+            place.set(lane.kind(), lane.position);
+        }
+        place
+    }
+
+    fn told(&self, what: Notice) -> Told {
+        Told {
+            id: self.place(),
+            what,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Vec<Told>, Over> {
         if !self.said_hello {
             self.said_hello = true;
-            return Some(frames::hello(self.position));
+            return Ok(vec![self.told(Notice::Following)]);
         }
-        let mut frames = BytesMut::new();
-        while frames.is_empty() {
-            if self.shutdown.is_cancelled() || !self.may_watch().await {
-                return None;
+        let mut told = Vec::new();
+        while told.is_empty() {
+            if self.shutdown.is_cancelled() {
+                return Err(Over::Draining);
             }
-            if self.catching_up.is_some() {
-                self.catch_up(&mut frames).await;
+            self.check().await.map_err(Over::NotAllowed)?;
+            if let Some(number) = self.lanes.iter().position(Lane::is_behind) {
+                self.catch_up(number, &mut told).await;
                 continue;
             }
             let until = self.window.until.min(self.alive_at);
             let shutdown = self.shutdown.clone();
             tokio::select! {
-                page = self.seat.pages.recv() => match page {
-                    Ok(batch) => self.take(&batch, &mut frames),
-                    // The next page says how many spans went by.
-                    Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
+                (number, page) = next_page(&mut self.lanes) => match page {
+                    Some(batch) => self.take(number, &batch, &mut told),
+                    None => return Err(Over::Draining),
                 },
-                () = tokio::time::sleep_until(until) => self.on_time(&mut frames),
-                () = shutdown.cancelled() => return None,
+                () = tokio::time::sleep_until(until) => self.on_time(&mut told),
+                () = shutdown.cancelled() => return Err(Over::Draining),
             }
         }
         self.alive_at = Instant::now() + ALIVE_EVERY;
-        Some(frames.freeze())
+        Ok(told)
     }
 
     /// Whether the client may still watch. While that can't be found out, it may.
-    async fn may_watch(&mut self) -> bool {
+    async fn check(&mut self) -> Result<(), Denied> {
         let now = Instant::now();
         if now < self.check_at {
-            return true;
+            return Ok(());
         }
         self.check_at = now + CHECK_EVERY;
-        let (headers, uri) = &self.wanted.credentials;
-        match self.shared.gate.admit(headers, uri, Scope::Read).await {
-            Ok(principal) => principal.project == self.wanted.project,
-            Err(Denied::Unavailable) => true,
-            Err(_) => false,
+        let gate = &self.shared.gate;
+        let admitted = match &self.right {
+            Right::Credential(headers, uri) => gate.admit(headers, uri, Scope::Read).await,
+            Right::CredentialAt(gate, headers, uri) => gate.admit(headers, uri, Scope::Read).await,
+            Right::Owner(user) => gate.owner(user, self.project).await,
+        };
+        match admitted {
+            // Their project is another one now.
+            Ok(principal) if principal.project != self.project => Err(Denied::Unknown),
+            Ok(_) | Err(Denied::Unavailable) => Ok(()),
+            Err(denied) => Err(denied),
         }
     }
 
-    fn on_time(&mut self, frames: &mut BytesMut) {
+    fn on_time(&mut self, told: &mut Vec<Told>) {
         let now = Instant::now();
         self.turn_window(now);
-        self.tell_missed(frames);
-        if frames.is_empty() && now >= self.alive_at {
-            frames.extend_from_slice(&frames::alive(self.position));
+        self.tell_missed(told);
+        if told.is_empty() && now >= self.alive_at {
+            told.push(self.told(Notice::Alive));
         }
     }
 
@@ -201,128 +228,78 @@ impl Watcher {
         }
     }
 
-    fn tell_missed(&mut self, frames: &mut BytesMut) {
+    fn tell_missed(&mut self, told: &mut Vec<Told>) {
         if self.missed != Missed::NOTHING {
             let missed = std::mem::replace(&mut self.missed, Missed::NOTHING);
-            frames::missed(frames, self.position, missed);
+            told.push(self.told(Notice::Missed(missed)));
         }
     }
 
-    /// Takes a page of the feed.
-    fn take(&mut self, batch: &Batch, frames: &mut BytesMut) {
-        if batch.before > self.expected {
-            let more = batch.before - self.expected;
-            self.missed.unseen = self.missed.unseen.map(|unseen| unseen + more);
-        }
-        self.expected = batch.before + batch.spans.len() as u64;
-        if batch.epoch != self.epoch {
-            self.epoch = batch.epoch;
-            self.position = FeedPosition::before(0);
-        }
+    /// Takes a page of a feed.
+    fn take(&mut self, number: usize, batch: &Batch, told: &mut Vec<Told>) {
+        let Some(lane) = self.lanes.get_mut(number) else {
+            return;
+        };
+        let went_by = lane.begin_page(batch);
+        self.missed.unseen = self.missed.unseen.map(|unseen| unseen + went_by);
         self.turn_window(Instant::now());
         if self.missed.unseen != Some(0) {
-            self.tell_missed(frames);
+            self.tell_missed(told);
         }
-        if self.needs_whole() && !batch.whole {
-            // Read before this client came.
-            self.catching_up = Some(CatchUp::to(batch.end));
-            return;
-        }
-        let left = self.wanted.rate.saturating_sub(self.window.events);
-        let events = self.look_at(&batch.spans, left, frames);
-        self.window.events = self.window.events.saturating_add(events);
-        self.position = self.position.max(batch.end);
-    }
-
-    /// Whether columns are not enough to tell what matches.
-    fn needs_whole(&self) -> bool {
-        !self.wanted.filter.attributes.is_empty()
-    }
-
-    /// Sends what matches, so many events at most; answers how many.
-    fn look_at(&mut self, spans: &[Found], events_max: u32, frames: &mut BytesMut) -> u32 {
-        let mut events = 0;
-        let mut test = FeedTest::new(&self.wanted.filter);
-        for found in spans {
-            let position = found.span.position;
-            // What was read while catching up comes again.
-            if position <= self.position || !test.matches(&found.span).unwrap_or(false) {
-                continue;
-            }
-            if events >= events_max {
-                self.missed.over_rate += 1;
-                continue;
-            }
-            events += 1;
-            frames::span(frames, position, found.json());
-        }
-        events
-    }
-
-    /// Reads a page of what was stored while the client was away.
-    async fn catch_up(&mut self, frames: &mut BytesMut) {
-        let Some(state) = self.catching_up else {
+        let before = self.place();
+        let left = self.rate.saturating_sub(self.window.events);
+        let Some(lane) = self.lanes.get_mut(number) else {
             return;
         };
-        let request = FeedRequest {
-            after: self.position,
-            whole: self.needs_whole(),
-            spans_min: CATCH_UP_PAGE,
-        };
+        let (kind, looked) = (lane.kind(), lane.take(batch, left));
+        let count = u32::try_from(looked.told.len()).unwrap_or(u32::MAX);
+        self.window.events = self.window.events.saturating_add(count);
+        self.missed.over_rate += looked.over;
+        tell(told, before, kind, looked);
+    }
+
+    /// Reads a piece of what was stored while the client was away.
+    async fn catch_up(&mut self, number: usize, told: &mut Vec<Told>) {
+        let before = self.place();
         let shared = Arc::clone(&self.shared);
-        let turn = shared.tail.turn().await;
-        let page = shared.reader.feed(self.wanted.project, &request).await;
-        drop(turn);
-        let Ok(page) = page else {
-            self.failures += 1;
-            if self.failures > CATCH_UP_FAILURES {
-                self.give_up(frames);
-            } else {
-                tokio::time::sleep(RATE_WINDOW).await;
-            }
+        let Some(lane) = self.lanes.get_mut(number) else {
             return;
         };
-        self.failures = 0;
-        let (next, more, count) = (page.next, page.more, page.spans.len());
-        let spans: Vec<_> = page.spans.into_iter().map(Found::from).collect();
-        let events = self.look_at(&spans, state.events_left, frames);
-        self.position = self.position.max(next);
-        let state = CatchUp {
-            spans_left: state.spans_left.saturating_sub(count),
-            events_left: state.events_left.saturating_sub(events),
-            ..state
-        };
-        self.catching_up = Some(state);
-        if !more && count == 0 || self.position >= state.until {
-            self.caught_up();
-        } else if state.spans_left == 0 || state.events_left == 0 {
-            self.give_up(frames);
-        }
-    }
-
-    /// Goes on with what is new, or reads on: pages that were found meanwhile may be gone.
-    fn caught_up(&mut self) {
-        let now = self.seat.reached();
-        if self.position < now.position && now.epoch == self.epoch {
-            if let Some(state) = &mut self.catching_up {
-                state.until = now.position;
+        let (kind, caught) = (lane.kind(), lane.catch_up(&shared).await);
+        match caught {
+            Caught::Some(looked) => {
+                self.missed.over_rate += looked.over;
+                tell(told, before, kind, looked);
             }
-            return;
+            Caught::GaveUp(looked) => {
+                // How much is beyond what was read is not known.
+                self.missed.unseen = None;
+                tell(told, before, kind, looked);
+                self.tell_missed(told);
+            }
+            Caught::Nothing => tokio::time::sleep(RATE_WINDOW).await,
         }
-        let reached = self.seat.skip();
-        self.expected = reached.spans;
-        self.epoch = reached.epoch;
-        // What was found between the two looks.
-        self.catching_up =
-            (self.position < reached.position).then(|| CatchUp::to(reached.position));
     }
+}
 
-    /// Goes on with what is new.
-    fn give_up(&mut self, frames: &mut BytesMut) {
-        if let Some(state) = self.catching_up.take() {
-            self.position = self.position.max(state.until);
-            self.missed.unseen = None;
-            self.tell_missed(frames);
-        }
+/// Adds what was found, each with the place after it.
+fn tell(told: &mut Vec<Told>, mut id: Place, kind: super::hub::Kind, looked: Looked) {
+    for (position, said) in looked.told {
+        id.set(kind, position);
+        let what = Notice::Stored(kind, said);
+        told.push(Told { id, what });
+    }
+}
+
+/// The next page of any feed, and of which.
+async fn next_page(lanes: &mut [Lane]) -> (usize, Option<Arc<Batch>>) {
+    match lanes {
+        [one] => (0, one.next_page().await),
+        [one, other] => tokio::select! {
+            page = one.next_page() => (0, page),
+            page = other.next_page() => (1, page),
+        },
+        // Nobody follows nothing, or more than there is.
+        _ => (0, None),
     }
 }

@@ -193,13 +193,9 @@ async fn the_table_is_what_is_served() {
                 // Who signs in says so in a body.
                 (true, _, true) if ["/auth/register", "/auth/login"].contains(&route.path) => 400,
                 (true, _, true) if route.path == "/auth/logout" => 200,
-                (true, _, true)
-                    if ["/auth", "/projects", "/realtime", "/socket.io"]
-                        .iter()
-                        .any(is_below) =>
-                {
-                    401
-                }
+                (true, _, true) if ["/auth", "/projects", "/realtime"].iter().any(is_below) => 401,
+                // A session begins without a token, and asks for it then.
+                (true, _, true) if route.path == "/socket.io/" => 400,
                 // Its keys are in bodies, and the way in is closed.
                 (true, _, true) if name == "POST" => 503,
                 (true, _, true) => 400,

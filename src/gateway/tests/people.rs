@@ -98,6 +98,16 @@ impl Case {
     }
 
     fn with(auth: &AuthConfig, config: Config, is_loopback: bool) -> Self {
+        Self::on(drained(), auth, config, is_loopback)
+    }
+
+    /// One that goes on: who follows something is told of it.
+    fn running() -> Self {
+        let (tasks, _) = Tasks::new();
+        Self::on(tasks, &AuthConfig::default(), Config::default(), true)
+    }
+
+    fn on(tasks: Tasks, auth: &AuthConfig, config: Config, is_loopback: bool) -> Self {
         let access = Arc::new(SqliteAccess::in_memory());
         let clock = Arc::new(AtomicU64::new(NOW));
         let credentials: Arc<dyn CredentialStore> = Arc::<SqliteAccess>::clone(&access);
@@ -120,7 +130,7 @@ impl Case {
             prices: prices(),
             ingest: None,
             metrics: Metrics::new().unwrap(),
-            tasks: drained(),
+            tasks,
         });
         Self {
             access,

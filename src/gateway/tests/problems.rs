@@ -66,7 +66,6 @@ async fn paths_that_are_not_served_and_long_queries_are_problems() {
     assert_problem(&long, 414, "query_too_long", &[]).await;
     assert_problem(&many, 414, "query_too_long", &[]).await;
     assert_problem("/api/v1/nothing", 404, "no_such_route", &[]).await;
-    assert_problem("/", 404, "no_such_route", &[]).await;
 }
 
 #[tokio::test]

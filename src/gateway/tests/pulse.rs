@@ -155,3 +155,20 @@ async fn failures_of_the_store_are_said_in_json() {
         }
     }
 }
+
+// Scenario: a trace that does not end.
+// Guarantees: refused in words; never a part without a sign.
+#[tokio::test]
+async fn what_is_too_large_is_refused_and_not_cut() {
+    let stub = Stub::new(Mood::Well);
+    let path = format!("/v1/traces/{TRACE}");
+    let (status, headers, body) = ask(
+        &stub,
+        request(&Method::GET, &path, Some("Bearer pulse_sk_x")),
+    )
+    .await;
+    let expected =
+        r#"{"error":"The answer would be too large; ask for less, or page through /v1/spans"}"#;
+    assert_eq!((status.as_u16(), &body[..]), (413, expected.as_bytes()));
+    assert_eq!(headers["content-type"], "application/json");
+}

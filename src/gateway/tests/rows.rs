@@ -172,7 +172,7 @@ pub(super) fn message() -> Span {
     }
 }
 
-pub(super) fn stored_span() -> StoredSpan {
+pub(in crate::gateway) fn stored_span() -> StoredSpan {
     StoredSpan {
         summary: span_summary(),
         resource: Arc::new(StoredResource {

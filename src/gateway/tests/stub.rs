@@ -12,6 +12,7 @@ use super::rows::{
 use crate::model::event::EventId;
 use crate::model::metric::{MetricKind, Temporality};
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::event_feed::{EventFeed, EventPage, FeedEvent};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan};
 use crate::storage::metrics::query::{
     Aggregation, Group, MetricAnswer, MetricFilter, MetricKey, MetricQuery, MetricReader,
@@ -55,6 +56,7 @@ pub(super) enum Asked {
     Traces(TraceFilter, PageRequest),
     Trace(TraceId, PageRequest),
     Feed(FeedRequest),
+    EventFeed(FeedPosition),
     Spans(SpanFilter, PageRequest),
     Span(TraceId, SpanId),
     Find(SpanId),
@@ -305,6 +307,32 @@ impl EventReader for Stub {
             events: vec![stored_event()],
             is_cut: true,
         })
+    }
+}
+
+impl EventFeed for Stub {
+    fn event_feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        self.in_mood(FeedPosition::before(1))
+    }
+
+    /// One event, then nothing.
+    fn event_feed(
+        &self,
+        project: ProjectId,
+        after: FeedPosition,
+        _events_min: usize,
+    ) -> BoxFuture<'_, Result<EventPage, Error>> {
+        let next = FeedPosition::after_block(1, 1);
+        let events = (after < next).then(|| FeedEvent {
+            position: FeedPosition { place: 1, ..next },
+            event: stored_event(),
+        });
+        let page = EventPage {
+            events: events.into_iter().collect(),
+            next,
+            more: false,
+        };
+        self.answer(project, Asked::EventFeed(after), page)
     }
 }
 

@@ -131,3 +131,114 @@ async fn whole_spans_are_read_where_they_are_needed() {
         tasks.start_shutdown();
     }
 }
+
+// Scenario: a client follows events, and another one spans and events, with ids that say where the one
+// or the other was; a third filters spans by what only events have, and the other way round.
+// Guarantees: each hears of what it asked for, under its own name and with an id for all it follows;
+// filters that don't apply are refused by name.
+#[tokio::test]
+async fn events_are_told_of_where_they_are_asked_for() {
+    let stub = Stub::new(Mood::Well);
+    let listed = get(&stub, "/api/v1/events").await.json["items"][0].clone();
+    for (uri, last, expected) in [
+        ("/api/v1/tail?kind=event", None, vec![("event", "~1.1.1")]),
+        (
+            "/api/v1/tail?kind=event",
+            Some("0.0.0"),
+            vec![("event", "~1.1.1")],
+        ),
+        (
+            "/api/v1/tail?kind=event",
+            Some("~fff.1.1"),
+            vec![("event", "~1.1.1")],
+        ),
+        (
+            "/api/v1/tail?kind=span&kind=event",
+            Some("0.0.0~0.0.0"),
+            vec![("event", ""), ("span", "")],
+        ),
+        (
+            "/api/v1/tail?kind=event&min_severity=fatal",
+            Some("~0.0.0"),
+            vec![],
+        ),
+    ] {
+        let (router, tasks) = server(&stub, 1);
+        let response = follow(&router, uri, last).await;
+        assert_eq!(response.status(), StatusCode::OK, "{uri}");
+        let mut stream = response.into_body().into_data_stream();
+        next(&mut stream).await;
+        let mut told = Vec::new();
+        while told.len() < expected.len() {
+            let text = next(&mut stream).await;
+            for event in text.split_terminator("\n\n") {
+                let lines: Vec<_> = event.lines().map(str::to_owned).collect();
+                let name = lines[0].strip_prefix("event: ").unwrap().to_owned();
+                if name == "event" {
+                    let data = lines[2].strip_prefix("data: ").unwrap();
+                    let data: Value = serde_json::from_str(data).unwrap();
+                    assert_eq!(data, listed);
+                }
+                told.push((name, lines[1].strip_prefix("id: ").unwrap().to_owned()));
+            }
+        }
+        told.sort();
+        for ((name, id), (expected, expected_id)) in told.iter().zip(&expected) {
+            assert_eq!(name, expected);
+            assert!(
+                expected_id.is_empty() && id.contains('~') || id == expected_id,
+                "{id}"
+            );
+        }
+        let more = tokio::time::timeout(std::time::Duration::from_millis(300), stream.next());
+        assert!(more.await.is_err(), "{uri} {last:?}");
+        tasks.start_shutdown();
+    }
+    let refused = get(&stub, "/api/v1/tail?kind=event&status=error&model=m").await;
+    assert_eq!(refused.fields(), ["status", "model"]);
+    let refused = get(
+        &stub,
+        "/api/v1/tail?environment=prod&span_id=00000000000000ab",
+    )
+    .await;
+    assert_eq!(refused.fields(), ["environment", "span_id"]);
+    let refused = get(&stub, "/api/v1/tail?kind=trace").await;
+    assert_eq!(refused.fields(), ["kind"]);
+}
+
+// Scenario: requests for a WebSocket that can't become one, and one of a page of another site.
+// Guarantees: each is told why; nobody sits down for it.
+#[tokio::test]
+async fn a_websocket_that_cannot_be_is_refused() {
+    let stub = Stub::new(Mood::Well);
+    let (router, _tasks) = server(&stub, 1);
+    let whole = [
+        ("host", "localhost:3000"),
+        ("connection", "keep-alive, Upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    for (changed, expected) in [
+        (("connection", "close"), "connection: upgrade"),
+        (("sec-websocket-version", "8"), "not 13"),
+        (("sec-websocket-key", ""), "can't become"),
+        (("origin", "https://evil.example"), "page of another site"),
+    ] {
+        let mut request = Request::get("/api/v1/tail");
+        for (name, value) in whole {
+            if name != changed.0 {
+                request = request.header(name, value);
+            }
+        }
+        let request = request.header(changed.0, changed.1);
+        let request = request.body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let is_foreign = changed.0 == "origin";
+        let status = if is_foreign { 403 } else { 400 };
+        assert_eq!(response.status(), status, "{changed:?}");
+        let body = response.into_body().into_data_stream().next().await;
+        let body = String::from_utf8(body.unwrap().unwrap().to_vec()).unwrap();
+        assert!(body.contains(expected), "{body}");
+    }
+}

@@ -130,6 +130,12 @@ impl Requests {
         done
     }
 
+    /// What is held back, to be handed on as it is: no requests follow.
+    pub(super) fn let_go(&mut self) -> BytesMut {
+        self.activity.head_ended();
+        std::mem::take(&mut self.held)
+    }
+
     /// Refuses the head that took too long.
     pub(super) fn expire(&mut self, passed: &mut BytesMut) {
         self.refuse(&Refused::Timeout, passed);

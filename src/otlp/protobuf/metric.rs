@@ -15,7 +15,7 @@ pub use point::{
 };
 
 /// The kind of the data in a field of a metric.
-const fn of_field(number: u32) -> Option<MetricKind> {
+pub(super) const fn of_field(number: u32) -> Option<MetricKind> {
     match number {
         5 => Some(MetricKind::Gauge),
         7 => Some(MetricKind::Sum),

@@ -33,6 +33,8 @@ enum Holds {
     Dollars,
     /// A message of its own.
     Message(&'static [Entry]),
+    /// A `Cost`, whose figures are the sender's or nothing.
+    Cost,
 }
 
 /// Number and name of a field, the attribute it stands for.
@@ -121,6 +123,9 @@ const COST: &[Entry] = &[
     ),
 ];
 
+/// `Cost.source`.
+const COST_SOURCE: u32 = 4;
+
 const AGENT: &[Entry] = &[
     entry(1, "name", "gen_ai.agent.name", Holds::Text),
     entry(2, "id", "gen_ai.agent.id", Holds::Text),
@@ -153,7 +158,7 @@ const ENTRIES: &[Entry] = &[
         Holds::Seconds,
     ),
     entry(9, "usage", "", Holds::Message(USAGE)),
-    entry(10, "cost", "", Holds::Message(COST)),
+    entry(10, "cost", "", Holds::Cost),
     entry(11, "session_id", "session.id", Holds::Text),
     entry(12, "user_id", "user.id", Holds::Text),
     entry(13, "agent", "", Holds::Message(AGENT)),
@@ -248,6 +253,12 @@ fn write(message: &[u8], entries: &'static [Entry], out: &mut Vec<u8>) -> Result
                 let message = field.bytes(entry.name)?;
                 write(message, inner, out).map_err(|error| error.within(entry.name))?;
             }
+            Holds::Cost => {
+                let message = field.bytes(entry.name)?;
+                if is_of_sender(message)? {
+                    write(message, COST, out).map_err(|error| error.within(entry.name))?;
+                }
+            }
             Holds::Texts => {
                 let text = field.text(entry.name)?;
                 let list = lists.iter_mut().find(|list| {
@@ -270,6 +281,17 @@ fn write(message: &[u8], entries: &'static [Entry], out: &mut Vec<u8>) -> Result
     Ok(())
 }
 
+/// Whether the figures of a `Cost` are the sender's own, not those that a collector answered it with.
+fn is_of_sender(cost: &[u8]) -> Result<bool, DecodeError> {
+    let (mut source, mut reader) = (0, fields(cost));
+    while let Some(field) = reader.next_field()? {
+        if let (COST_SOURCE, Value::Varint(number)) = (field.number, field.value) {
+            source = number;
+        }
+    }
+    Ok(source == 0)
+}
+
 /// Writes a field that holds one value.
 fn single(field: Field<'_>, entry: &Entry, out: &mut Vec<u8>) -> Result<(), DecodeError> {
     let key = entry.key;
@@ -287,7 +309,7 @@ fn single(field: Field<'_>, entry: &Entry, out: &mut Vec<u8>) -> Result<(), Deco
             let billionths = field.varint(entry.name)? as f64;
             put_attribute(out, key, |value| put_double(value, billionths / 1e9));
         }
-        Holds::Text | Holds::Texts | Holds::Message(_) => {
+        Holds::Text | Holds::Texts | Holds::Message(_) | Holds::Cost => {
             let text = field.text(entry.name)?;
             if !text.is_empty() {
                 put_attribute(out, key, |value| put_text(value, STRING, text));

@@ -64,6 +64,20 @@ impl<'a> LogRecord<'a> {
         Ok(record)
     }
 
+    /// The name of the event that it is; empty for a plain log line. An attribute has it where there was
+    /// no field for it yet, and beside a name that is only a place in a program's source.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        if !self.event_name.is_empty() && !is_place(self.event_name) {
+            return self.event_name;
+        }
+        let mut attributes = self.attributes.iter();
+        attributes
+            .find(|attribute| attribute.key == "event.name")
+            .and_then(|attribute| attribute.value.as_str())
+            .unwrap_or(self.event_name)
+    }
+
     /// What it says: an encoded `AnyValue`, empty when it says nothing. Borrowed unless it came in
     /// parts, which in a row are the encoding of the merged value.
     #[must_use]
@@ -92,6 +106,67 @@ impl<'a> LogRecord<'a> {
             self.observed_unix_nano
         } else {
             self.time_unix_nano
+        }
+    }
+}
+
+/// Whether a name is what Rust's `tracing` calls an event without one: `event src/main.rs:12`.
+fn is_place(name: &str) -> bool {
+    let place = name.strip_prefix("event ");
+    place
+        .and_then(|place| place.rsplit_once(".rs:"))
+        .is_some_and(|(_, line)| line.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry_proto::tonic::common::v1::any_value::Value;
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+    use opentelemetry_proto::tonic::logs::v1;
+    use prost::Message as _;
+
+    use super::*;
+
+    // Scenario: records with a name in the field, in the attribute, in both, and with a place in a program's
+    // source for a name.
+    // Guarantees: the field's name goes first, but for places.
+    #[test]
+    fn a_place_in_a_source_is_no_name() {
+        for (field, attribute, expected) in [
+            ("gen_ai.choice", "other", "gen_ai.choice"),
+            ("", "codex.user_prompt", "codex.user_prompt"),
+            (
+                "event otel/src/a.rs:1153",
+                "codex.user_prompt",
+                "codex.user_prompt",
+            ),
+            ("event src/main.rs:12", "", "event src/main.rs:12"),
+            ("event of the day", "other", "event of the day"),
+            ("event a.rs:12th", "other", "event a.rs:12th"),
+            ("", "", ""),
+        ] {
+            let named = KeyValue {
+                key: "event.name".to_owned(),
+                value: Some(AnyValue {
+                    value: Some(Value::StringValue(attribute.to_owned())),
+                }),
+                ..KeyValue::default()
+            };
+            let record = v1::LogRecord {
+                event_name: field.to_owned(),
+                attributes: if attribute.is_empty() {
+                    Vec::new()
+                } else {
+                    vec![named]
+                },
+                ..v1::LogRecord::default()
+            };
+            let bytes = record.encode_to_vec();
+            assert_eq!(
+                LogRecord::parse(&bytes).unwrap().name(),
+                expected,
+                "{field}"
+            );
         }
     }
 }

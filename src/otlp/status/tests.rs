@@ -3,7 +3,10 @@ use tonic_types::{RpcStatusExt as _, pb};
 
 use super::*;
 
-fn every_failure() -> Vec<(Failure, Code, u16, bool, Option<u64>)> {
+/// Failure, gRPC code, HTTP status, retried over HTTP, hint in seconds.
+type Row = (Failure, Code, u16, bool, Option<u64>);
+
+fn of_requests() -> Vec<Row> {
     let text = || "text".to_owned();
     let malformed = Failure::Malformed {
         message: text(),
@@ -25,7 +28,6 @@ fn every_failure() -> Vec<(Failure, Code, u16, bool, Option<u64>)> {
     let method = Failure::MethodNotAllowed { allow: "POST" };
     let not_served = Failure::NotServed { what: text() };
     let too_large = Failure::TooLarge { limit_bytes: 64 };
-    // Failure, gRPC code, HTTP status, retried over HTTP, hint in seconds.
     vec![
         (malformed, Code::InvalidArgument, 400, false, None),
         (too_large, Code::ResourceExhausted, 413, false, None),
@@ -68,6 +70,41 @@ fn every_failure() -> Vec<(Failure, Code, u16, bool, Option<u64>)> {
     ]
 }
 
+fn of_questions() -> Vec<Row> {
+    let text = || "text".to_owned();
+    vec![
+        (
+            Failure::Invalid {
+                fields: vec![("filter.end".to_owned(), "is before start".to_owned())],
+            },
+            Code::InvalidArgument,
+            400,
+            false,
+            None,
+        ),
+        (
+            Failure::NotFound { message: text() },
+            Code::NotFound,
+            404,
+            false,
+            None,
+        ),
+        (
+            Failure::TooSlow { message: text() },
+            Code::DeadlineExceeded,
+            504,
+            true,
+            None,
+        ),
+    ]
+}
+
+fn every_failure() -> Vec<Row> {
+    let mut all = of_requests();
+    all.extend(of_questions());
+    all
+}
+
 #[test]
 fn every_outcome_has_the_codes_of_the_table() {
     for (failure, grpc, http, is_retryable, hint) in every_failure() {
@@ -94,7 +131,7 @@ fn grpc_details_say_when_to_retry_and_what_is_wrong_and_nothing_else() {
         let details = status.get_error_details();
         let delay = details.retry_info().and_then(|it| it.retry_delay);
         assert_eq!(delay, hint.map(Duration::from_secs), "{failure:?}");
-        let is_malformed = matches!(failure, Failure::Malformed { .. });
+        let is_malformed = matches!(failure, Failure::Malformed { .. } | Failure::Invalid { .. });
         assert_eq!(details.bad_request().is_some(), is_malformed, "{failure:?}");
         // RESOURCE_EXHAUSTED with RetryInfo would be retried for ever.
         if code == Code::ResourceExhausted {
@@ -120,7 +157,7 @@ fn http_bodies_are_a_status_in_both_forms_and_say_the_same() {
         assert_eq!(json["message"], failure.to_string());
         assert_eq!(json.get("details").is_some(), !status.details.is_empty());
     }
-    let [(malformed, ..), .., (overloaded, ..), _, _, _] = &every_failure()[..] else {
+    let [(malformed, ..), .., (overloaded, ..), _, _, _] = &of_requests()[..] else {
         panic!("the table has changed");
     };
     assert_eq!(
@@ -135,6 +172,23 @@ fn http_bodies_are_a_status_in_both_forms_and_say_the_same() {
     let details = status.get_error_details();
     let violation = &details.bad_request().unwrap().field_violations[0];
     assert_eq!(violation.field, "resource_spans.schema_url");
+}
+
+// Guarantees: every wrong field of a question is named, up to a number of them.
+#[test]
+fn all_wrong_fields_are_named() {
+    let field = |number: u32| (format!("field_{number}"), "é".repeat(300));
+    let failure = Failure::Invalid {
+        fields: (0..100).map(field).collect(),
+    };
+    let status = failure.grpc_status();
+    assert!(status.message().starts_with("field_0: é"));
+    assert!(status.message().len() < 1024);
+    let details = status.get_error_details();
+    let violations = &details.bad_request().unwrap().field_violations;
+    let named: Vec<_> = violations.iter().map(|it| it.field.as_str()).collect();
+    assert_eq!(named.len(), 16);
+    assert_eq!((named[0], named[15]), ("field_0", "field_15"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) fn open_shared(disk: &SimDisk, config: &Config) -> Log {
 
 pub(super) fn follow_sim(disk: &SimDisk) -> Option<Followed> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
-    follow_on(&disk, Release::new(None, None)).unwrap()
+    follow_on(&disk, None, None).unwrap()
 }
 
 /// Reads as much as there will be, which may be noted a moment after it was acknowledged.

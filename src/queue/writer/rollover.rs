@@ -8,6 +8,7 @@ use super::{Active, Failure, SYNC_EVERY, Writer};
 use crate::queue::file::BLOCK;
 use crate::queue::segment::{DAMAGED_SUFFIX, Identity, SPARE, Segment};
 use crate::queue::tail::Live;
+use crate::queue::tee::remove_held;
 use crate::queue::{Durability, Error};
 
 impl Writer {
@@ -34,7 +35,11 @@ impl Writer {
         drop(tail);
         self.seal();
         self.reclaim();
-        let begun = self.begin(needed);
+        let mut begun = self.begin(needed);
+        while begun.as_ref().is_err_and(has_no_room) && self.give_up() {
+            // Its room is there once it is gone for good.
+            begun = self.disk.sync_directory().and_then(|()| self.begin(needed));
+        }
         begun.map_err(|error| self.fail("create", error))
     }
 
@@ -172,35 +177,95 @@ impl Writer {
     }
 
     /// Reuses or removes the segments that are no longer needed.
-    pub(super) fn reclaim(&mut self) {
+    pub(in crate::queue) fn reclaim(&mut self) {
         let mut tail = self.shared.lock();
         tail.reclaim_sent = false;
-        let mut released = Vec::new();
+        let (mut released, mut held) = (Vec::new(), Vec::new());
         while tail.has_released_segment() {
-            released.extend(tail.segments.pop_front());
+            let Some(live) = tail.segments.pop_front() else {
+                break;
+            };
+            if tail.tee.needs(&live) {
+                held.push(Arc::clone(&live.segment));
+                tail.tee.held.push_back(live);
+            } else {
+                released.push(live.segment);
+            }
         }
+        let sent: Vec<Live> = std::iter::from_fn(|| tail.tee.pop_sent()).collect();
+        let is_over = tail.tee.is_over();
         let kept: u64 = tail.segments.iter().map(|live| live.segment.bytes).sum();
         drop(tail);
-        if released.is_empty() {
-            return;
+        self.hold(&held);
+        for live in &sent {
+            remove_held(&*self.disk, &live.segment.identity);
         }
-        for Live { segment, .. } in released {
-            let usual = segment.bytes == self.settings.segment_bytes && !self.is_kept(&segment);
-            let fits = kept + segment.bytes <= self.settings.bytes_max;
-            let outcome = if usual && fits && !self.spare {
-                let renamed = self.disk.rename(&segment.name, SPARE);
-                self.spare = renamed.is_ok();
-                renamed
-            } else {
-                self.disk.remove(&segment.name)
-            };
-            if let Err(error) = outcome {
-                tracing::warn!(name = %segment.name, %error, "can't free a segment of the log");
-            }
+        if is_over {
+            self.shed();
+        }
+        for segment in &released {
+            self.free(segment, kept);
+        }
+        if released.is_empty() && sent.is_empty() && held.is_empty() && !is_over {
+            return;
         }
         // Before a recycled file is written its old name must be gone for good.
         if let Err(error) = self.disk.sync_directory() {
             tracing::warn!(%error, "can't sync the directory of the log");
         }
     }
+
+    /// Reuses or removes a segment.
+    fn free(&mut self, segment: &Segment, kept: u64) {
+        let usual = segment.bytes == self.settings.segment_bytes && !self.is_kept(segment);
+        let fits = kept + segment.bytes <= self.settings.bytes_max;
+        let outcome = if usual && fits && !self.spare {
+            let renamed = self.disk.rename(&segment.name, SPARE);
+            self.spare = renamed.is_ok();
+            renamed
+        } else {
+            self.disk.remove(&segment.name)
+        };
+        if let Err(error) = outcome {
+            tracing::warn!(name = %segment.name, %error, "can't free a segment of the log");
+        }
+    }
+
+    /// Gives segments the name under which they are kept to be sent.
+    fn hold(&self, segments: &[Arc<Segment>]) {
+        for segment in segments {
+            let held = segment.identity.held_name();
+            if let Err(error) = self.disk.rename(&segment.name, &held) {
+                // It is found under the old name, too, and at a start.
+                tracing::warn!(name = %segment.name, %error, "can't rename a segment of the log");
+            }
+        }
+    }
+
+    /// Gives up what is over the limit of what may be kept to be sent.
+    fn shed(&self) {
+        while self.shared.lock().tee.is_over() && self.give_up() {}
+    }
+
+    /// Gives up the oldest segment that is kept to be sent; answers whether there was one.
+    fn give_up(&self) -> bool {
+        let given_up = self.shared.lock().tee.give_up();
+        let Some((live, records)) = given_up else {
+            return false;
+        };
+        tracing::error!(
+            name = %live.segment.name, records, bytes = live.segment.bytes,
+            "a segment of the log is given up unsent: what may be kept for exporters.otlp, or the \
+             disk, is full"
+        );
+        remove_held(&*self.disk, &live.segment.identity);
+        true
+    }
+}
+
+fn has_no_room(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }

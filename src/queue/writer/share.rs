@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::Writer;
 use crate::queue::LogId;
 use crate::queue::file::SegmentFile;
-use crate::queue::note::{self, Appended};
+use crate::queue::note::{self, Appended, Sent};
 
 /// The other process, as far as the log thread knows it.
 #[derive(Debug)]
@@ -91,18 +91,36 @@ impl Writer {
         Ok(())
     }
 
-    /// Looks up what is stored.
+    /// Looks up what is stored, and what has been sent.
     pub(super) fn hear(&mut self) {
         if self.sharing.is_none() {
             return;
         }
-        let Ok(Some(stored)) = note::glance_at_stored(&*self.disk) else {
+        // In this order: who begins to send says so before it stores anything more.
+        let stored = note::glance_at_stored(&*self.disk).ok().flatten();
+        let Some(sent) = self.glance_at_sent() else {
             return;
         };
-        // Nobody stores what was not appended; the note is not of this log.
-        let believable = stored <= self.shared.lock().end;
-        if believable && self.shared.release(stored) {
+        let mut tail = self.shared.lock();
+        // Nobody stores or sends what was not appended; such a note is not of this log.
+        let end = tail.end;
+        let changed = tail.tee.sent != sent && sent.is_none_or(|sent| sent.next <= end);
+        if changed {
+            tail.tee.sent = sent;
+        }
+        drop(tail);
+        let stored = stored.filter(|stored| *stored <= end);
+        let released = stored.is_some_and(|stored| self.shared.release(stored));
+        if released || changed {
             self.reclaim();
+        }
+    }
+
+    /// What has been sent; the outer `None`: that can't be read now.
+    fn glance_at_sent(&self) -> Option<Option<Sent>> {
+        match note::exists(&*self.disk, note::SENT).ok()? {
+            false => Some(None),
+            true => Sent::glance(&*self.disk).ok()?.map(Some),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! OTLP/gRPC: the unary `Export` of the trace, log and metric services, the native service, health and
-//! reflection.
+//! OTLP/gRPC: the unary `Export` of the trace, log and metric services, the native service, a service
+//! of somebody else's beside them, health and reflection.
 //!
 //! The framing of unary calls is our own, because the one of the framework answers an oversize
 //! message with a code that makes clients send it again for ever, and reserves the announced
 //! length. Health and reflection are the framework's.
 
+mod beside;
 mod health;
 mod stream;
 mod timeout;
@@ -15,7 +16,6 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
 use futures_util::FutureExt as _;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use http_body::Body as HttpBody;
@@ -37,7 +37,8 @@ use crate::pipeline::{Accepted, Transport};
 use crate::receivers::native;
 use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
-use unary::Unary;
+
+pub use beside::{Service as Beside, Wire, frame};
 
 #[cfg(test)]
 pub(super) use stream::CREDIT as STREAM_CREDIT;
@@ -97,6 +98,8 @@ struct Inner<S> {
     accept_encoding: HeaderValue,
     message_max: usize,
     request_timeout: std::time::Duration,
+    /// For the service beside.
+    wire: Wire,
 }
 
 impl<S> std::fmt::Debug for Inner<S> {
@@ -127,6 +130,7 @@ impl<S: Sink> Grpc<S> {
                 encodings,
                 message_max: mebibytes.saturating_mul(1 << 20),
                 request_timeout: config.request_timeout.0,
+                wire: Wire::new(config),
             }),
         }
     }
@@ -226,30 +230,11 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 fn success(signal: Signal, accepted: &Accepted, accepts_gzip: bool) -> Response<Body> {
     let answer = Answer::new(signal, accepted.rejected, &accepted.error_message);
-    let mut message = answer.protobuf();
-    let is_compressed = accepts_gzip && message.len() as u64 >= compress::WORTH_BYTES;
-    if is_compressed {
-        message = compress::gzip(&message);
+    let message = answer.protobuf();
+    if accepts_gzip && message.len() as u64 >= compress::WORTH_BYTES {
+        return beside::unary(&compress::gzip(&message), true);
     }
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut frame = BytesMut::with_capacity(PREFIX_LENGTH + message.len());
-    frame.put_u8(u8::from(is_compressed));
-    frame.put_u32(length);
-    frame.extend_from_slice(&message);
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert("grpc-status", HeaderValue::from_static("0"));
-    let body = Unary {
-        message: Some(frame.freeze()),
-        trailers: Some(trailers),
-    };
-    let mut response = Response::new(Body::new(body));
-    let grpc = HeaderValue::from_static("application/grpc");
-    response.headers_mut().insert(header::CONTENT_TYPE, grpc);
-    if is_compressed {
-        let gzip = HeaderValue::from_static("gzip");
-        response.headers_mut().insert("grpc-encoding", gzip);
-    }
-    response
+    beside::unary(&message, false)
 }
 
 /// The answer for a failure: headers only, with the status in them.
@@ -296,12 +281,13 @@ fn check_protocol<B>(request: &Request<B>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Routes requests to the export, health and reflection services.
+/// Routes requests to the export, health and reflection services, and to the service beside them.
 ///
 /// # Errors
 /// [`StartError::Reflection`].
 pub(super) fn service<S: Sink>(
     grpc: Grpc<S>,
+    beside: Option<Arc<dyn Beside>>,
     readiness: &Readiness,
     tasks: &Tasks,
 ) -> Result<
@@ -318,13 +304,14 @@ pub(super) fn service<S: Sink>(
 > {
     let (reporter, service) = tonic_health::server::health_reporter();
     let health_service = service.max_decoding_message_size(SMALL_MESSAGE_MAX);
-    health::report(reporter, readiness, tasks);
+    let beside_name = beside.as_ref().map(|beside| beside.name());
+    health::report(reporter, beside_name, readiness, tasks);
     let descriptors = || {
         let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(opentelemetry_proto::DESCRIPTORS)
             .register_encoded_file_descriptor_set(native::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-        REFLECTED_SERVICES.into_iter().fold(
+        REFLECTED_SERVICES.into_iter().chain(beside_name).fold(
             builder,
             tonic_reflection::server::Builder::with_service_name,
         )
@@ -335,7 +322,7 @@ pub(super) fn service<S: Sink>(
     let reflection_alpha = reflection_alpha.max_decoding_message_size(SMALL_MESSAGE_MAX);
     let (tasks, shutdown) = (tasks.clone(), tasks.shutdown_token());
     Ok(tower::service_fn(move |request: Request<Incoming>| {
-        let grpc = grpc.clone();
+        let (grpc, beside) = (grpc.clone(), beside.clone());
         let health_service = health_service.clone();
         let (reflection, reflection_alpha) = (reflection.clone(), reflection_alpha.clone());
         let (tasks, shutdown) = (tasks.clone(), shutdown.clone());
@@ -347,7 +334,12 @@ pub(super) fn service<S: Sink>(
             let path = request.uri().path();
             let exported = EXPORT_PATHS.iter().find(|(known, _)| *known == path);
             let name = path.strip_prefix('/').and_then(|path| path.split_once('/'));
-            let response = match name.map_or("", |(service, _)| service) {
+            let service = name.map_or("", |(service, _)| service);
+            let beside = beside.filter(|beside| beside.name() == service);
+            let response = match service {
+                _ if let Some(beside) = beside => {
+                    beside.call(request, grpc.inner.wire.clone()).await
+                }
                 _ if let Some((_, signal)) = exported => grpc.export(*signal, request).await,
                 _ if path == NATIVE_STREAM => stream::serve(grpc, request, &tasks).await,
                 "grpc.health.v1.Health" => {

@@ -73,6 +73,17 @@ pub fn not_one_of(allowed: &[&str], place: Place<'_>) -> Json {
     ])
 }
 
+/// A text with a character that no stored text has.
+#[must_use]
+pub fn nul(place: Place<'_>) -> Json {
+    wrong_format(
+        "regex",
+        r"/^[^\0]*$/",
+        "Invalid string: must not have a NUL",
+        place,
+    )
+}
+
 /// A text that is no UUID.
 #[must_use]
 pub fn not_a_uuid(place: Place<'_>) -> Json {

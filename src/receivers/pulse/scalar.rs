@@ -1,8 +1,7 @@
 //! Texts with a meaning: UUIDs and times.
 
-use jiff::Timestamp;
-use jiff::civil::Date;
-use jiff::tz::Offset;
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime, date};
 
 /// The pattern of UUIDs, as errors show it.
 pub const UUID_PATTERN: &str = "/^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}|00000000-0000-0000-0000-000000000000|ffffffff-ffff-ffff-ffff-ffffffffffff)$/";
@@ -10,6 +9,10 @@ pub const UUID_PATTERN: &str = "/^([0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[1-8][0-9a-fA-F
 pub const DATETIME_PATTERN: &str = r"/^(?:(?:\d\d[2468][048]|\d\d[13579][26]|\d\d0[48]|[02468][048]00|[13579][26]00)-02-29|\d{4}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|(?:02)-(?:0[1-9]|1\d|2[0-8])))T(?:(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d(?:\.\d+)?)?(?:Z|([+-](?:[01]\d|2[0-3]):[0-5]\d)))$/";
 
 const NS_PER_MINUTE: i64 = 60_000_000_000;
+/// Where times are counted from. By the calendar, without a zone: the whole year 9999 is told so.
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
+const FIRST: DateTime = date(0, 1, 1).at(0, 0, 0, 0);
+const LAST: DateTime = date(9999, 12, 31).at(23, 59, 59, 999_000_000);
 
 /// The sixteen bytes of a text of the form 8-4-4-4-12.
 #[must_use]
@@ -77,12 +80,17 @@ pub fn day(date: &str) -> Option<i128> {
         i8::try_from(day).ok()?,
     );
     let date = Date::new(year, month, day).ok()?;
-    let midnight = Offset::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()?;
-    Some(midnight.as_nanosecond())
+    Some(unix_nano(date.at(0, 0, 0, 0)))
+}
+
+/// A time of the calendar in UTC, in ns since the Unix epoch.
+#[must_use]
+pub fn unix_nano(time: DateTime) -> i128 {
+    time.duration_since(EPOCH).as_nanos()
 }
 
 /// A time of day such as `10:00`, `10:00:00` or `10:00:00.123456789012`, in ns.
-pub(super) fn clock(time: &str) -> Option<i128> {
+pub(crate) fn clock(time: &str) -> Option<i128> {
     let (time, fraction) = match time.split_once('.') {
         Some((time, fraction)) => (time, Some(fraction)),
         None => (time, None),
@@ -137,11 +145,19 @@ fn numbers<const N: usize>(text: &str, between: char, digits: [usize; N]) -> Opt
     parts.next().is_none().then_some(numbers)
 }
 
-/// A time as the older servers write it: UTC, cut to milliseconds.
+/// A time as the older servers write it: UTC, cut to milliseconds; before the year 0 and after 9999
+/// the nearest that has four digits.
 #[must_use]
 pub fn iso(unix_nano: i128) -> String {
-    let millis = unix_nano.div_euclid(1_000_000) * 1_000_000;
-    let time = Timestamp::from_nanosecond(millis).unwrap_or(Timestamp::UNIX_EPOCH);
+    let end = if unix_nano < 0 { FIRST } else { LAST };
+    let millis = i64::try_from(unix_nano.div_euclid(1_000_000)).ok();
+    let time = millis.and_then(|millis| {
+        EPOCH
+            .checked_add(SignedDuration::from_millis(millis))
+            .ok()
+            .filter(|time| (FIRST..=LAST).contains(time))
+    });
+    let time = time.unwrap_or(end);
     time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
@@ -191,6 +207,9 @@ mod tests {
             ),
             ("2024-02-29T23:59:59-23:59", "2024-03-01T23:58:59.000Z"),
             ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000Z"),
+            ("9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59.999Z"),
+            ("9999-12-31T23:59:59-01:00", "9999-12-31T23:59:59.999Z"),
+            ("0000-01-01T00:00:00+01:00", "0000-01-01T00:00:00.000Z"),
         ] {
             assert_eq!(datetime(given).map(iso).as_deref(), Some(shown), "{given}");
         }

@@ -1,5 +1,6 @@
-//! Codex CLI: hundreds of spans per turn, of which those named `handle_responses` that have usage
-//! are model calls; the span of the turn has the sum.
+//! Codex CLI: hundreds of spans per turn. Those named `handle_responses` that have usage are model
+//! calls, but know neither model nor session; the span of the turn has the sum and knows both, so it
+//! is what counts.
 
 use super::agents;
 use super::prelude::*;
@@ -41,9 +42,15 @@ pub(in crate::semconv) fn settle(draft: &mut Draft<'_>) {
         return;
     }
     match draft.span.name {
-        "handle_responses" if draft.usage.has_counts() => draft.kind(Op::Chat),
+        "handle_responses" if draft.usage.has_counts() => {
+            draft.kind(Op::Chat);
+            draft.repeats = true;
+        }
         name if agents::is_call(name) => draft.kind(Op::Chat),
-        "session_task.turn" => draft.kind(Op::InvokeAgent),
+        "session_task.turn" => {
+            draft.kind(Op::InvokeAgent);
+            draft.sums_calls = draft.usage.has_counts();
+        }
         _ => {}
     }
 }

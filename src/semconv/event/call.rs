@@ -5,7 +5,7 @@
 //! tells of a *whole* call counts: Codex sends two records at the end of each answer, of which one
 //! has no counts, and Gemini CLI one before each call.
 
-use super::{Agent, record_name};
+use super::Agent;
 use crate::otlp::protobuf::{AnyValue, LogRecord};
 use crate::semconv::coerce::{count, nanos, number, text};
 
@@ -33,7 +33,7 @@ pub struct RecordedCall<'a> {
 /// The call that a log record of a scope tells of, if it tells of a whole one.
 #[must_use]
 pub fn recorded_call<'a>(record: &LogRecord<'a>, scope: &str) -> Option<RecordedCall<'a>> {
-    let name = record_name(record);
+    let name = record.name();
     let agent = Agent::of(name, scope)?;
     let (name, failed) = agent.event_of_call(name)?;
     let mut call = RecordedCall {

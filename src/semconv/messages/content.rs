@@ -147,7 +147,7 @@ impl InRecord {
     /// Finds out for a log record.
     #[must_use]
     pub fn of(record: &LogRecord<'_>) -> Self {
-        let name = record_name(record);
+        let name = record.name();
         let body = record.body();
         let body = AnyValue::parse(&body).unwrap_or_default();
         let body = body.as_str().unwrap_or_default().trim_start();
@@ -177,19 +177,6 @@ impl InRecord {
     pub fn is_in_body(self) -> bool {
         self == Self::Everywhere
     }
-}
-
-/// The name of the event that a log record is; `event.name` is where it was before it had a field.
-#[must_use]
-pub fn record_name<'a>(record: &LogRecord<'a>) -> &'a str {
-    if !record.event_name.is_empty() {
-        return record.event_name;
-    }
-    let mut attributes = record.attributes.iter();
-    let named = attributes.find(|attribute| attribute.key == "event.name");
-    named
-        .and_then(|attribute| attribute.value.as_str())
-        .unwrap_or_default()
 }
 
 /// Whether an attribute of such an event holds content. What is not known to be harmless does.

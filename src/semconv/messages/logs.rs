@@ -4,7 +4,6 @@
 //! text; one event with all messages of a call in its attributes; and log lines without a name that
 //! begin with a phrase (Spring AI).
 
-use super::content::record_name;
 use super::part::Part;
 use super::source::decoded;
 use super::{Message, shape};
@@ -32,7 +31,7 @@ pub(super) fn read(records: &[LogRecord<'_>]) -> Said {
     for record in records {
         let bytes = record.body();
         let body = AnyValue::parse(&bytes).unwrap_or_default();
-        match record_name(record) {
+        match record.name() {
             DETAILS => whole.details(record, &body),
             "" => single.line(&body),
             name => single.message(name, &body),

@@ -11,6 +11,7 @@ use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position, Start};
 use crate::service::store::Store;
 use crate::storage::access::AccessStore;
+use crate::storage::event_feed::{EventFeed, EventPage};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::issues::IssueStore;
 use crate::storage::metrics::query::{
@@ -286,6 +287,21 @@ impl EventReader for Client {
         _trace_id: TraceId,
         _span_id: Option<SpanId>,
     ) -> BoxFuture<'_, Result<SpanEvents, Error>> {
+        nothing()
+    }
+}
+
+impl EventFeed for Client {
+    fn event_feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        nothing()
+    }
+
+    fn event_feed(
+        &self,
+        _project: ProjectId,
+        _after: FeedPosition,
+        _events_min: usize,
+    ) -> BoxFuture<'_, Result<EventPage, Error>> {
         nothing()
     }
 }

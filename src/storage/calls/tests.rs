@@ -83,6 +83,7 @@ fn row(told: &Told) -> SpanRow<'static> {
         scope_digest: scope_digest(told.scope),
         is_derived: false,
         is_recorded: false,
+        sampled_out: None,
     }
 }
 

@@ -81,7 +81,11 @@ pub(super) fn write_logs(
 }
 
 /// All pages of a list.
-fn listed(backend: &impl Backend, filter: &EventFilter, limit: usize) -> Vec<StoredEvent> {
+pub(super) fn listed(
+    backend: &impl Backend,
+    filter: &EventFilter,
+    limit: usize,
+) -> Vec<StoredEvent> {
     let mut page = PageRequest { limit, after: None };
     let mut found = Vec::new();
     loop {
@@ -96,7 +100,7 @@ fn listed(backend: &impl Backend, filter: &EventFilter, limit: usize) -> Vec<Sto
     }
 }
 
-fn body(event: &StoredEvent) -> String {
+pub(super) fn body(event: &StoredEvent) -> String {
     let record = LogRecord::decode(event.message.as_slice()).unwrap();
     match record.body.and_then(|body| body.value) {
         Some(Value::StringValue(text)) => text,
@@ -104,7 +108,7 @@ fn body(event: &StoredEvent) -> String {
     }
 }
 
-fn bodies(events: &[StoredEvent]) -> Vec<String> {
+pub(super) fn bodies(events: &[StoredEvent]) -> Vec<String> {
     events.iter().map(body).collect()
 }
 

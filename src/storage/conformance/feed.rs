@@ -39,7 +39,7 @@ impl UnderWay {
         Self { client, runtime }
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         let ended = self.client.batch_execute("ROLLBACK");
         self.runtime.block_on(ended).unwrap();
     }
@@ -195,4 +195,19 @@ pub(super) fn a_feed_is_filtered_by_attributes(backend: &mut impl Backend) {
     assert_eq!(matching(backend, &wanted), [1]);
     let other = spans_with(|f| f.attributes = attribute("tier", "silver"));
     assert!(matching(backend, &other).is_empty());
+}
+
+/// Stores three batches of a span each.
+pub(super) fn write_three(backend: &mut impl Backend) {
+    for number in 1..4 {
+        write_spans(backend, &[span(number, number, NOW)]);
+    }
+}
+
+/// All that is stored is what [`write_three`] did.
+pub(super) fn has_three(backend: &impl Backend) {
+    for spans_min in [1, 2, 3] {
+        let found = all_after(backend, PROJECT, beginning(), spans_min);
+        assert_eq!(numbers(&found), [1, 2, 3], "{spans_min}");
+    }
 }

@@ -10,6 +10,7 @@ use prost::Message as _;
 
 use super::{Backend, NOW, PROJECT, runtime};
 use crate::model::genai::{GenAi, Usage};
+use crate::model::sampling::Reason;
 use crate::model::span::{Basics, Kind, Operation, Status, TimeMarks};
 use crate::model::{ProjectId, SpanId, TraceId};
 use crate::queue::{LogId, Position};
@@ -34,6 +35,7 @@ pub(super) struct TestSpan {
     pub(super) received: u64,
     pub(super) failed: bool,
     pub(super) is_recorded: bool,
+    pub(super) sampled_out: Option<Reason>,
     pub(super) basics: Basics<'static>,
     pub(super) attributes: Vec<(&'static str, Value)>,
     pub(super) resource_attributes: Vec<(&'static str, Value)>,
@@ -55,6 +57,7 @@ pub(super) fn span(trace: u64, span: u64, start: u64) -> TestSpan {
         received: NOW,
         failed: false,
         is_recorded: false,
+        sampled_out: None,
         basics: Basics {
             operation: Operation::Http,
             ..Basics::default()
@@ -179,6 +182,7 @@ impl TestSpan {
             scope_digest: 0,
             is_derived: self.is_recorded,
             is_recorded: self.is_recorded,
+            sampled_out: self.sampled_out,
         }
     }
 }

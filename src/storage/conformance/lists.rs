@@ -257,6 +257,8 @@ pub(super) fn a_trace_in_many_batches_is_answered_in_order(backend: &mut impl Ba
             assert_eq!(trace.summary.span_count, 7);
             assert_eq!(trace.summary.root_span_id, Some(span_id(5)));
             assert!(trace.spans.len() <= 2);
+            let last = trace.spans.last().map(|span| span.summary.cursor());
+            assert!(trace.next.is_none() || trace.next == last);
             found.extend(trace.spans);
             match trace.next {
                 Some(next) => request.after = Some(next),

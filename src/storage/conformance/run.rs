@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Backend, NOW, access, board, calls, columns, deleted, events, facts, feed, find, lists, long,
-    metrics, paging, people, remap, runtime, search, search_events, sign_in, sources, sums,
+    Backend, NOW, access, board, calls, columns, deleted, event_feed, events, facts, feed, find,
+    lists, long, metrics, paging, people, remap, runtime, sampled, search, search_events, sign_in,
+    sources, sums,
 };
 use crate::model::ProjectId;
 use crate::queue::Position;
@@ -172,8 +173,15 @@ cases! {
     calls::sums_follow_what_is_known_of_a_trace,
     calls::long_traces_count_each_call_once,
     sources::records_count_until_spans_tell,
+    sampled::what_is_sampled_out_counts_once_and_is_not_stored,
+    sampled::a_trace_that_is_kept_takes_over_what_was_counted,
+    sampled::what_was_counted_is_known_without_sampling,
+    sampled::a_trace_too_long_to_be_left_out_is_stored,
+    sampled::what_was_sampled_out_is_forgotten_in_time,
     feed::a_feed_has_every_span_once_in_order,
     feed::a_feed_is_filtered_by_attributes,
+    event_feed::a_feed_has_every_event_once_in_order,
+    event_feed::a_feed_of_events_is_filtered_as_the_list_is,
     remap::a_job_takes_its_range_step_by_step,
     remap::a_dropped_job_is_gone,
     remap::a_trace_that_is_too_large_is_passed_over,
@@ -280,6 +288,16 @@ fn any_delivery_counts_one_telling_on_sqlite() {
 #[test]
 fn any_delivery_counts_one_telling_on_postgres() {
     sources::any_delivery_counts_one_telling(&mut Postgres::open(), 24);
+}
+
+#[test]
+fn any_sampling_counts_the_same_on_sqlite() {
+    sampled::any_sampling_counts_the_same(&mut Sqlite::open(), 100);
+}
+
+#[test]
+fn any_sampling_counts_the_same_on_postgres() {
+    sampled::any_sampling_counts_the_same(&mut Postgres::open(), 24);
 }
 
 impl Sqlite {
@@ -456,6 +474,34 @@ fn the_feed_waits_for_its_own_database_only() {
     let other = Database::create();
     let own = feed::UnderWay::begin(store.database.url());
     feed::waits(&mut store, 1, own);
+    let own = feed::UnderWay::begin(store.database.url());
+    event_feed::waits(&mut store, own);
     let foreign = feed::UnderWay::begin(other.url());
     feed::goes_on(&mut store, 2, foreign);
+}
+
+#[test]
+fn readers_and_writers_of_events_in_any_order_on_sqlite() {
+    event_feed::any_interleaving(&mut Sqlite::open(), 48);
+}
+
+#[test]
+fn readers_and_writers_of_events_in_any_order_on_postgres() {
+    event_feed::any_interleaving(&mut Postgres::open(), 12);
+}
+
+// Scenario: what transactions 9, 10 and 11 stored, of spans and of events, is read in small pieces.
+// Guarantees: it comes by number, not as a text sorts, so that none of it is passed over.
+#[test]
+fn the_feed_goes_by_numbers_of_transactions() {
+    let mut store = Postgres::open();
+    feed::write_three(&mut store);
+    event_feed::write_three(&mut store);
+    store.database.execute(
+        "UPDATE content_block b SET committed = (8 + n.number)::text::xid8 FROM (
+             SELECT block_id, row_number() OVER (PARTITION BY event_keys IS NULL ORDER BY committed)
+                 AS number FROM content_block) n WHERE n.block_id = b.block_id",
+    );
+    feed::has_three(&store);
+    event_feed::has_three(&store);
 }

@@ -30,6 +30,8 @@ pub(super) const MIGRATIONS: &[(u32, &str)] = &[
     (11, include_str!("migrations/0011_issue.sql")),
     (12, include_str!("migrations/0012_event_told.sql")),
     (13, include_str!("migrations/0013_agent_session.sql")),
+    (14, include_str!("migrations/0014_event_feed.sql")),
+    (15, include_str!("migrations/0015_sampled_out.sql")),
 ];
 
 /// Held, for the length of a transaction, by who changes the schema. Any number will do that no

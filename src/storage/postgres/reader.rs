@@ -13,6 +13,7 @@ mod analytics;
 mod blocks;
 pub(super) mod columns;
 mod conversation;
+mod event_feed;
 mod event_reader;
 mod events;
 mod facts;

@@ -23,7 +23,8 @@ use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
 use rows::{
     AGENT_CHANGES, AGENT_SESSIONS, DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, ISSUE_BUCKETS,
-    ISSUE_STATUSES, ISSUES, METRIC_SERIES, RESOURCES, ROLLUPS, SCOPES, SERVICES, SESSIONS,
+    ISSUE_STATUSES, ISSUES, METRIC_SERIES, RESOURCES, ROLLUPS, SAMPLED_OUT, SCOPES, SERVICES,
+    SESSIONS,
 };
 
 /// Held, for the length of a transaction, by who enforces retention.
@@ -62,11 +63,11 @@ pub(super) async fn enforce(
     let settings = Settings::maintenance(config, config.statement_timeout.0);
     let now = clamp_time(now_unix_nano);
     let transaction = Transaction::begin(pool, &settings).await?;
-    let nothing = RetentionReport::default();
     if !is_ours(&transaction).await? {
         transaction.commit("enforce retention").await?;
-        return Ok(nothing);
+        return Ok(RetentionReport::default());
     }
+    let forgotten = delete(&transaction, SAMPLED_OUT, now).await? >= ROWS_PER_STEP;
     let by_age = cutoff(retention, now);
     let bound = match by_size(&transaction, retention, now).await? {
         Some(by_size) => Some(by_age.map_or(by_size, |by_age| by_age.max(by_size))),
@@ -74,7 +75,10 @@ pub(super) async fn enforce(
     };
     let Some(bound) = bound else {
         transaction.commit("enforce retention").await?;
-        return Ok(nothing);
+        return Ok(RetentionReport {
+            traces_deleted: 0,
+            more: forgotten,
+        });
     };
     let traces = delete_traces(&transaction, bound).await?;
     let mut more = traces >= ROWS_PER_STEP;
@@ -90,7 +94,7 @@ pub(super) async fn enforce(
     }
     Ok(RetentionReport {
         traces_deleted: traces.cast_unsigned(),
-        more,
+        more: more || forgotten,
     })
 }
 
@@ -122,7 +126,7 @@ pub(super) const BYTES_IN_USE: &str =
             'project_deleted', 'access_state', 'api_key', 'account', 'membership', 'login',
             'invite', 'audit', 'dead_event', 'project_quota', 'project_usage', 'metric_series',
             'dead_point', 'issue', 'issue_bucket', 'issue_status', 'agent_session',
-            'agent_change']) AS name
+            'agent_change', 'sampled_out']) AS name
         UNION ALL
         SELECT inhrelid FROM pg_inherits
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),

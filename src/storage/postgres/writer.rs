@@ -14,6 +14,7 @@ mod metrics;
 pub(super) mod params;
 mod refused;
 mod remap;
+mod sampled;
 mod span_row;
 mod span_writer;
 mod spans;
@@ -34,6 +35,7 @@ use super::migrate;
 use super::partitions::{Arrivals, Partitions, Table};
 use super::retention;
 use super::transaction::{Settings, Transaction};
+use crate::model::sampling::SampledOut;
 use crate::queue::Position;
 use crate::storage::content::Packer;
 use crate::storage::metrics::directory::Known;
@@ -72,6 +74,7 @@ pub struct PostgresWriter {
     metric_partitions: Partitions,
     /// Series that are stored.
     known: Known,
+    sampled: sampled::Known,
     /// When partitions were last looked after, ns; 0 when they have not been.
     maintained: i64,
     /// For how many batches more others are expected to make the same traces.
@@ -118,11 +121,13 @@ struct Ready<'b> {
     log: [u8; 16],
     log_partition: u32,
     next: Position,
+    remember_ns: Option<i64>,
 }
 
 /// What a transaction did.
 struct Done {
     stored: u64,
+    sampled_out: SampledOut,
     events_stored: u64,
     arrivals: Arrivals,
     event_arrivals: Arrivals,
@@ -146,6 +151,7 @@ impl PostgresWriter {
             event_partitions: Partitions::new(config, Table::Event),
             metric_partitions: Partitions::new(config, Table::MetricChunk),
             known: Known::default(),
+            sampled: sampled::Known::default(),
             config: config.clone(),
             retention,
             packer,
@@ -236,6 +242,7 @@ impl PostgresWriter {
             log: batch.log_id.0,
             log_partition: batch.partition,
             next: batch.next,
+            remember_ns: batch.remember_ns,
         };
         let done = self.attempts(&ready).await?;
         self.partitions.noted(&done.arrivals);
@@ -244,7 +251,8 @@ impl PostgresWriter {
         self.known.remember(done.points.known);
         Ok(WriteReport {
             spans_stored: done.stored,
-            spans_duplicate: batch.spans.len() as u64 - done.stored,
+            spans_duplicate: batch.spans.len() as u64 - done.stored - done.sampled_out.total(),
+            spans_sampled_out: done.sampled_out,
             events_stored: done.events_stored,
             events_duplicate: batch.events.len() as u64 - done.events_stored,
             points_stored: done.points.added.stored,
@@ -292,11 +300,12 @@ impl PostgresWriter {
     }
 
     async fn attempt(&mut self, ready: &Ready<'_>, care: Care) -> Result<Done, Error> {
-        let groups = traces::groups(&ready.batch.spans);
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
         let batch = ready.batch;
         let crowd = Crowd::of(&batch.spans, &batch.resources);
-        let fresh = traces::save(&transaction, batch, groups, ready.received, care, &crowd).await?;
+        let told = self.tell(&transaction, ready, &crowd).await?;
+        let (counted, groups) = ((batch, &crowd), (told.kept, &told.unstored));
+        let fresh = traces::save(&transaction, counted, groups, ready.received, care).await?;
         let arrivals = self.note_arrivals(&transaction, &fresh).await?;
         if care == Care::LookForLeftovers {
             spans::delete_leftovers(&transaction, &fresh).await?;
@@ -308,7 +317,7 @@ impl PostgresWriter {
             attributes: self.config.attributes_jsonb,
         };
         spans::save(&transaction, &source, &mut self.packer, &fresh).await?;
-        sums::save(&transaction, batch, &fresh, &crowd, care).await?;
+        sums::save(&transaction, counted, (&fresh, &told.out), care).await?;
         let (events_stored, event_arrivals) = events::write(
             &transaction,
             &source,
@@ -333,6 +342,7 @@ impl PostgresWriter {
         }
         Ok(Done {
             stored,
+            sampled_out: told.counts,
             events_stored,
             arrivals,
             event_arrivals,

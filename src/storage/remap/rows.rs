@@ -37,6 +37,7 @@ pub(in crate::storage) fn row_of<'s>(
         scope_digest: scope_digest(scope),
         is_derived: is_derived(summary.genai.as_deref(), message),
         is_recorded: false,
+        sampled_out: None,
     }
 }
 

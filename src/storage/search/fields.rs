@@ -53,16 +53,9 @@ pub(super) fn visit_record<'a>(
     })
 }
 
-/// The name of a log record; older SDKs send it as an attribute.
+/// The name of a log record, if it has one.
 fn name_of<'a>(record: &LogRecord<'a>) -> Option<&'a str> {
-    if !record.event_name.is_empty() {
-        return Some(record.event_name);
-    }
-    let mut attributes = record.attributes.iter();
-    attributes.find_map(|attribute| match (attribute.key, attribute.value) {
-        ("event.name", AnyValue::Str(name)) => Some(name),
-        _ => None,
-    })
+    Some(record.name()).filter(|name| !name.is_empty())
 }
 
 /// Calls `visit` with each text in scope until it answers `false`; answers whether it never did.

@@ -9,9 +9,10 @@
 /// Codes of characters are below this; 0 is what is not looked at.
 const CODES: usize = 64;
 const CODE_BITS: u32 = CODES.trailing_zeros();
-/// Triples there may be.
-const TRIPLES: usize = 1 << (3 * CODE_BITS);
-const MASK: usize = TRIPLES - 1;
+/// Two characters in a row there may be.
+const PAIRS: usize = CODES * CODES;
+/// Of three characters.
+const MASK: usize = CODES * PAIRS - 1;
 
 /// Smallest and largest size, bits.
 const BITS_MIN: usize = 1 << 12;
@@ -28,12 +29,21 @@ const fn code_of(byte: u8) -> u8 {
     }
 }
 
+/// A character, as it is marked.
+#[derive(Clone, Copy)]
+struct Character {
+    code: usize,
+    bit: u64,
+}
+
 /// Makes sieves, reusing its memory.
 pub struct SieveMaker {
     /// Of every byte.
-    codes: [usize; 256],
-    /// Whether each triple was seen. A byte each, so that marking one waits for nothing.
-    seen: Box<[u8; TRIPLES]>,
+    characters: [Character; 256],
+    /// Which triples were seen: for each two characters, a bit for each third. Small enough for the
+    /// processor's nearest cache.
+    seen: Box<[u64; PAIRS]>,
+    triples: Vec<usize>,
     sieve: Vec<u8>,
 }
 
@@ -45,11 +55,18 @@ impl std::fmt::Debug for SieveMaker {
 
 impl Default for SieveMaker {
     fn default() -> Self {
-        let code = |byte| u8::try_from(byte).map_or(0, code_of);
-        let seen = vec![0; TRIPLES].into_boxed_slice();
+        let character = |byte| {
+            let code = u8::try_from(byte).map_or(0, code_of);
+            Character {
+                code: usize::from(code),
+                bit: 1 << code,
+            }
+        };
+        let seen = vec![0; PAIRS].into_boxed_slice();
         Self {
-            codes: std::array::from_fn(|byte| usize::from(code(byte))),
-            seen: seen.try_into().unwrap_or_else(|_| Box::new([0; TRIPLES])),
+            characters: std::array::from_fn(character),
+            seen: seen.try_into().unwrap_or_else(|_| Box::new([0; PAIRS])),
+            triples: Vec::new(),
             sieve: Vec::new(),
         }
     }
@@ -58,42 +75,43 @@ impl Default for SieveMaker {
 impl SieveMaker {
     /// The sieve of some bytes.
     pub fn sieve(&mut self, bytes: &[u8]) -> &[u8] {
-        let (codes, seen) = (&self.codes, &mut *self.seen);
+        let (characters, seen) = (&self.characters, &mut *self.seen);
         // Two halves at a time: each step waits for the one before it, but not for the other half's.
         let (first, second) = bytes.split_at(bytes.len() / 2);
-        let (mut triple, mut other) = (0, 0);
+        let (mut pair, mut other) = (0, 0);
         for (byte, of_other) in first.iter().zip(second) {
-            triple = mark(codes, seen, triple, *byte);
-            other = mark(codes, seen, other, *of_other);
+            pair = mark(characters, seen, pair, *byte);
+            other = mark(characters, seen, other, *of_other);
         }
         for byte in second.iter().skip(first.len()) {
-            other = mark(codes, seen, other, *byte);
+            other = mark(characters, seen, other, *byte);
         }
         // What lies in both.
         for byte in second.iter().take(2) {
-            triple = mark(codes, seen, triple, *byte);
+            pair = mark(characters, seen, pair, *byte);
         }
         self.finish()
     }
 
     /// Makes a sieve of what was seen, and forgets it.
     fn finish(&mut self) -> &[u8] {
-        let triples: Vec<_> = (0..)
-            .zip(self.seen.chunks_exact(8))
-            .filter(|(_, chunk)| **chunk != [0; 8])
-            .flat_map(|(number, chunk)| {
-                let places = (number * 8..).zip(chunk);
-                places
-                    .filter_map(|(triple, seen)| (*seen != 0 && is_whole(triple)).then_some(triple))
-            })
-            .collect();
-        self.seen.fill(0);
-        let bits = (triples.len() * 2).next_power_of_two();
+        self.triples.clear();
+        for (pair, thirds) in self.seen.iter_mut().enumerate() {
+            let mut thirds = std::mem::take(thirds);
+            while thirds != 0 {
+                let triple = (pair << CODE_BITS) | thirds.trailing_zeros() as usize;
+                if is_whole(triple) {
+                    self.triples.push(triple);
+                }
+                thirds &= thirds - 1;
+            }
+        }
+        let bits = (self.triples.len() * 2).next_power_of_two();
         let bits = bits.clamp(BITS_MIN, BITS_MAX);
         self.sieve.clear();
         self.sieve.resize(bits / 8, 0);
-        for triple in triples {
-            let bit = bit_of(triple, bits);
+        for triple in &self.triples {
+            let bit = bit_of(*triple, bits);
             if let Some(byte) = self.sieve.get_mut(bit / 8) {
                 *byte |= 1 << (bit % 8);
             }
@@ -104,13 +122,15 @@ impl SieveMaker {
 
 /// Marks the triple that a byte ends; answers what to go on with.
 #[inline]
-fn mark(codes: &[usize; 256], seen: &mut [u8; TRIPLES], before: usize, byte: u8) -> usize {
-    let code = codes.get(usize::from(byte)).copied().unwrap_or(0);
-    let triple = (before << CODE_BITS) | code;
-    if let Some(seen) = seen.get_mut(triple & MASK) {
-        *seen = 1;
+fn mark(characters: &[Character; 256], seen: &mut [u64; PAIRS], before: usize, byte: u8) -> usize {
+    let Character { code, bit } = characters
+        .get(usize::from(byte))
+        .copied()
+        .unwrap_or(Character { code: 0, bit: 1 });
+    if let Some(thirds) = seen.get_mut(before % PAIRS) {
+        *thirds |= bit;
     }
-    triple
+    (before << CODE_BITS) | code
 }
 
 /// Whether all three characters are looked at.

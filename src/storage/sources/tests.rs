@@ -39,6 +39,7 @@ fn row(dialect: &'static str, session: &'static str, is_recorded: bool) -> SpanR
         scope_digest: 0,
         is_derived: is_recorded,
         is_recorded,
+        sampled_out: None,
     }
 }
 

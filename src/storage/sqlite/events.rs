@@ -12,14 +12,12 @@ use super::issue_rows;
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::content::Packer;
+use crate::storage::event_feed::add_key;
 use crate::storage::issues::Gathered;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, EventRow};
 
 pub(super) use retention::OldestEvents;
-
-/// Bytes of one event in the keys of a block: time and digest.
-const KEY_BYTES: usize = 24;
 
 const INSERT: &str = "INSERT INTO event (project_id, time_unix_nano, digest, observed_unix_nano,
         received_unix_nano, block_id, block_place, severity, source, service_name, severity_text,
@@ -65,8 +63,7 @@ pub(super) fn insert(
             keys: Vec::new(),
         });
         open.received = open.received.max(clamp_time(event.received_unix_nano));
-        open.keys.extend(event.id.unix_nano.to_be_bytes());
-        open.keys.extend(event.id.digest);
+        add_key(&mut open.keys, event.id);
         let missing = || Error::Corrupt {
             context: "an event refers to a dimension that is not in its batch".to_owned(),
         };

@@ -21,6 +21,7 @@ const MIGRATIONS: &[(u32, &str)] = &[
     (10, include_str!("migrations/0010_event_sieve.sql")),
     (11, include_str!("migrations/0011_event_told.sql")),
     (12, include_str!("migrations/0012_agent_session.sql")),
+    (13, include_str!("migrations/0013_sampled_out.sql")),
 ];
 
 /// Brings the store to the newest version this program knows.

@@ -12,6 +12,7 @@ mod analytics;
 mod blocks;
 mod column_test;
 mod conversation;
+mod event_feed;
 mod events;
 mod events_load;
 mod failure;
@@ -44,6 +45,7 @@ use rusqlite::Connection;
 use super::Config;
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::event_feed::{EventFeed, EventPage};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest};
 use crate::storage::metrics::query::{
     MetricAnswer, MetricFilter, MetricQuery, MetricReader, MetricSummary, NoAnswer,
@@ -345,6 +347,23 @@ impl EventReader for SqliteReader {
     ) -> BoxFuture<'_, Result<SpanEvents, Error>> {
         self.pool
             .run(move |session| events::of(session, project, trace_id, span_id))
+            .boxed()
+    }
+}
+
+impl EventFeed for SqliteReader {
+    fn event_feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        self.pool.run(event_feed::end).boxed()
+    }
+
+    fn event_feed(
+        &self,
+        project: ProjectId,
+        after: FeedPosition,
+        events_min: usize,
+    ) -> BoxFuture<'_, Result<EventPage, Error>> {
+        self.pool
+            .run(move |session| event_feed::page(session, project, after, events_min))
             .boxed()
     }
 }

@@ -14,6 +14,7 @@ use super::error::storage_error;
 use super::events::OldestEvents;
 use super::ids::IdIndex;
 use super::metrics::retention as points;
+use super::sampled;
 use super::sessions;
 use crate::model::ProjectId;
 use crate::storage::summary::clamp_time;
@@ -79,6 +80,7 @@ pub(super) fn enforce(
             more: true,
         });
     }
+    more |= sampled::forget(&transaction, clamp_time(now_unix_nano))?;
     let mut events = OldestEvents::read(&transaction)?;
     for trace in oldest_traces(&transaction)? {
         let is_old = bound.is_some_and(|bound| trace.received < bound);

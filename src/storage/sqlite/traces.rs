@@ -100,10 +100,12 @@ impl<'t> TraceWriter<'t> {
         ids: &mut IdIndex,
         project: ProjectId,
         trace_id: TraceId,
-    ) -> Result<Option<KnownTrace>, Error> {
+    ) -> Result<Option<Box<KnownTrace>>, Error> {
         let find = &mut self.find;
         ids.find(self.transaction, project, &trace_id.0, |key| {
-            let found = find.query_row((key, trace_id.0, project.0), read_known);
+            let found = find.query_row((key, trace_id.0, project.0), |row| {
+                read_known(row).map(Box::new)
+            });
             found.optional().map_err(storage_error("look a trace up"))
         })
     }
@@ -202,17 +204,19 @@ impl<'t> TraceWriter<'t> {
         Ok(stored)
     }
 
-    /// Saves the summary of new spans, merged with what is stored.
+    /// Saves the summary of new spans, merged with what is stored. A new trace takes over what was
+    /// counted of it without being stored.
     pub(super) fn save<'a>(
         &mut self,
         ids: &mut IdIndex,
-        known: Option<KnownTrace>,
+        known: Option<Box<KnownTrace>>,
         (project, trace_id): (ProjectId, TraceId),
         added: Summary<'_>,
         calls: &Fresh<'a>,
+        unstored: &Stored,
     ) -> Result<Saved<'a>, Error> {
         let Some(known) = known else {
-            let settled = calls::settle(&Stored::default(), calls);
+            let settled = calls::take_over(unstored, calls);
             let row = (&added, &settled, false);
             let key = self.upsert(None, project, trace_id, row)?;
             ids.insert(self.transaction, project, &trace_id.0, key)?;
@@ -264,8 +268,8 @@ impl<'t> TraceWriter<'t> {
             head.span_id.0,
             head.name,
             head.service,
-            to_json(&summary.services),
-            to_json(&summary.models),
+            to_json(&summary.services)?,
+            to_json(&summary.models)?,
             summary.session_id,
             summary.user_id,
             error.map(|error| error.start),
@@ -331,8 +335,10 @@ fn span_id_of_key(key: &[u8]) -> Option<SpanId> {
     SpanId::from_bytes(key.first_chunk::<8>()?)
 }
 
-fn to_json(texts: &[Cow<'_, str>]) -> String {
-    serde_json::Value::from_iter(texts.iter().map(Cow::as_ref)).to_string()
+fn to_json(texts: &[Cow<'_, str>]) -> Result<String, Error> {
+    serde_json::to_string(texts).map_err(|source| Error::Corrupt {
+        context: format!("a list of names: {source}"),
+    })
 }
 
 fn from_json(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<Cow<'static, str>>> {

@@ -196,6 +196,7 @@ impl SqliteWriter {
         // Dimensions may be among what is deleted.
         self.memory.dimensions.forget();
         self.memory.series.forget();
+        self.memory.sampled = None;
         retention::enforce(
             &mut self.connection,
             &self.retention,

@@ -135,6 +135,16 @@ metrics! {
         "Spans the store took.");
     WRITER_SPANS_DUPLICATE = counter("pulse_writer_spans_duplicate_total", &[],
         "Spans the store held already: resends and replays.");
+    WRITER_SPANS_SAMPLED_OUT = counter("pulse_writer_spans_sampled_out_total", &["reason"],
+        "Spans counted but not stored, by reason: head, tail (percentages), rate (too many kept by the tail's percentage).");
+    SAMPLING_KEPT_TRACES = counter("pulse_sampling_kept_traces_total", &["policy"],
+        "Traces kept by processors.sampling.tail, by what first spoke for them; replays are counted again.");
+    SAMPLING_EARLY_RECORDS = counter("pulse_sampling_early_records_total", &[],
+        "Requests that could not wait for processors.sampling.tail.decision_wait, because of its decision_memory.");
+    SAMPLING_WAITING_RECORDS = gauge("pulse_sampling_waiting_records",
+        "Acknowledged requests that wait for processors.sampling.tail to decide.");
+    SAMPLING_WAITING_BYTES = gauge("pulse_sampling_waiting_bytes",
+        "Memory that these requests take, with what is known of their traces.");
     WRITER_EVENTS_STORED = counter("pulse_writer_events_stored_total", &[],
         "Events (log records) the store took.");
     WRITER_EVENTS_DUPLICATE = counter("pulse_writer_events_duplicate_total", &[],
@@ -149,6 +159,40 @@ metrics! {
         "Store transactions tried again because the store was unavailable.");
     WRITER_DEAD_LETTERS = counter("pulse_writer_dead_letters_total", &[],
         "Spans, events and data points the store refused, kept with the reason.");
+    EXPORTER_SENT_SPANS = counter("pulse_exporter_sent_spans_total", &[],
+        "Spans the backend of exporters.otlp took.");
+    EXPORTER_REJECTED_SPANS = counter("pulse_exporter_rejected_spans_total", &[],
+        "Spans the backend of exporters.otlp rejected of requests that it took.");
+    EXPORTER_SEND_FAILED_SPANS = counter("pulse_exporter_send_failed_spans_total", &[],
+        "Spans dropped because the backend of exporters.otlp refused them for good, or for too long.");
+    EXPORTER_SENT_LOG_RECORDS = counter("pulse_exporter_sent_log_records_total", &[],
+        "Log records the backend of exporters.otlp took.");
+    EXPORTER_REJECTED_LOG_RECORDS = counter("pulse_exporter_rejected_log_records_total", &[],
+        "Log records the backend of exporters.otlp rejected of requests that it took.");
+    EXPORTER_SEND_FAILED_LOG_RECORDS = counter("pulse_exporter_send_failed_log_records_total", &[],
+        "Log records dropped because the backend of exporters.otlp refused them for good, or for too long.");
+    EXPORTER_SENT_METRIC_POINTS = counter("pulse_exporter_sent_metric_points_total", &[],
+        "Data points the backend of exporters.otlp took.");
+    EXPORTER_REJECTED_METRIC_POINTS = counter("pulse_exporter_rejected_metric_points_total", &[],
+        "Data points the backend of exporters.otlp rejected of requests that it took.");
+    EXPORTER_SEND_FAILED_METRIC_POINTS = counter("pulse_exporter_send_failed_metric_points_total", &[],
+        "Data points dropped because the backend of exporters.otlp refused them for good, or for too long.");
+    EXPORTER_RETRIES = counter("pulse_exporter_retries_total", &[],
+        "Requests that have to be sent again to the backend of exporters.otlp.");
+    EXPORTER_GIVEN_UP_REQUESTS = counter("pulse_exporter_given_up_requests_total", &[],
+        "Requests not sent because exporters.otlp.sending_queue.max_size was reached, or the disk was full.");
+    EXPORTER_QUEUE_SIZE_BYTES = gauge("pulse_exporter_queue_size_bytes",
+        "Bytes of the log on disk that are stored and kept only to be sent.");
+    EXPORTER_QUEUE_CAPACITY_BYTES = gauge("pulse_exporter_queue_capacity_bytes",
+        "Bytes beyond which the oldest of them are given up; 0 without exporters.otlp.");
+    EXPORTER_BACKLOG_REQUESTS = gauge("pulse_exporter_backlog_requests",
+        "Requests in the log that the backend of exporters.otlp does not have yet.");
+    EXPORTER_BACKLOG_BYTES = gauge("pulse_exporter_backlog_bytes",
+        "Bytes of the log that the backend of exporters.otlp does not have yet, about.");
+    EXPORTER_BACKLOG_AGE_SECONDS = gauge("pulse_exporter_backlog_age_seconds",
+        "Age of the oldest request that is on its way to the backend of exporters.otlp; 0 when none is.");
+    EXPORTER_UP = gauge("pulse_exporter_up",
+        "0 while the backend of exporters.otlp can't be reached or asks to come back later, 1 otherwise.");
     STORAGE_UP = gauge("pulse_storage_up",
         "1 while the store answers and the last transaction succeeded, 0 otherwise.");
     STORAGE_BYTES = gauge("pulse_storage_bytes",
@@ -162,7 +206,7 @@ metrics! {
     INGEST_TO_VISIBLE_SECONDS = histogram("pulse_ingest_to_visible_seconds", &[],
         "Time from the receipt of a request until queries see its spans.");
     GATEWAY_REQUESTS = counter("pulse_gateway_requests_total", &["route", "code"],
-        "Query API requests answered, by route pattern and HTTP status.");
+        "Query API requests answered, by route pattern and HTTP status; of gRPC methods, the status that their code stands for.");
     GATEWAY_REQUEST_SECONDS = histogram("pulse_gateway_request_seconds", &["route"],
         "Time one query API request takes.");
     REDACTION_VALUES = counter("pulse_redaction_values_total", &["rule"],

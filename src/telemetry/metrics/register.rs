@@ -5,7 +5,9 @@ use super::{
     Label, Level, Matcher, Metadata, PrometheusBuilder, PrometheusRecorder, ReceiverHandles,
     SECONDS_BUCKETS, Transport, names, transport_label,
 };
+use crate::model::sampling::Reason;
 use crate::otlp::Signal;
+use crate::processors::sampling::tail::Policy;
 use metrics::Recorder as _;
 use names::{MetricInfo, MetricKind};
 
@@ -84,6 +86,14 @@ impl Handles {
             let labels = vec![Label::new("cost_source", source)];
             counter(recorder, names::MODEL_CALLS, labels)
         };
+        let sampled_out = |reason: Reason| {
+            let labels = vec![Label::new("reason", reason.as_str())];
+            counter(recorder, names::WRITER_SPANS_SAMPLED_OUT, labels)
+        };
+        let kept_traces = |policy: Policy| {
+            let labels = vec![Label::new("policy", policy.as_str())];
+            counter(recorder, names::SAMPLING_KEPT_TRACES, labels)
+        };
         let over_quota = |limit| {
             let labels = vec![Label::new("limit", limit)];
             counter(recorder, names::OVER_QUOTA, labels)
@@ -109,6 +119,11 @@ impl Handles {
             commit_seconds: histogram(names::WRITER_COMMIT_SECONDS),
             stored: counter(names::WRITER_SPANS_STORED),
             duplicate: counter(names::WRITER_SPANS_DUPLICATE),
+            sampled_out: Reason::ALL.map(sampled_out),
+            kept_traces: Policy::ALL.map(kept_traces),
+            early_records: counter(names::SAMPLING_EARLY_RECORDS),
+            waiting_records: gauge(names::SAMPLING_WAITING_RECORDS),
+            waiting_bytes: gauge(names::SAMPLING_WAITING_BYTES),
             events_stored: counter(names::WRITER_EVENTS_STORED),
             events_duplicate: counter(names::WRITER_EVENTS_DUPLICATE),
             points_stored: counter(names::WRITER_METRIC_POINTS_STORED),

@@ -370,7 +370,6 @@ fn what_is_not_there_says_so(store: Store) {
     let (shop, key) = ada.project("shop");
     let config = "AI configuration is not available on this server";
     let insights = "AI insights are not available on this server";
-    let live = "Live events are not available on this server";
     for (method, path, message) in [
         ("GET", "ai-config", config),
         ("POST", "ai-config", config),
@@ -387,10 +386,6 @@ fn what_is_not_there_says_so(store: Store) {
     let path = format!("/realtime/{shop}/sse");
     refused(&nobody.get(&path), 401, "Unauthorized");
     refused(&bob.get(&path), 401, "Unauthorized");
-    refused(&ada.get(&path), 501, live);
-    let path = "/socket.io/?EIO=4&transport=polling";
-    refused(&nobody.get(path), 401, "Unauthorized");
-    refused(&ada.get(path), 501, live);
 
     let address = daemon.addresses().gateway;
     for (method, path) in [("GET", "/chat"), ("POST", "/chat/feedback")] {

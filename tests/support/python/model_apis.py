@@ -1,4 +1,4 @@
-"""A stand-in for the APIs of OpenAI and Anthropic: it answers the same few things to everybody, so
+"""A stand-in for the APIs of OpenAI, Anthropic and Gemini: it answers the same few things to everybody, so
 that nothing leaves the machine and no key is needed. A model named `busy` is over its rate limit;
 who offers tools is asked to call one, until it gives the result.
 
@@ -177,6 +177,22 @@ def anthropic_message(request):
     yield {"type": "message_stop"}
 
 
+def gemini_content(_request):
+    content = {"role": "model", "parts": [{"text": "It is 22 degrees."}]}
+    yield {
+        "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {
+            "promptTokenCount": 100,
+            "candidatesTokenCount": 15,
+            "totalTokenCount": 120,
+            "cachedContentTokenCount": 40,
+            "thoughtsTokenCount": 5,
+        },
+        "modelVersion": "gemini-2.5-flash",
+        "responseId": "gemini_golden",
+    }
+
+
 class StandIn(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -185,18 +201,26 @@ class StandIn(BaseHTTPRequestHandler):
         if request.get("model") == "busy":
             error = {"type": "rate_limit_error", "code": "rate_limit_exceeded", "message": "Rate limit reached"}
             return self.answer(429, json.dumps({"type": "error", "error": error}))
-        if self.path.endswith("/embeddings"):
+        path = self.path.split("?")[0]
+        if path.endswith("/embeddings"):
             usage = {"prompt_tokens": 10, "total_tokens": 10}
             data = [{"object": "embedding", "index": 0, "embedding": [0.25, 0.5]}]
             model = "text-embedding-3-small"
             return self.answer(200, json.dumps({"object": "list", "data": data, "model": model, "usage": usage}))
-        apis = {"messages": anthropic_message, "responses": openai_response}
-        parts = apis.get(self.path.rsplit("/", 1)[1], openai_chat)(request)
-        if not request.get("stream"):
+        # Gemini's paths end in a model and a method, as in `gemini-2.5-flash:generateContent`.
+        method = path.rsplit("/", 1)[1].rsplit(":", 1)[-1]
+        apis = {
+            "messages": anthropic_message,
+            "responses": openai_response,
+            "generateContent": gemini_content,
+            "streamGenerateContent": gemini_content,
+        }
+        parts = apis.get(method, openai_chat)(request)
+        if not request.get("stream") and method != "streamGenerateContent":
             return self.answer(200, json.dumps(next(parts)))
         event = lambda part: f"event: {part['type']}\n" if "type" in part else ""
         text = "".join(f"{event(part)}data: {json.dumps(part)}\n\n" for part in parts)
-        self.answer(200, text + ("data: [DONE]\n\n" if self.path.endswith("/completions") else ""), "text/event-stream")
+        self.answer(200, text + ("data: [DONE]\n\n" if path.endswith("/completions") else ""), "text/event-stream")
 
     def answer(self, status, body, kind="application/json"):
         body = body.encode()
@@ -227,6 +251,8 @@ def environment(url):
         "OPENAI_API_KEY": "none",
         "ANTHROPIC_BASE_URL": url,
         "ANTHROPIC_API_KEY": "none",
+        "GOOGLE_GEMINI_BASE_URL": url,
+        "GEMINI_API_KEY": "none",
     }
 
 

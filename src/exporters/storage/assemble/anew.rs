@@ -1,6 +1,6 @@
 //! Taking the columns of stored spans anew.
 
-use super::read_attributes;
+use super::attributes::read_attributes;
 use crate::model::ProjectId;
 use crate::model::span::Basics;
 use crate::otlp::protobuf::Span;

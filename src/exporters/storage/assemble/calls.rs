@@ -10,7 +10,8 @@ use std::borrow::Cow;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Building, Envelope, Place, take_attributes};
+use super::attributes::take_attributes;
+use super::{Building, Envelope, Place};
 use crate::model::span::{Kind, Status, TimeMarks};
 use crate::model::{SpanId, TraceId};
 use crate::otlp::protobuf::{AnyValue, Derived, LogRecord, Status as SentStatus};
@@ -103,6 +104,7 @@ impl<'a, E> Building<'a, '_, E> {
             scope_digest: 0,
             is_derived: true,
             is_recorded: of_trace.is_none(),
+            sampled_out: None,
         })
     }
 }

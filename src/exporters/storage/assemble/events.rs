@@ -12,7 +12,8 @@ use std::collections::HashMap;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Building, Envelope, Place, is_over};
+use super::attributes::{has_longer, is_over};
+use super::{Building, Envelope, Place};
 use crate::model::event::{EventId, EventSource};
 use crate::otlp::protobuf::{AnyValue, LogRecord, Request, Scope};
 use crate::processors::limits;
@@ -91,6 +92,7 @@ impl<'a, E> Building<'a, '_, E> {
                     resource: &resource,
                     scope: &scope,
                     scope_digest: scope_digest(named.name),
+                    service: None,
                 };
                 place.scope = None;
                 self.columns.of(record.project).scope(named.name);
@@ -173,7 +175,7 @@ fn is_record_over(log: &LogRecord<'_>, limits: &limits::Config) -> bool {
     log.event_name.len() > limits.name_length.as_usize()
         || log.attributes.len() > limits.attributes_per_span as usize
         || log.attributes.encoded().any(|it| is_over(it, limits))
-        || body.len() > max && super::has_longer(&AnyValue::parse(&body).unwrap_or_default(), max)
+        || body.len() > max && has_longer(&AnyValue::parse(&body).unwrap_or_default(), max)
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ impl<'a, E> Building<'a, '_, E> {
                             resource: &resource,
                             scope: &scope,
                             scope_digest: 0,
+                            service: None,
                         },
                         metric,
                         instrument,

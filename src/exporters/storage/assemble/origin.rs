@@ -27,6 +27,12 @@ pub(super) fn resource_row<'a>(record: &Record, spans: &ResourceSpans<'a>) -> Re
     }
 }
 
+/// The name of the service that a resource names.
+pub(super) fn service_of<'r>(spans: &'r ResourceSpans<'_>) -> Cow<'r, str> {
+    let names = ServiceNames::read(&spans.resource);
+    names.name.unwrap_or(Cow::Borrowed(UNKNOWN_SERVICE))
+}
+
 pub(super) fn scope_row<'a>(record: &Record, spans: &ScopeSpans<'a>) -> ScopeRow<'a> {
     let (name, version) = match &spans.scope {
         Cow::Borrowed(message) => {

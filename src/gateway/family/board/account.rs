@@ -112,7 +112,7 @@ pub(in crate::gateway::family) async fn register(
         password: item.text("password").to_owned(),
         project: None,
     };
-    let signing_up = people.sign_up(wanted, &asked.headers, &asked.uri);
+    let signing_up = people.sign_up(wanted, &asked.headers, &asked.uri, &asked.client);
     let (user, stored, _) = signing_up.await.map_err(refused)?;
     shared.gate.refresh().await;
     let welcoming = people.welcome_to_board(user, stored, &asked.client, asked.is_secure);

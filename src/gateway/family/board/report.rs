@@ -1,7 +1,7 @@
 //! `GET /projects/{id}/analytics`: what the mobile SDK told, added up.
 //!
 //! Read newest first by an index of its own, up to a number of events and a time; what was left out
-//! then is said (`isPartial`).
+//! then is said (`isPartial`). Of a group of crashes its issue keeps since when and how often it came.
 
 mod sums;
 
@@ -19,9 +19,9 @@ use crate::model::event::EventSource;
 use crate::model::fingerprint::Fingerprint;
 use crate::receivers::pulse::json::Json;
 use crate::storage::events::EventFilter;
-use crate::storage::issues::IssueStatus;
+use crate::storage::issues::{Issue, IssueStatus};
 use crate::storage::{Error, PageRequest, TimeRange};
-use sums::{Crashes, Report};
+use sums::{Crashes, Known, Report};
 
 /// Events added up at most.
 const EVENTS_MAX: usize = 50_000;
@@ -68,12 +68,17 @@ async fn read(shared: &Shared, project: ProjectId, now: u64) -> Result<(Report, 
     }
 }
 
-/// Whether people say of a group of crashes that it is mended, and it did not come back.
-async fn is_resolved(shared: &Shared, project: ProjectId, print: &str) -> Result<bool, Error> {
+/// What is known of a group of crashes beyond the time of the report: whether people say that it is
+/// mended and it did not come back, how often it came and since when.
+async fn known(shared: &Shared, project: ProjectId, print: &str) -> Result<Known, Error> {
     let issues = shared.issues.issue(project, Fingerprint::of_text(print));
     let issues = issues.await?;
-    let all = |issue: &crate::storage::issues::Issue| issue.status() == IssueStatus::Resolved;
-    Ok(!issues.is_empty() && issues.iter().all(all))
+    let all = |issue: &Issue| issue.status() == IssueStatus::Resolved;
+    Ok(Known {
+        is_resolved: !issues.is_empty() && issues.iter().all(all),
+        times: issues.iter().map(|issue| issue.event_count).sum(),
+        first: issues.iter().map(|issue| issue.first_unix_nano).min(),
+    })
 }
 
 /// `GET /projects/{id}/analytics`.
@@ -89,8 +94,8 @@ pub(in crate::gateway::family) async fn report(
         is_partial |= report.is_cut();
         let mut crashes = Vec::new();
         for (print, crash) in report.top_crashes() {
-            let resolved = is_resolved(&shared, project, print).await?;
-            crashes.push(Crashes::json(project, print, crash, resolved));
+            let known = known(&shared, project, print).await?;
+            crashes.push(Crashes::json(project, print, crash, known));
         }
         Ok((report, crashes, is_partial))
     };

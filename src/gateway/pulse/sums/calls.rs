@@ -6,6 +6,7 @@ use super::{Sum, TOP, percent, period, ratio};
 use crate::gateway::pulse::lists::is_first_generation;
 use crate::gateway::pulse::record::{self, cost_of, duration_of, kind_of};
 use crate::model::span::Status;
+use crate::model::{SpanId, TraceId};
 use crate::receivers::pulse::json::Json;
 use crate::storage::SpanSummary;
 
@@ -44,6 +45,8 @@ pub(super) struct Sums {
     over_time: BTreeMap<(String, String), f64>,
     by_provider: BTreeMap<String, Calls>,
     by_model: BTreeMap<(String, String), Calls>,
+    /// The latest call of each provider.
+    latest: BTreeMap<String, (TraceId, SpanId)>,
 }
 
 impl Sums {
@@ -59,6 +62,10 @@ impl Sums {
             return;
         }
         let provider = span.provider.as_deref().unwrap_or("sdk").to_owned();
+        if span.provider.is_some() && !self.latest.contains_key(&provider) {
+            let ids = (span.trace_id, span.span_id);
+            self.latest.insert(provider.clone(), ids);
+        }
         let model = span.request_model.as_deref();
         let model = model.or(span.response_model.as_deref());
         let model = model.unwrap_or("unknown").to_owned();
@@ -87,6 +94,32 @@ impl Sums {
             .entry((provider, model))
             .or_default()
             .add(span);
+    }
+
+    /// Each provider by the name that it has with us, and its latest call.
+    pub(super) fn providers(&self) -> impl Iterator<Item = (&str, (TraceId, SpanId))> {
+        let latest = self.latest.iter();
+        latest.map(|(provider, ids)| (provider.as_str(), *ids))
+    }
+
+    /// Calls providers by other names.
+    pub(super) fn rename(&mut self, names: &BTreeMap<String, String>) {
+        let renamed = |name: String| names.get(&name).cloned().unwrap_or(name);
+        let costs = std::mem::take(&mut self.over_time);
+        for ((period, provider), cost) in costs {
+            *self
+                .over_time
+                .entry((period, renamed(provider)))
+                .or_default() += cost;
+        }
+        let providers = std::mem::take(&mut self.by_provider).into_iter();
+        self.by_provider = providers
+            .map(|(name, calls)| (renamed(name), calls))
+            .collect();
+        let models = std::mem::take(&mut self.by_model).into_iter();
+        self.by_model = models
+            .map(|((name, model), calls)| ((renamed(name), model), calls))
+            .collect();
     }
 
     pub(super) fn answer(self) -> Json {

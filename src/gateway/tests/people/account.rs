@@ -299,6 +299,32 @@ async fn people_sign_up_without_a_project() {
     );
 }
 
+// Scenario: one address signs up again and again, by each of the routes.
+// Guarantees: it is told to wait, whatever the route, before a password is hashed.
+#[tokio::test]
+async fn who_signs_up_again_and_again_waits() {
+    let open = AuthConfig {
+        sign_up: SignUps::Open,
+        ..AuthConfig::default()
+    };
+    let case = Case::with(&open, Config::default(), true);
+    let short = r#"{"name":"A","email":"a@x.org","password":"short"}"#;
+    for _ in 0..20 {
+        let told = case.post("/api/auth/sign-up/email", &[], short).await;
+        assert_eq!(told.status, 400, "{}", told.body);
+    }
+    let good = r#"{"name":"Ada","email":"a@x.org","password":"a long password","projectName":"P"}"#;
+    for path in [
+        "/api/auth/sign-up/email",
+        "/dashboard/api/signup",
+        "/auth/register",
+    ] {
+        let told = case.post(path, &[], good).await;
+        assert_eq!(told.status, 429, "{path}: {}", told.body);
+        assert_eq!(told.headers["retry-after"], "2", "{path}");
+    }
+}
+
 // Scenario: every way in which sign-up may be open or closed.
 // Guarantees: by default it is open on loopback to who comes from this machine; `first` takes one;
 // what is closed says so and changes nothing.

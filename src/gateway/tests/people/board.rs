@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::StreamExt as _;
 
 use super::*;
 use crate::storage::access::AccessStore as _;
@@ -354,7 +355,7 @@ async fn only_access_tokens_open_these_routes() {
     let changed = own.replacen('.', "A.", 1);
     let browser = case.cookie("ada").await;
     for route in crate::gateway::family::ROUTES {
-        let is_for_people = ["/projects", "/realtime", "/socket.io"];
+        let is_for_people = ["/projects", "/realtime"];
         if !is_for_people.iter().any(|it| route.path.starts_with(it)) {
             continue;
         }
@@ -402,7 +403,7 @@ async fn owners_keep_to_their_own() {
                 refused(&told, 404, "Project not found");
             }
             assert!(!case.stub.was_asked(), "{method} {}", route.path);
-            let is_later = ["ai-config", "insights", "realtime"];
+            let is_later = ["ai-config", "insights"];
             if is_later.iter().any(|it| route.path.contains(it)) {
                 let told = ask("2").await;
                 assert_eq!(told.status, 501, "{method} {}", route.path);
@@ -411,8 +412,58 @@ async fn owners_keep_to_their_own() {
             }
         }
     }
-    let told = case.with_token(Method::GET, "/socket.io/", &ada, "").await;
-    refused(&told, 501, "Live events are not available on this server");
+}
+
+// Scenario: an owner follows a project by server-sent events; a session of Socket.IO begins with a
+// token, without one and with a wrong one, and connects.
+// Guarantees: the stream begins as it was meant to; who has no token hears why when they connect, in the
+// words that the server had; no answer is for pages that are not named.
+#[tokio::test]
+async fn owners_follow_their_projects() {
+    let case = Case::running();
+    assert_eq!(case.project("ada").await, 2);
+    case.person("ada", &[(2, Role::Admin)]).await;
+    let ada = token(&case.log_in("ada").await);
+    let (name, value) = bearer(&ada);
+    let request = Request::get("/realtime/2/sse")
+        .header("host", "localhost:3000")
+        .header(name, &value)
+        .body(Body::empty())
+        .unwrap();
+    let response = case.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    let mut stream = response.into_body().into_data_stream();
+    let first = stream.next().await.unwrap().unwrap();
+    assert_eq!(
+        first,
+        "data: {\"type\":\"connected\",\"projectId\":\"2\"}\n\n"
+    );
+    for (token, expected) in [
+        (Some(ada.as_str()), r#"40{"sid":""#),
+        (None, r#"44{"message":"Unauthorized - no token"}"#),
+        (
+            Some("a.b.c"),
+            r#"44{"message":"Unauthorized - invalid token"}"#,
+        ),
+    ] {
+        let shown = token.map(bearer);
+        let shown = shown.as_ref().map(|(name, value)| (*name, value.as_str()));
+        let headers: Vec<_> = shown
+            .into_iter()
+            .chain([("origin", "https://evil.example")])
+            .collect();
+        let path = "/socket.io/?EIO=4&transport=polling";
+        let opened = case.ask(Method::GET, path, &headers, "").await;
+        assert_eq!(opened.status, 200, "{}", opened.body);
+        assert!(!opened.headers.contains_key("access-control-allow-origin"));
+        let said: Value = serde_json::from_str(opened.body.strip_prefix('0').unwrap()).unwrap();
+        assert_eq!(said["upgrades"], serde_json::json!(["websocket"]));
+        let path = format!("{path}&sid={}", said["sid"].as_str().unwrap());
+        let sent = case.ask(Method::POST, &path, &[], "40").await;
+        assert_eq!((sent.status, sent.body.as_str()), (200, "ok"));
+        let told = case.ask(Method::GET, &path, &[], "").await;
+        assert!(told.body.starts_with(expected), "{}", told.body);
+    }
 }
 
 // Scenario: people make projects, list them and ask for one.

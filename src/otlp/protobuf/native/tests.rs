@@ -129,6 +129,31 @@ fn every_field_is_the_attribute_it_stands_for() {
     assert_eq!(attributes(call), expected);
 }
 
+// Scenario: a span that a collector answered, with the cost that it computed, is sent again.
+// Guarantees: that cost is not taken for the sender's; all else is.
+#[test]
+fn a_cost_that_a_collector_computed_is_left_out() {
+    let call = |source: proto::CostSource| proto::GenAi {
+        cost: Some(proto::Cost {
+            total_nano_usd: Some(1_000_000_000),
+            source: source.into(),
+            price_version: "2026-11".to_owned(),
+            ..proto::Cost::default()
+        }),
+        user_id: "u".to_owned(),
+        ..proto::GenAi::default()
+    };
+    let of_user = ("user.id".to_owned(), text("u"));
+    let cost = ("gen_ai.usage.cost".to_owned(), Value::DoubleValue(1.0));
+    assert_eq!(
+        attributes(call(proto::CostSource::Unspecified)),
+        [cost, of_user.clone()]
+    );
+    for source in [proto::CostSource::Computed, proto::CostSource::Unpriced] {
+        assert_eq!(attributes(call(source)), std::slice::from_ref(&of_user));
+    }
+}
+
 // Guarantees: the table here and the definition name the same fields, and its comment names the
 // attribute.
 #[test]
@@ -159,7 +184,15 @@ fn the_table_is_that_of_the_definition() {
         ("Agent", AGENT),
     ];
     for (message, table) in tables.into_iter().chain([("Tool", TOOL)]) {
-        let fields = fields_of(message);
+        let mut fields = fields_of(message);
+        if message == "Cost" {
+            let of_collectors = fields.split_off(table.len());
+            let names = of_collectors
+                .iter()
+                .map(|(number, name, _)| (*number, name.as_str()));
+            let names: Vec<_> = names.collect();
+            assert_eq!(names, [(COST_SOURCE, "source"), (5, "price_version")]);
+        }
         assert_eq!(fields.len(), table.len(), "{message}");
         for ((number, name, comment), entry) in fields.iter().zip(table) {
             assert_eq!((*number, name.as_str()), (entry.number, entry.name));

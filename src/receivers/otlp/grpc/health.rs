@@ -8,15 +8,17 @@ use crate::service::tasks::Tasks;
 use crate::telemetry::health::Readiness;
 
 /// Services whose health is told; the empty name is all of them.
-const SERVICES: [&str; 3] = [
+const SERVICES: [&str; 4] = [
     "",
     trace_service_server::SERVICE_NAME,
     logs_service_server::SERVICE_NAME,
+    "pulse.trace.v1.TraceIngest",
 ];
 
-/// Keeps the health service in step with the readiness of the daemon.
+/// Keeps the health service in step with the readiness of the daemon; it tells of the service beside, too.
 pub(super) fn report(
     reporter: tonic_health::server::HealthReporter,
+    beside: Option<&'static str>,
     readiness: &Readiness,
     tasks: &Tasks,
 ) {
@@ -30,7 +32,7 @@ pub(super) fn report(
             } else {
                 ServingStatus::NotServing
             };
-            for name in SERVICES {
+            for name in SERVICES.into_iter().chain(beside) {
                 reporter.set_service_status(name, status).await;
             }
             if shutdown.is_cancelled() {

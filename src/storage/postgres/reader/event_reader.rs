@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 
-use super::{PostgresReader, events, search_events};
+use super::{PostgresReader, event_feed, events, feed, search_events};
 use crate::model::event::EventId;
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::event_feed::{EventFeed, EventPage};
+use crate::storage::feed::FeedPosition;
 use crate::storage::search::{EventSearch, FoundEvent, SearchPage, within};
 use crate::storage::{Error, EventFilter, EventReader, Page, PageRequest, SpanEvents, StoredEvent};
 
@@ -70,6 +72,31 @@ impl EventReader for PostgresReader {
         self.limited(async move {
             let session = self.sessions.begin().await?;
             let answer = events::of(&session, project, trace_id, span_id).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+}
+
+impl EventFeed for PostgresReader {
+    fn event_feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = feed::end(&session).await?;
+            session.end();
+            Ok(answer)
+        })
+    }
+
+    fn event_feed(
+        &self,
+        project: ProjectId,
+        after: FeedPosition,
+        events_min: usize,
+    ) -> BoxFuture<'_, Result<EventPage, Error>> {
+        self.limited(async move {
+            let session = self.sessions.begin().await?;
+            let answer = event_feed::page(&session, project, after, events_min).await?;
             session.end();
             Ok(answer)
         })

@@ -56,6 +56,16 @@ pub(super) const FIRST_OF_TRACE: &str = select_event!(
 pub(super) const EVENT: &str =
     select_event!("WHERE project_id = $1 AND time_unix_nano = $2 AND digest = $3");
 
+/// Some events. Looked up one by one; all the times together say which partitions are read.
+pub(super) const BY_KEYS: &str = concat!(
+    "SELECT part.* FROM unnest($2::bigint[], $3::bytea[]) AS wanted (time, id) CROSS JOIN LATERAL (",
+    select_event!(
+        "WHERE project_id = $1 AND time_unix_nano = wanted.time AND digest = wanted.id \
+         AND time_unix_nano BETWEEN $4 AND $5 OFFSET 0"
+    ),
+    ") AS part"
+);
+
 /// Sorts after every digest.
 pub(super) const LAST_DIGEST: [u8; 17] = [0xff; 17];
 
@@ -329,7 +339,7 @@ pub(super) async fn complete(
 }
 
 /// Reads a row selected with `select_event!`.
-fn read(row: &Row) -> Result<Found, Error> {
+pub(super) fn read(row: &Row) -> Result<Found, Error> {
     let mut columns = Columns::new(row);
     let time: i64 = columns.take()?;
     let digest: &[u8] = columns.take()?;

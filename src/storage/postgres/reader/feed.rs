@@ -38,15 +38,15 @@ pub(super) const SETTLED: &str = "SELECT CASE WHEN pg_is_in_recovery() \
 
 /// The next blocks of a project, as many as fit into a number of bytes, at least one. Only the
 /// partitions of the last day are looked at: what arrived before it and is stored only now is not
-/// news.
-pub(super) const NEXT: &str = "SELECT committed::text, block_id, codec, content, found FROM ( \
+/// news. Sorted by the number, not by the text that is answered, which would have its name.
+pub(super) const NEXT: &str = "SELECT block.committed::text, block_id, codec, content, found FROM ( \
      SELECT committed, block_id, codec, content, count(*) OVER () AS found, sum(octet_length(content)) \
          OVER (ORDER BY committed, block_id) - octet_length(content) AS before FROM ( \
          SELECT committed, block_id, codec, content FROM content_block \
          WHERE project_id = $1 AND (committed, block_id) >= ($2::text::xid8, $3) \
-             AND committed < $7::text::xid8 AND block_id >= $4 \
+             AND committed < $7::text::xid8 AND block_id >= $4 AND event_keys IS NULL \
          ORDER BY committed, block_id LIMIT $5) AS found) AS block \
-     WHERE before < $6 ORDER BY committed, block_id";
+     WHERE before < $6 ORDER BY block.committed, block_id";
 
 /// The rows of some traces that are of some blocks. What arrived before its trace belongs to one
 /// that was deleted.
@@ -60,9 +60,11 @@ pub(super) const SPANS: &str = concat!(
 );
 
 /// Blocks of one page at most.
-const BLOCKS_MAX: i64 = 32;
+pub(super) const BLOCKS_MAX: i64 = 32;
 /// Compressed bytes of one page.
-const BYTES_MAX: i64 = 2 << 20;
+pub(super) const BYTES_MAX: i64 = 2 << 20;
+/// The same, unpacked; the first block may be larger.
+pub(super) const UNPACKED_BYTES_MAX: usize = 16 << 20;
 /// How far back a block's arrival may be.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -72,7 +74,7 @@ pub(super) async fn end(session: &Session) -> Result<FeedPosition, Error> {
 }
 
 /// Transactions before this one have all ended.
-async fn settled(session: &Session) -> Result<u64, Error> {
+pub(super) async fn settled(session: &Session) -> Result<u64, Error> {
     const CONTEXT: &str = "find the oldest transaction";
     let rows = session.query(SETTLED, &[], CONTEXT).await?;
     let row = rows.first().ok_or_else(|| corrupt("no snapshot"))?;
@@ -80,7 +82,7 @@ async fn settled(session: &Session) -> Result<u64, Error> {
 }
 
 /// A number of a transaction, which comes as a text: the driver does not know its type.
-fn transaction(columns: &mut Columns<'_>) -> Result<u64, Error> {
+pub(super) fn transaction(columns: &mut Columns<'_>) -> Result<u64, Error> {
     let text: String = columns.take()?;
     text.parse().map_err(|_| corrupt("a transaction's number"))
 }
@@ -154,40 +156,49 @@ struct Block {
     there: i64,
 }
 
+/// Blocks before this one are no news.
+pub(super) fn first_block() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+    first_at(now_ms - DAY_MS)
+}
+
 async fn next_blocks(
     session: &Session,
     project: ProjectId,
     after: FeedPosition,
 ) -> Result<Vec<Block>, Error> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let settled = settled(session).await?.to_string();
     let (project, commit) = (project_id(project), after.commit.to_string());
     let params: [Param<'_>; 7] = [
         (&project, Type::INT8),
         (&commit, Type::TEXT),
         (&after.block_id, Type::INT8),
-        (&first_at(now_ms - DAY_MS), Type::INT8),
+        (&first_block(), Type::INT8),
         (&BLOCKS_MAX, Type::INT8),
         (&BYTES_MAX, Type::INT8),
         (&settled, Type::TEXT),
     ];
-    let rows = session.walk(NEXT, &params, "list new blocks").await?;
-    rows.iter()
-        .map(|row| {
-            let mut columns = Columns::new(row);
-            let commit = transaction(&mut columns)?;
-            let (id, codec): (i64, i16) = (columns.take()?, columns.take()?);
-            let messages = content::decode(i64::from(codec), columns.take()?)
-                .map_err(|source| corrupt(format!("block {id}: {source}")))?;
-            Ok(Block {
-                commit,
-                id,
-                messages,
-                there: columns.take()?,
-            })
-        })
-        .collect()
+    let (mut blocks, mut bytes) = (Vec::new(), 0);
+    for row in &session.walk(NEXT, &params, "list new blocks").await? {
+        let mut columns = Columns::new(row);
+        let commit = transaction(&mut columns)?;
+        let (id, codec): (i64, i16) = (columns.take()?, columns.take()?);
+        let content: &[u8] = columns.take()?;
+        bytes += content::unpacked_len(i64::from(codec), content);
+        if bytes > UNPACKED_BYTES_MAX && !blocks.is_empty() {
+            break;
+        }
+        let messages = content::decode(i64::from(codec), content)
+            .map_err(|source| corrupt(format!("block {id}: {source}")))?;
+        blocks.push(Block {
+            commit,
+            id,
+            messages,
+            there: columns.take()?,
+        });
+    }
+    Ok(blocks)
 }
 
 /// The rows of the spans in some blocks, by block and place.

@@ -36,6 +36,7 @@ const FIND: &str = "SELECT d.project_id FROM project_deleted d
         OR EXISTS (SELECT FROM issue_status t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM agent_change t WHERE t.project_id = d.project_id)
         OR EXISTS (SELECT FROM agent_session t WHERE t.project_id = d.project_id)
+        OR EXISTS (SELECT FROM sampled_out t WHERE t.project_id = d.project_id)
     LIMIT 1";
 
 /// Deletes some rows of a project, by the primary key of their table.
@@ -56,7 +57,7 @@ macro_rules! rows_of {
 }
 
 /// Traces first: a trace that is gone shows nothing that is left of it.
-const DELETE: [&str; 21] = [
+const DELETE: [&str; 22] = [
     rows_of!("trace", "project_id, trace_id"),
     rows_of!(
         "trace_service",
@@ -90,6 +91,7 @@ const DELETE: [&str; 21] = [
     rows_of!("issue_status", "project_id, fingerprint"),
     rows_of!("agent_change", "project_id, session, trace_id, span_id"),
     rows_of!("agent_session", "project_id, session"),
+    rows_of!("sampled_out", "project_id, trace_id"),
 ];
 
 /// Deletes one step's worth. Goes by indexes only, whatever the server thinks of it: it can't know

@@ -7,13 +7,14 @@ use tokio_postgres::types::Type;
 use super::super::partitions::{Arrivals, Partitions, Table};
 use super::super::transaction::Transaction;
 use super::block_id::BlockIds;
-use super::copy::Copy;
+use super::copy::{Copy, Rows};
 use super::event_rows::{COPY, Places};
 use super::issues;
-use super::spans::{Source, close_block};
+use super::spans::{Source, write_block};
 use crate::model::ProjectId;
 use crate::storage::Error;
 use crate::storage::content::Packer;
+use crate::storage::event_feed::add_key;
 use crate::storage::issues::Gathered;
 use crate::storage::summary::clamp_time;
 use crate::storage::write::EventRow;
@@ -108,8 +109,8 @@ async fn save(
     packer: &mut Packer,
     events: &[&EventRow<'_>],
 ) -> Result<(), Error> {
-    const BLOCKS: &str = "COPY content_block (project_id, block_id, codec, content, sieve) \
-         FROM STDIN (FORMAT binary)";
+    const BLOCKS: &str = "COPY content_block (project_id, block_id, codec, content, sieve, \
+         event_keys) FROM STDIN (FORMAT binary)";
     if events.is_empty() {
         return Ok(());
     }
@@ -117,26 +118,28 @@ async fn save(
     let mut block_ids = BlockIds::of(source.received);
     let mut placed = Vec::with_capacity(events.len());
     let mut open: Option<(ProjectId, i64)> = None;
+    let mut keys = Vec::new();
     for event in events {
         let block = match open {
             Some(block) if block.0 == event.project && !packer.is_full_for(event.message.len()) => {
                 block
             }
             _ => {
-                close_block(&mut copy.rows, packer, open)?;
+                close_block(&mut copy.rows, packer, open, &mut keys)?;
                 copy.send_if_full().await?;
                 packer.begin();
                 (event.project, block_ids.next())
             }
         };
         open = Some(block);
+        add_key(&mut keys, event.id);
         let (resource_id, scope_id) = source.ids.of(event.resource, event.scope)?;
         placed.push(Places {
             block_id: block.1,
             block_place: packer.push(resource_id, scope_id, &event.message),
         });
     }
-    close_block(&mut copy.rows, packer, open)?;
+    close_block(&mut copy.rows, packer, open, &mut keys)?;
     copy.finish().await?;
     let mut copy = Copy::begin(transaction, COPY, "store events").await?;
     for (event, places) in events.iter().zip(placed) {
@@ -148,5 +151,19 @@ async fn save(
         copy.send_if_full().await?;
     }
     copy.finish().await?;
+    Ok(())
+}
+
+fn close_block(
+    rows: &mut Rows,
+    packer: &mut Packer,
+    block: Option<(ProjectId, i64)>,
+    keys: &mut Vec<u8>,
+) -> Result<(), Error> {
+    if let Some(block) = block {
+        write_block(rows, packer, block, 6)?;
+        rows.bytes(keys);
+        keys.clear();
+    }
     Ok(())
 }

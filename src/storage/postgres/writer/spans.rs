@@ -97,19 +97,29 @@ async fn save_blocks<'b>(
     Ok(placed)
 }
 
-pub(super) fn close_block(
+fn close_block(
     rows: &mut Rows,
     packer: &mut Packer,
     block: Option<(ProjectId, i64)>,
 ) -> Result<(), Error> {
-    let Some((project, id)) = block else {
-        return Ok(());
-    };
+    match block {
+        Some(block) => write_block(rows, packer, block, 5),
+        None => Ok(()),
+    }
+}
+
+/// Begins a row of `content_block` of so many fields with the five that every block has.
+pub(super) fn write_block(
+    rows: &mut Rows,
+    packer: &mut Packer,
+    (project, id): (ProjectId, i64),
+    fields: u16,
+) -> Result<(), Error> {
     let packed = packer.finish().map_err(|source| Error::Poison {
         context: "compress messages",
         source: Box::new(source),
     })?;
-    rows.row(5);
+    rows.row(fields);
     rows.i64(i64::from(project.0));
     rows.i64(id);
     rows.i16(i16::try_from(packed.codec).unwrap_or(i16::MAX));

@@ -112,25 +112,30 @@ macro_rules! remove_totals {
 
 use {add, add_totals, remove_totals};
 
-/// Merges what a batch adds.
+/// Merges what a batch adds: spans that are stored, and spans that are only counted.
 ///
 /// # Errors
 /// As the store's.
 pub(super) async fn save<'b>(
     transaction: &Transaction,
-    batch: &'b CleanBatch<'b>,
-    fresh: &[Group<'b>],
-    crowd: &Crowd<'b>,
+    (batch, crowd): (&'b CleanBatch<'b>, &Crowd<'b>),
+    (fresh, unstored): (&[Group<'b>], &[Group<'b>]),
     care: Care,
 ) -> Result<(), Error> {
     let mut totals = Rollups::default();
     let mut conversations = Sessions::default();
     let mut told = Sources::default();
-    for group in fresh {
+    let stored = fresh.iter().map(|group| (group, true));
+    let unstored = unstored.iter().map(|group| (group, false));
+    for (group, is_stored) in stored.chain(unstored) {
         for span in &group.spans {
             let resource = resource_of(batch, span)?;
             totals.add(span, &resource.service_name, crowd);
-            conversations.add(span, span.trace_id);
+            if is_stored {
+                conversations.add(span, span.trace_id);
+            } else {
+                conversations.add_unstored(span);
+            }
         }
         if told.take(&group.spans, &group.changes) {
             for change in &group.changes {

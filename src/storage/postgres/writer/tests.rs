@@ -4,6 +4,7 @@ mod concurrent;
 mod faults;
 mod retention;
 mod rows;
+mod sampled;
 mod schema;
 
 use std::future::Future;

@@ -80,6 +80,19 @@ struct Added<'b> {
     fresh: Fresh<'b>,
 }
 
+/// What spans of one trace have to do with usage.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(super) fn fresh_of<'b>(
+    spans: &[&'b SpanRow<'b>],
+    batch: &'b CleanBatch<'b>,
+    crowd: &Crowd<'b>,
+) -> Result<Fresh<'b>, Error> {
+    let added = add_up(spans, batch, crowd)?;
+    Ok(added.map(|added| added.fresh).unwrap_or_default())
+}
+
 fn add_up<'b>(
     spans: &[&'b SpanRow<'b>],
     batch: &'b CleanBatch<'b>,
@@ -116,9 +129,13 @@ struct Begun<'b> {
 }
 
 impl<'b> Begun<'b> {
-    fn of(added: Added<'b>) -> Self {
+    /// `unstored`: what was counted of the trace without being stored.
+    fn of(added: Added<'b>, unstored: Option<&Stored>) -> Self {
         Self {
-            calls: calls::settle(&Stored::default(), &added.fresh),
+            calls: match unstored {
+                Some(unstored) => calls::take_over(unstored, &added.fresh),
+                None => calls::settle(&Stored::default(), &added.fresh),
+            },
             summary: added.summary,
             last_start: added.last_start,
         }
@@ -126,21 +143,23 @@ impl<'b> Begun<'b> {
 }
 
 /// Saves what is new of the traces, and answers their new spans, in key order. `received` is the
-/// arrival of the newest span, ns.
+/// arrival of the newest span, ns; `unstored` what was counted of traces without being stored.
 ///
 /// # Errors
 /// As the store's.
 pub(super) async fn save<'b>(
     transaction: &Transaction,
-    batch: &'b CleanBatch<'b>,
-    mut groups: Vec<Group<'b>>,
+    (batch, crowd): (&'b CleanBatch<'b>, &Crowd<'b>),
+    (mut groups, unstored): (Vec<Group<'b>>, &HashMap<Key, Stored>),
     received: i64,
     care: Care,
-    crowd: &Crowd<'b>,
 ) -> Result<Vec<Group<'b>>, Error> {
     let mut begun: Vec<_> = groups
         .iter()
-        .map(|group| Ok(add_up(&group.spans, batch, crowd)?.map(Begun::of)))
+        .map(|group| {
+            let added = add_up(&group.spans, batch, crowd)?;
+            Ok(added.map(|added| Begun::of(added, unstored.get(&group.key))))
+        })
         .collect::<Result<_, Error>>()?;
     let mut services = Services::default();
     let mut open: Vec<_> = groups.iter().zip(&begun).collect();

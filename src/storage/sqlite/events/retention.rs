@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use rusqlite::{Transaction, params};
 
-use super::KEY_BYTES;
+use crate::storage::event_feed;
 use crate::storage::sqlite::error::storage_error;
 use crate::storage::sqlite::retention::is_too_large;
+use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig};
 
 /// Blocks deleted in one transaction.
@@ -117,13 +118,10 @@ impl OldestEvents {
                  WHERE project_id = ?1 AND time_unix_nano = ?2 AND digest = ?3 AND block_id = ?4",
             )
             .map_err(&failed)?;
-        let (keys, _) = keys.as_chunks::<KEY_BYTES>();
-        for key in keys {
-            let (time, digest) = key.split_at(8);
-            let time = time.first_chunk().copied().unwrap_or_default();
-            let time = i64::from_be_bytes(time);
+        for id in event_feed::keys(&keys) {
+            let time = clamp_time(id.unix_nano);
             delete
-                .execute(params![block.project, time, digest, block.block_id])
+                .execute(params![block.project, time, id.digest, block.block_id])
                 .map_err(&failed)?;
         }
         Ok(Some(block.received))

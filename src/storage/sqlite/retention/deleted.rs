@@ -101,6 +101,9 @@ pub(super) fn rest(transaction: &Transaction<'_>) -> Result<bool, Error> {
         "DELETE FROM agent_session WHERE (project_id, session) IN (
             SELECT t.project_id, t.session FROM project_deleted d
             CROSS JOIN agent_session t ON t.project_id = d.project_id LIMIT 2000)",
+        "DELETE FROM sampled_out WHERE (project_id, trace_id) IN (
+            SELECT t.project_id, t.trace_id FROM project_deleted d
+            CROSS JOIN sampled_out t ON t.project_id = d.project_id LIMIT 2000)",
         "DELETE FROM issue_status WHERE (project_id, fingerprint) IN (
             SELECT t.project_id, t.fingerprint FROM project_deleted d
             CROSS JOIN issue_status t ON t.project_id = d.project_id LIMIT 2000)",

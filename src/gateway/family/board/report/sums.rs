@@ -123,9 +123,23 @@ pub(super) struct Crashes {
     last: u64,
 }
 
+/// What the issue of a group of crashes knows of it.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Known {
+    /// Whether it is mended.
+    pub(super) is_resolved: bool,
+    /// How often it came.
+    pub(super) times: u64,
+    /// When it first came, ns since the Unix epoch.
+    pub(super) first: Option<u64>,
+}
+
 impl Crashes {
-    /// As it is answered. What people say of it is said of the issue.
-    pub(super) fn json(project: ProjectId, print: &str, crash: &Self, resolved: bool) -> Json {
+    /// As it is answered.
+    pub(super) fn json(project: ProjectId, print: &str, crash: &Self, known: Known) -> Json {
+        let first = known
+            .first
+            .map_or(crash.first, |first| first.min(crash.first));
         let time = |at: u64| Json::text(scalar::iso(i128::from(at)));
         Json::map([
             ("id", Json::text(pulseboard::group_id(project, print))),
@@ -133,12 +147,12 @@ impl Crashes {
             ("fingerprint", Json::text(print)),
             ("errorName", Json::text(&crash.name)),
             ("errorMessage", Json::text(&crash.message)),
-            ("occurrences", count(crash.times)),
+            ("occurrences", count(crash.times.max(known.times))),
             ("affectedUsers", Json::count(crash.users.len())),
-            ("firstSeenAt", time(crash.first)),
+            ("firstSeenAt", time(first)),
             ("lastSeenAt", time(crash.last)),
-            ("resolved", Json::Bool(resolved)),
-            ("createdAt", time(crash.first)),
+            ("resolved", Json::Bool(known.is_resolved)),
+            ("createdAt", time(first)),
             ("updatedAt", time(crash.last)),
         ])
     }

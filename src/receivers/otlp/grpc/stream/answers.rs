@@ -4,14 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue};
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as HttpBody, Frame};
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::super::body::PREFIX_LENGTH;
+use super::super::beside::{frame, trailers};
 use crate::otlp::Failure;
 use crate::pipeline::Accepted;
 use crate::receivers::native::proto;
@@ -69,25 +67,14 @@ impl Answers {
 
     pub(super) async fn say(&self, event: Event) -> Result<(), Gone> {
         let message = proto::StreamResponse { event: Some(event) };
-        let length = message.encoded_len();
-        let mut frame = BytesMut::with_capacity(PREFIX_LENGTH + length);
-        frame.put_u8(0);
-        frame.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-        message.encode_raw(&mut frame);
-        self.send(Frame::data(frame.freeze())).await
+        let mut framed = BytesMut::new();
+        frame(&mut framed, &message);
+        self.send(Frame::data(framed.freeze())).await
     }
 
     /// Ends the stream with a status.
     pub(super) async fn end(&self, ended: Result<(), Failure>) -> Result<(), Gone> {
-        let mut trailers = HeaderMap::new();
-        let status = match ended {
-            Ok(()) => tonic::Status::new(tonic::Code::Ok, ""),
-            Err(failure) => failure.grpc_status(),
-        };
-        if status.add_header(&mut trailers).is_err() {
-            trailers.insert("grpc-status", HeaderValue::from_static("13"));
-        }
-        self.send(Frame::trailers(trailers)).await
+        self.send(Frame::trailers(trailers(ended))).await
     }
 
     async fn send(&self, frame: Frame<Bytes>) -> Result<(), Gone> {

@@ -1,6 +1,8 @@
 //! Many collectors, one database.
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -10,14 +12,14 @@ use prost::Message as _;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
-use super::{NOW, PROJECT, PostgresWriter, Store, conformance, request, span, wait, write};
+use super::{Config, NOW, PROJECT, PostgresWriter, Store, conformance, request, span, wait, write};
 use crate::exporters::storage::assemble::Assembler;
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
 use crate::storage::conformance::text;
-use crate::storage::{Error, RetentionConfig, SpanWriter as _};
+use crate::storage::{Error, EventFeed as _, RetentionConfig, SpanWriter as _};
 
-const WRITERS: u64 = 16;
+pub(super) const WRITERS: u64 = 16;
 
 /// A span of a model call; those of one trace tell of three calls, over and over, and of those
 /// below an agent.
@@ -42,7 +44,7 @@ fn told(trace: u8, number: u64) -> Span {
 }
 
 /// Some traces, of which each batch has a part; resends within and between batches.
-fn batches() -> Vec<Vec<Record>> {
+pub(super) fn batches() -> Vec<Vec<Record>> {
     (0..12_u64)
         .map(|batch| {
             let spans = |odd: u8| {
@@ -213,6 +215,25 @@ fn logs() -> Vec<Vec<Record>> {
     records.collect()
 }
 
+/// Writes all batches, from another one on than the others do; tries again where it is refused for
+/// another's sake, as the exporter does.
+async fn write_logs(config: &Config, number: u32, batches: &[Vec<Record>]) {
+    let retention = RetentionConfig::default();
+    let mut writer = PostgresWriter::new(config, retention).unwrap();
+    writer.prepare(NOW).await.unwrap();
+    let limits = limits::Config::default();
+    let turned = batches.iter().cycle().skip(number as usize);
+    for records in turned.take(batches.len()) {
+        let (batch, _) = Assembler::new(number, &limits).assemble(records);
+        let mut tries = 0;
+        while let Err(error) = writer.write(&batch).await {
+            assert!(matches!(error, Error::Unavailable { .. }), "{error}");
+            tries += 1;
+            assert!(tries < 100, "{error}");
+        }
+    }
+}
+
 // Scenario: eight collectors write the same logs at once, each beginning with another request; one
 // that is refused for another's sake tries again, as the exporter does.
 // Guarantees: each record is stored once, in a block that is there.
@@ -225,22 +246,7 @@ fn the_same_logs_from_many_collectors_are_stored_once() {
         let mut writers = JoinSet::new();
         for number in 0..COLLECTORS {
             let (batches, config) = (Arc::clone(&batches), store.config.clone());
-            writers.spawn(async move {
-                let retention = RetentionConfig::default();
-                let mut writer = PostgresWriter::new(&config, retention).unwrap();
-                writer.prepare(NOW).await.unwrap();
-                let limits = limits::Config::default();
-                let turned = batches.iter().cycle().skip(number as usize);
-                for records in turned.take(batches.len()) {
-                    let (batch, _) = Assembler::new(number, &limits).assemble(records);
-                    let mut tries = 0;
-                    while let Err(error) = writer.write(&batch).await {
-                        assert!(matches!(error, Error::Unavailable { .. }), "{error}");
-                        tries += 1;
-                        assert!(tries < 100, "{error}");
-                    }
-                }
-            });
+            writers.spawn(async move { write_logs(&config, number, &batches).await });
         }
         while let Some(written) = writers.join_next().await {
             written.unwrap();
@@ -253,4 +259,41 @@ fn the_same_logs_from_many_collectors_are_stored_once() {
     let misplaced = "SELECT count(*) FROM event e WHERE NOT EXISTS (
         SELECT FROM content_block b WHERE (b.project_id, b.block_id) = (e.project_id, e.block_id))";
     assert_eq!(store.database.value(misplaced), "0");
+}
+
+// Scenario: as above, and a client follows the feed of events all the while, in small pieces.
+// Guarantees: once all have written, it has had every event once, in the order of positions.
+#[test]
+fn who_follows_many_collectors_misses_no_event() {
+    const COLLECTORS: u32 = 4;
+    let batches = Arc::new(logs());
+    let store = Store::open();
+    let seen = wait(async {
+        let mut writers = JoinSet::new();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut after = store.reader.event_feed_end().await.unwrap();
+        for number in 0..COLLECTORS {
+            let (batches, config) = (Arc::clone(&batches), store.config.clone());
+            writers.spawn(async move { write_logs(&config, number, &batches).await });
+        }
+        let mut seen = Vec::new();
+        let mut is_written = false;
+        loop {
+            assert!(Instant::now() < deadline, "the feed stands still");
+            let page = store.reader.event_feed(PROJECT, after, 7).await.unwrap();
+            after = page.next;
+            seen.extend(page.events);
+            // Transactions of ours may be under way when the last writer answers.
+            if is_written && !page.more && seen.len() >= 11 * 20 + 60 {
+                return seen;
+            }
+            if let Some(written) = writers.try_join_next() {
+                written.unwrap();
+            }
+            is_written = writers.is_empty();
+        }
+    });
+    assert!(seen.is_sorted_by(|a, b| a.position < b.position));
+    let ids: HashSet<_> = seen.iter().map(|it| it.event.columns.id).collect();
+    assert_eq!((ids.len(), seen.len()), (280, 280));
 }

@@ -96,6 +96,7 @@ fn row(number: u8, basics: Basics<'static>) -> SpanRow<'static> {
         scope_digest: 0,
         is_derived: false,
         is_recorded: false,
+        sampled_out: None,
     }
 }
 

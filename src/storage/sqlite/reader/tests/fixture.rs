@@ -188,6 +188,7 @@ impl TestSpan {
             scope_digest: 0,
             is_derived: false,
             is_recorded: false,
+            sampled_out: None,
         }
     }
 }

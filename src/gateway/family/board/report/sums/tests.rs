@@ -197,3 +197,28 @@ fn screens_and_calls_are_added_up() {
     assert_eq!(report.calls().to_string().matches("endpoint").count(), 10);
     assert!(report.screens.keys().all(|name| name.len() <= 200));
 }
+
+#[test]
+fn a_group_of_crashes_is_as_old_as_its_issue() {
+    let crash = Crashes {
+        times: 2,
+        first: 5_000_000_000,
+        last: 6_000_000_000,
+        ..Crashes::default()
+    };
+    let told = |known: Known| {
+        let told = Crashes::json(ProjectId(1), "p", &crash, known);
+        let text = |key: &str| told.get(key).unwrap().to_string();
+        [text("occurrences"), text("firstSeenAt"), text("resolved")]
+    };
+    let known = Known {
+        is_resolved: true,
+        times: 7,
+        first: Some(1_000_000_000),
+    };
+    let first = r#""1970-01-01T00:00:01.000Z""#;
+    assert_eq!(told(known), ["7", first, "true"]);
+    // What no issue has yet counts as the report does.
+    let first = r#""1970-01-01T00:00:05.000Z""#;
+    assert_eq!(told(Known::default()), ["2", first, "false"]);
+}

@@ -1,0 +1,275 @@
+//! WebSockets (RFC 6455): the handshake, and a socket with limits of size and time. The framing is
+//! tungstenite's.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::header::{
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+
+use crate::service::tasks::Tasks;
+
+/// Name of the tasks of clients that follow.
+pub(super) const LISTENER: &str = "websocket";
+
+/// Time for the connection to become a WebSocket.
+const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
+/// Bytes of a message of the client at most.
+const MESSAGE_MAX: usize = 64 << 10;
+/// Without a sign of the client for this long it is asked for one, and without for this long it is
+/// gone.
+const PING_AFTER: Duration = Duration::from_secs(20);
+const GONE_AFTER: Duration = Duration::from_secs(60);
+/// How long a client may take no byte.
+const STALL_MAX: Duration = Duration::from_secs(30);
+/// Longest wait for a client to say goodbye.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// Bytes gathered before they are sent, and at most.
+const BUFFER: usize = 32 << 10;
+const BUFFER_MAX: usize = 16 << 20;
+
+/// Whether a request asks for a WebSocket instead of an answer.
+pub(super) fn is_asked_for(request: &Request) -> bool {
+    request.method() == Method::GET && names(request.headers(), &UPGRADE, "websocket")
+}
+
+/// Whether a header that is a list has a word.
+fn names(headers: &HeaderMap, name: &HeaderName, word: &str) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.any(|value| {
+        let words = value.to_str().unwrap_or_default().split(',');
+        words.map(str::trim).any(|it| it.eq_ignore_ascii_case(word))
+    })
+}
+
+/// A request that can become a WebSocket.
+#[derive(Debug)]
+pub(super) struct Handshake {
+    upgrade: OnUpgrade,
+    accept: HeaderValue,
+}
+
+impl Handshake {
+    /// Reads the handshake of a request that asks for it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn of(request: &mut Request) -> Result<Self, &'static str> {
+        let headers = request.headers();
+        if request.version() != Version::HTTP_11 || !names(headers, &CONNECTION, "upgrade") {
+            return Err("a WebSocket begins with HTTP/1.1 and connection: upgrade");
+        }
+        if headers
+            .get(SEC_WEBSOCKET_VERSION)
+            .is_none_or(|it| it != "13")
+        {
+            return Err("sec-websocket-version is not 13");
+        }
+        let key = headers.get(SEC_WEBSOCKET_KEY);
+        let key = key.ok_or("sec-websocket-key is missing")?;
+        let accept = HeaderValue::try_from(derive_accept_key(key.as_bytes()));
+        let accept = accept.map_err(|_| "sec-websocket-key can't be used")?;
+        let upgrade = request.extensions_mut().remove::<OnUpgrade>();
+        let upgrade = upgrade.ok_or("this connection can't become a WebSocket")?;
+        Ok(Self { upgrade, accept })
+    }
+
+    /// Says yes, and serves the socket in a task of its own.
+    pub(super) fn answer<F, S>(self, tasks: &Tasks, name: &'static str, serve: F) -> Response
+    where
+        F: FnOnce(Socket) -> S + Send + 'static,
+        S: Future<Output = ()> + Send + 'static,
+    {
+        let upgrade = self.upgrade;
+        tasks.spawn(name, async move {
+            match tokio::time::timeout(UPGRADE_WITHIN, upgrade).await {
+                Ok(Ok(upgraded)) => serve(Socket::new(upgraded).await).await,
+                Ok(Err(error)) => tracing::debug!(%error, "no WebSocket"),
+                Err(_) => tracing::debug!("no WebSocket in time"),
+            }
+        });
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(SEC_WEBSOCKET_ACCEPT, self.accept);
+        response
+    }
+}
+
+/// Why a socket is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// The client has gone, or said goodbye.
+    Gone,
+    /// The client takes nothing, or gives no sign.
+    Silent,
+    /// What the client said is too large.
+    TooLarge,
+    /// What the client said is not what it may say.
+    Unusable,
+    /// The client may not be here any more.
+    NotAllowed,
+    /// All that was to be said was said.
+    Done,
+    /// The daemon drains.
+    Draining,
+}
+
+impl Closing {
+    /// What is said of it, where the client may still hear it.
+    fn frame(self) -> Option<CloseFrame> {
+        let (code, reason) = match self {
+            Self::Gone => return None,
+            Self::Silent => (CloseCode::Policy, "no sign of the client"),
+            Self::TooLarge => (CloseCode::Size, "the message is too large"),
+            Self::Unusable => (CloseCode::Unsupported, "nothing of the kind is expected"),
+            Self::NotAllowed => (CloseCode::Policy, "the credential is not good any more"),
+            Self::Done => (CloseCode::Normal, "done"),
+            Self::Draining => (CloseCode::Away, "the server stops"),
+        };
+        Some(CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        })
+    }
+}
+
+/// Something that a client said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Heard {
+    Text(Utf8Bytes),
+}
+
+/// A WebSocket.
+pub(super) struct Socket {
+    stream: Box<WebSocketStream<TokioIo<Upgraded>>>,
+    /// When the client was last heard.
+    heard_at: Instant,
+    pinged: bool,
+}
+
+impl Socket {
+    async fn new(upgraded: Upgraded) -> Self {
+        let config = WebSocketConfig::default()
+            .max_message_size(Some(MESSAGE_MAX))
+            .max_frame_size(Some(MESSAGE_MAX))
+            .read_buffer_size(4 << 10)
+            .write_buffer_size(BUFFER)
+            .max_write_buffer_size(BUFFER_MAX);
+        let io = TokioIo::new(upgraded);
+        let stream = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
+        Self {
+            stream: Box::new(stream),
+            heard_at: Instant::now(),
+            pinged: false,
+        }
+    }
+
+    /// What the client says next. Asks it for a sign now and then. Nothing is lost when nobody waits
+    /// for the answer any more.
+    ///
+    /// # Errors
+    /// Why the socket is over.
+    pub(super) async fn hear(&mut self) -> Result<Heard, Closing> {
+        loop {
+            let ping_at = self.heard_at + PING_AFTER;
+            let gone_at = self.heard_at + GONE_AFTER;
+            let due = if self.pinged { gone_at } else { ping_at };
+            let message = tokio::select! {
+                message = self.stream.next() => message,
+                () = tokio::time::sleep_until(due) => {
+                    if self.pinged {
+                        return Err(Closing::Silent);
+                    }
+                    self.pinged = true;
+                    self.ping("").await?;
+                    self.flush().await?;
+                    continue;
+                }
+            };
+            self.heard_at = Instant::now();
+            self.pinged = false;
+            match message {
+                Some(Ok(Message::Text(text))) => return Ok(Heard::Text(text)),
+                // Pings are answered by the library, with what is sent or read next.
+                Some(Ok(Message::Ping(_))) => self.flush().await?,
+                Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                Some(Err(Error::Capacity(CapacityError::MessageTooLong { .. }))) => {
+                    return Err(Closing::TooLarge);
+                }
+                Some(Ok(Message::Binary(_)) | Err(Error::Utf8(_) | Error::Protocol(_))) => {
+                    return Err(Closing::Unusable);
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Closing::Gone),
+            }
+        }
+    }
+
+    /// Adds a text to what is sent.
+    ///
+    /// # Errors
+    /// Why the socket is over.
+    pub(super) async fn add(&mut self, text: Bytes) -> Result<(), Closing> {
+        // Our texts are JSON of ours.
+        let text = Utf8Bytes::try_from(text).map_err(|_| Closing::Done)?;
+        within(self.stream.feed(Message::Text(text))).await
+    }
+
+    /// Adds a ping with a few bytes that say something to who looks.
+    ///
+    /// # Errors
+    /// Why the socket is over.
+    pub(super) async fn ping(&mut self, said: &str) -> Result<(), Closing> {
+        let said = Bytes::copy_from_slice(said.as_bytes());
+        within(self.stream.feed(Message::Ping(said))).await
+    }
+
+    /// Sends what was added.
+    ///
+    /// # Errors
+    /// Why the socket is over.
+    pub(super) async fn flush(&mut self) -> Result<(), Closing> {
+        within(self.stream.flush()).await
+    }
+
+    /// Says goodbye, and waits a little for the client to do so, too.
+    pub(super) async fn close(mut self, closing: Closing) {
+        let goodbye = async {
+            let frame = closing.frame();
+            if WebSocketStream::close(&mut self.stream, frame)
+                .await
+                .is_ok()
+            {
+                while let Some(Ok(_)) = self.stream.next().await {}
+            }
+        };
+        // Who does not listen is left.
+        tokio::time::timeout(GOODBYE_WITHIN, goodbye).await.ok();
+    }
+}
+
+/// Waits for a client to take what is sent, so long and no longer.
+async fn within(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Closing> {
+    match tokio::time::timeout(STALL_MAX, sending).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Closing::Gone),
+        Err(_) => Err(Closing::Silent),
+    }
+}
