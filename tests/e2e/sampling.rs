@@ -109,7 +109,13 @@ fn sums(daemon: &Daemon) -> Vec<Value> {
         let path = format!("/api/v1/analytics?measures={measures}{group_by}");
         let answer = daemon.api(&path);
         assert_eq!(answer.status, 200, "{}", answer.text());
-        answers.push(answer.json()["rows"].clone());
+        let mut rows = answer.json()["rows"].clone();
+        for row in rows.as_array_mut().unwrap() {
+            // The minute of the question.
+            let row = row.as_object_mut().unwrap();
+            row.retain(|key, _| !key.starts_with("bucket_time"));
+        }
+        answers.push(rows);
     }
     for path in ["/api/v1/services", "/api/v1/sessions"] {
         let mut items = daemon.list(path);

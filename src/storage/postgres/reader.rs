@@ -156,7 +156,7 @@ impl SpanReader for PostgresReader {
 
     fn feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
         self.limited(async move {
-            let session = self.sessions.begin().await?;
+            let session = feed::begin(&self.sessions).await?;
             let answer = feed::end(&session).await?;
             session.end();
             Ok(answer)
@@ -169,7 +169,7 @@ impl SpanReader for PostgresReader {
         request: &'a FeedRequest,
     ) -> BoxFuture<'a, Result<FeedPage, Error>> {
         self.limited(async move {
-            let session = self.sessions.begin().await?;
+            let session = feed::begin(&self.sessions).await?;
             let answer = feed::page(&session, project, request).await?;
             session.end();
             Ok(answer)

@@ -81,7 +81,7 @@ impl EventReader for PostgresReader {
 impl EventFeed for PostgresReader {
     fn event_feed_end(&self) -> BoxFuture<'_, Result<FeedPosition, Error>> {
         self.limited(async move {
-            let session = self.sessions.begin().await?;
+            let session = feed::begin(&self.sessions).await?;
             let answer = feed::end(&session).await?;
             session.end();
             Ok(answer)
@@ -95,7 +95,7 @@ impl EventFeed for PostgresReader {
         events_min: usize,
     ) -> BoxFuture<'_, Result<EventPage, Error>> {
         self.limited(async move {
-            let session = self.sessions.begin().await?;
+            let session = feed::begin(&self.sessions).await?;
             let answer = event_feed::page(&session, project, after, events_min).await?;
             session.end();
             Ok(answer)

@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 use super::super::writer::block_id::first_at;
 use super::blocks;
 use super::columns::{Columns, SpanColumns, span_columns};
-use super::session::{Param, Session};
+use super::session::{Param, Session, Sessions};
 use super::slices::whole;
 use super::{corrupt, project_id};
 use crate::model::{ProjectId, TraceId};
@@ -25,15 +25,20 @@ use crate::storage::content::{self, DecodedBlock};
 use crate::storage::feed::{FeedPage, FeedPosition, FeedRequest, FeedSpan, WholeSpan};
 use crate::storage::summary::clamp_time;
 
+/// Transactions of other databases. Asked before the snapshot is taken: one that ends in between is
+/// known then, where it would have to be taken for one of this database, and the end of the feed for
+/// an earlier one than was answered before.
+pub(super) const ELSEWHERE: &str = "SELECT own.transactionid::text \
+     FROM pg_locks AS own JOIN pg_stat_activity AS backend USING (pid) \
+     WHERE own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock' \
+         AND backend.datname <> current_database()";
+
 /// The oldest transaction under way that may be one of this database, else the next. A replica knows
 /// them by their oldest only.
 pub(super) const SETTLED: &str = "SELECT CASE WHEN pg_is_in_recovery() \
      THEN pg_snapshot_xmin(pg_current_snapshot()) ELSE coalesce( \
      (SELECT open.id FROM pg_snapshot_xip(pg_current_snapshot()) AS open (id) \
-      WHERE NOT EXISTS (SELECT FROM pg_locks AS own JOIN pg_stat_activity AS backend USING (pid) \
-          WHERE own.locktype = 'transactionid' AND own.mode = 'ExclusiveLock' \
-              AND own.transactionid = open.id::xid AND backend.datname <> current_database()) \
-      ORDER BY open.id LIMIT 1), \
+      WHERE open.id::xid::text <> ALL($1) ORDER BY open.id LIMIT 1), \
      pg_snapshot_xmax(pg_current_snapshot())) END::text";
 
 /// The next blocks of a project, as many as fit into a number of bytes, at least one. Only the
@@ -68,15 +73,24 @@ pub(super) const UNPACKED_BYTES_MAX: usize = 16 << 20;
 /// How far back a block's arrival may be.
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// Begins a question to the feed.
+pub(super) async fn begin(sessions: &Sessions) -> Result<Session, Error> {
+    sessions.begin_after(Some(ELSEWHERE)).await
+}
+
 /// Where the feed ends now.
 pub(super) async fn end(session: &Session) -> Result<FeedPosition, Error> {
     settled(session).await.map(FeedPosition::before)
 }
 
-/// Transactions before this one have all ended.
+/// Transactions before this one have all ended. For a question that began with [`begin`].
 pub(super) async fn settled(session: &Session) -> Result<u64, Error> {
     const CONTEXT: &str = "find the oldest transaction";
-    let rows = session.query(SETTLED, &[], CONTEXT).await?;
+    let elsewhere = session.before.iter();
+    let elsewhere: Result<Vec<&str>, _> = elsewhere.map(|row| Columns::new(row).take()).collect();
+    let elsewhere = elsewhere?;
+    let params: [Param<'_>; 1] = [(&elsewhere, Type::TEXT_ARRAY)];
+    let rows = session.query(SETTLED, &params, CONTEXT).await?;
     let row = rows.first().ok_or_else(|| corrupt("no snapshot"))?;
     transaction(&mut Columns::new(row))
 }

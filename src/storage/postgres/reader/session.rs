@@ -72,6 +72,12 @@ impl Sessions {
 
     /// Begins a question.
     pub(super) async fn begin(&self) -> Result<Session, Error> {
+        self.begin_after(None).await
+    }
+
+    /// Begins a question after the answer to another one, which has no parameters and a text that
+    /// never changes: it sees what was before the snapshot. See [`Session::before`].
+    pub(super) async fn begin_after(&self, before: Option<&'static str>) -> Result<Session, Error> {
         let scan_deadline = Instant::now() + self.query_timeout / 2;
         if self.pool.status().waiting >= self.waiting_max {
             return Err(Error::Unavailable {
@@ -79,13 +85,17 @@ impl Sessions {
                 source: Box::new(Busy),
             });
         }
-        let session = Session {
+        let mut session = Session {
             client: Some(connect::acquire(&self.pool).await?),
             prepared: self.prepared,
             scan_deadline,
+            before: Vec::new(),
             #[cfg(test)]
             plans: None,
         };
+        if let Some(before) = before {
+            session.before = session.query(before, &[], "begin a query").await?;
+        }
         session
             .client()?
             .batch_execute(&self.begin)
@@ -135,6 +145,8 @@ pub(super) struct Session {
     prepared: bool,
     /// From here on a list answers what it has found.
     pub(super) scan_deadline: Instant,
+    /// What was asked before the snapshot was taken.
+    pub(super) before: Vec<Row>,
     /// How the server ran each query, where a test wants to know.
     #[cfg(test)]
     plans: Option<std::sync::Mutex<Vec<serde_json::Value>>>,
