@@ -122,6 +122,16 @@ pub fn provider_name(sent: &str) -> Cow<'_, str> {
     }
 }
 
+/// Whether spans that are sent with this name for a provider may have another in columns: by their
+/// host or model only is known whose it is.
+#[must_use]
+pub fn is_ambiguous_provider(sent: &str) -> bool {
+    match names::provider::named(sent) {
+        names::provider::Named::Provider(name) => name == names::provider::SHARED,
+        names::provider::Named::Framework => true,
+    }
+}
+
 /// What an event is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {

@@ -17,6 +17,9 @@ use super::pulse;
 /// Says to the pages where the API is.
 const RUNTIME_CONFIG: &str = "/runtime-config.js";
 const INDEX: &str = "/index.html";
+/// Longest path that may be a file's, and longest part of it, as sent, in bytes.
+const PATH_MAX: usize = 1024;
+const SEGMENT_MAX: usize = 255;
 
 /// `gateway.dashboard`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,9 +51,11 @@ pub(super) async fn answer(config: Option<&Config>, asked: &Parts) -> Response {
     if path.contains("..") {
         return pulse::not_found();
     }
-    let found = file(config, asked, path).await;
-    if found.status() != StatusCode::NOT_FOUND {
-        return found;
+    if is_short(path) {
+        let found = file(config, asked, path).await;
+        if found.status() != StatusCode::NOT_FOUND {
+            return found;
+        }
     }
     let is_file = path.rsplit('/').next().is_some_and(|it| it.contains('.'));
     if is_file {
@@ -61,6 +66,11 @@ pub(super) async fn answer(config: Option<&Config>, asked: &Parts) -> Response {
         return not_built();
     }
     index
+}
+
+/// Whether a file system takes it as a name.
+fn is_short(path: &str) -> bool {
+    path.len() <= PATH_MAX && path.split('/').all(|segment| segment.len() <= SEGMENT_MAX)
 }
 
 /// One file, with what the request says of ranges and of what the client has already.
@@ -148,7 +158,10 @@ mod tests {
         let (status, kind, body) = get(Some(&config), "/assets/app.js").await;
         assert_eq!((status, body.as_str()), (StatusCode::OK, "start()"));
         assert!(kind.contains("javascript"), "{kind}");
-        for page in ["/", "/traces/abc", "/index.html", "/login?next=%2F"] {
+        let long = format!("/traces/{}", "a".repeat(300));
+        let deep = "/a".repeat(3000);
+        let pages = ["/", "/traces/abc", "/index.html", "/login?next=%2F"];
+        for page in pages.into_iter().chain([&*long, &*deep]) {
             let (status, kind, body) = get(Some(&config), page).await;
             assert_eq!(
                 (status, body.as_str()),

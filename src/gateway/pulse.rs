@@ -161,7 +161,9 @@ pub(super) fn is_for_people(path: &str) -> bool {
 
 /// Whether pages of other origins have rules of their own at a path.
 pub(super) fn has_own_origins(path: &str) -> bool {
-    is_for_people(path) || super::family::is_for_any_page(path)
+    is_for_people(path)
+        || super::family::is_for_any_page(path)
+        || super::family::is_of_board_sdk(path)
 }
 
 fn is_for_our_people(path: &str) -> bool {

@@ -8,12 +8,20 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, VARY};
-use http::{HeaderMap, HeaderValue, Response};
+use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, VARY};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
 /// Bytes from which an answer is worth compressing.
 pub const WORTH_BYTES: u64 = 1 << 10;
+/// Media types of which most are compressed in themselves.
+const PACKED: [&str; 5] = [
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "font/woff",
+    "video/",
+];
 /// Bytes compressed before other tasks of the thread get their turn: about a millisecond.
 const TURN_BYTES: usize = 128 << 10;
 
@@ -59,8 +67,15 @@ fn parse_weight(parameters: &str) -> f32 {
 
 /// Whether an answer is worth compressing. Says in it that its form depends on the question then.
 pub fn is_worth<B: Body>(response: &mut Response<B>) -> bool {
-    let is_large = response.body().size_hint().lower() >= WORTH_BYTES;
-    let worth = is_large && !response.headers().contains_key(CONTENT_ENCODING);
+    let headers = response.headers();
+    let told = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok());
+    let told = told.and_then(|it| it.parse().ok()).unwrap_or(0);
+    let is_large = response.body().size_hint().lower().max(told) >= WORTH_BYTES;
+    // A range is one of the bytes that are not compressed.
+    let is_whole = response.status() != StatusCode::PARTIAL_CONTENT;
+    let kind = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    let is_packed = kind.is_some_and(|kind| PACKED.iter().any(|packed| kind.starts_with(packed)));
+    let worth = is_large && is_whole && !is_packed && !headers.contains_key(CONTENT_ENCODING);
     if worth {
         let accept_encoding = HeaderValue::from_static("accept-encoding");
         response.headers_mut().append(VARY, accept_encoding);
@@ -161,6 +176,27 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_is_compressed_is_whole_and_gains_by_it() {
+        let worth = |status: u16, headers: &[(&'static str, &'static str)]| {
+            let mut response = Response::builder().status(status);
+            for (name, value) in headers {
+                response = response.header(*name, *value);
+            }
+            // As a file, which does not tell how long it is.
+            let frames = futures_util::stream::empty::<Result<Frame<Bytes>, std::io::Error>>();
+            is_worth(&mut response.body(StreamBody::new(frames)).unwrap())
+        };
+        let large = ("content-length", "5000");
+        assert!(worth(200, &[large]));
+        assert!(worth(200, &[large, ("content-type", "text/javascript")]));
+        assert!(!worth(200, &[large, ("content-type", "image/png")]));
+        assert!(!worth(200, &[large, ("content-encoding", "br")]));
+        assert!(!worth(206, &[large]));
+        assert!(!worth(200, &[("content-length", "100")]));
+        assert!(!worth(200, &[]));
+    }
 
     #[test]
     fn gzip_is_used_when_it_is_asked_for_and_not_refused() {

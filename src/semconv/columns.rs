@@ -93,7 +93,7 @@ fn provider_of<'a>(draft: &mut Draft<'a>) -> Option<Cow<'a, str>> {
     let named = draft.take_text(Text::Provider);
     let host = draft.text(Text::Server).and_then(provider::of_host);
     if let Some(host) = host
-        && named.as_deref().is_none_or(|it| it == "openai")
+        && named.as_deref().is_none_or(|it| it == provider::SHARED)
     {
         return Some(Cow::Borrowed(host));
     }

@@ -259,7 +259,11 @@ fn rules_for_pages_with_keys_are_not_for_cookies() {
         let may = answer.header("access-control-allow-credentials");
         assert_eq!(may, Some("true"), "{path}");
     }
-    for path in ["/dashboard/api/projects", "/api/auth/get-session"] {
+    for path in [
+        "/dashboard/api/projects",
+        "/api/auth/get-session",
+        "/events",
+    ] {
         let answer = ask(path);
         assert_eq!(allowed(&answer), None, "{path}");
         assert_eq!(

@@ -3,6 +3,7 @@
 mod dashboard;
 mod full;
 mod lists;
+mod providers;
 mod reads;
 mod sdks;
 mod writes;

@@ -8,6 +8,7 @@ use jiff::fmt::rfc2822;
 use crate::receivers::pulse::scalar;
 
 const NS_PER_MS: i128 = 1_000_000;
+const NS_PER_SECOND: i128 = 1_000 * NS_PER_MS;
 const DAY_NS: i128 = 86_400_000_000_000;
 /// Whole numbers below this are seconds, others milliseconds.
 const MILLIS_MIN: i128 = 1_000_000_000_000;
@@ -34,14 +35,22 @@ pub(in crate::gateway) fn read(text: &str, is_end: bool) -> Option<i128> {
         .map(|time| time.div_euclid(NS_PER_MS) * NS_PER_MS)
 }
 
-/// A time without a zone, or with a space in place of the `T`.
+/// A time without a zone or with one in another form, or with a space in place of the `T`.
 fn local(text: &str) -> Option<i128> {
     let text = text.trim().replacen(' ', "T", 1).replace(' ', "");
     if let Some(time) = scalar::datetime(&text) {
         return Some(time);
     }
-    let time: DateTime = text.parse().ok()?;
-    Some(scalar::unix_nano(time))
+    let (_, clock) = text.split_once('T')?;
+    let is_of_clock = |it: char| it.is_ascii_digit() || matches!(it, ':' | '.' | ',');
+    let zone = clock.trim_start_matches(is_of_clock);
+    let time = text.strip_suffix(zone)?;
+    let offset = match zone {
+        "" => 0,
+        zone => words::offset(&zone.to_ascii_lowercase())?,
+    };
+    let time: DateTime = time.parse().ok()?;
+    Some(scalar::unix_nano(time) - i128::from(offset) * NS_PER_SECOND)
 }
 
 /// A month such as `2026-01`.
@@ -82,6 +91,23 @@ mod tests {
             ),
             ("2026-01-05T10:00:00", false, "2026-01-05T10:00:00.000Z"),
             ("2026-01-05 10:00", false, "2026-01-05T10:00:00.000Z"),
+            (
+                "2026-01-05T12:00:00+0200",
+                false,
+                "2026-01-05T10:00:00.000Z",
+            ),
+            (
+                "2026-01-05 12:00:00 +0200",
+                false,
+                "2026-01-05T10:00:00.000Z",
+            ),
+            (
+                "2026-01-05T12:00:00.5+02",
+                false,
+                "2026-01-05T10:00:00.500Z",
+            ),
+            ("2026-01-05T08:30-0130", false, "2026-01-05T10:00:00.000Z"),
+            ("2026-01-05 10:00 GMT", false, "2026-01-05T10:00:00.000Z"),
             ("2026-01", true, "2026-01-01T00:00:00.000Z"),
             (
                 "Mon, 05 Jan 2026 10:00:00 GMT",
@@ -99,7 +125,17 @@ mod tests {
             );
         }
         let late = "8640000000000001";
-        for wrong in ["", "soon", "2026-13-01", "2026-02-30", "-", "٣", late] {
+        let named = "2026-01-05T10:00[Europe/Paris]";
+        for wrong in [
+            "",
+            "soon",
+            "2026-13-01",
+            "2026-02-30",
+            "-",
+            "٣",
+            late,
+            named,
+        ] {
             assert_eq!(read(wrong, false), None, "{wrong}");
         }
     }

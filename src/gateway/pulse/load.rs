@@ -22,6 +22,9 @@ use crate::storage::{PageRequest, StoredSpan};
 
 /// Bytes of one answer at most.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one trace in lists at most, so that one alone can be answered, whatever its texts become
+/// in JSON.
+const LISTED_BYTES_MAX: usize = 8 << 20;
 /// What a span takes beside its message, in bytes.
 const SPAN_BYTES: usize = 1 << 10;
 /// Questions to the store at once.
@@ -312,7 +315,11 @@ async fn whole(
     trace_id: TraceId,
     deadline: Instant,
 ) -> Result<Vec<StoredSpan>, Refused> {
-    let spans = first(shared, project, trace_id, deadline, usize::MAX).await?;
+    let all = (usize::MAX, ANSWER_BYTES_MAX);
+    let spans = first(shared, project, trace_id, deadline, all).await?;
+    if spans.is_cut {
+        bounded(usize::MAX)?;
+    }
     Ok(spans.spans)
 }
 
@@ -331,15 +338,17 @@ pub(super) async fn beginning(
     deadline: Instant,
 ) -> Result<Spans, Refused> {
     let most = usize::try_from(shared.config.trace_spans_max).unwrap_or(usize::MAX);
+    let most = (most, LISTED_BYTES_MAX);
     first(shared, project, trace_id, deadline, most).await
 }
 
+/// Spans of a trace in the order of time, until there are so many or they have so many bytes.
 async fn first(
     shared: &Shared,
     project: ProjectId,
     trace_id: TraceId,
     deadline: Instant,
-    most: usize,
+    (most, bytes_max): (usize, usize),
 ) -> Result<Spans, Refused> {
     let mut spans: Vec<StoredSpan> = Vec::new();
     let mut bytes = 0;
@@ -351,10 +360,16 @@ async fn first(
         let Some(trace) = shared.reader.trace(project, trace_id, &page).await? else {
             break false;
         };
-        let sizes = trace.spans.iter().map(|it| it.message.len() + SPAN_BYTES);
-        bytes += sizes.sum::<usize>();
-        bounded(bytes)?;
-        spans.extend(trace.spans);
+        for span in trace.spans {
+            bytes += span.message.len() + SPAN_BYTES;
+            if bytes > bytes_max && !spans.is_empty() {
+                return Ok(Spans {
+                    spans,
+                    is_cut: true,
+                });
+            }
+            spans.push(span);
+        }
         match trace.next {
             None => break false,
             Some(_) if spans.len() >= most => break true,

@@ -42,6 +42,11 @@ impl Sum {
         self.total += value;
     }
 
+    fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.total += other.total;
+    }
+
     fn mean(self) -> f64 {
         ratio(self.total, self.count)
     }

@@ -61,6 +61,9 @@ const BEDROCK_VENDORS: [&str; 12] = [
     "twelvelabs",
 ];
 
+/// The provider whose libraries others are used through, which their hosts tell.
+pub(in crate::semconv) const SHARED: &str = "openai";
+
 /// Reads the name of a provider. One that is not known keeps its name, in lower case and with
 /// underscores.
 pub(in crate::semconv) fn named(sent: &str) -> Named<'_> {

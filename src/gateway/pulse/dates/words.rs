@@ -146,8 +146,8 @@ fn clock(word: &str) -> Option<i128> {
     scalar::clock(word)
 }
 
-/// `z`, `gmt`, `utc`, each with or without `+0200` or `+02:00`, which may stand alone.
-fn offset(word: &str) -> Option<i32> {
+/// `z`, `gmt`, `utc`, each with or without `+02`, `+0200` or `+02:00`, which may stand alone; in seconds.
+pub(super) fn offset(word: &str) -> Option<i32> {
     let rest = ["gmt", "utc", "z"]
         .iter()
         .find_map(|zone| word.strip_prefix(zone));
@@ -162,10 +162,15 @@ fn offset(word: &str) -> Option<i32> {
         (None, None) => return None,
     };
     let digits = digits.replacen(':', "", 1);
-    if digits.len() != 4 || !digits.bytes().all(|it| it.is_ascii_digit()) {
+    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|it| it.is_ascii_digit()) {
         return None;
     }
     let number: i32 = digits.parse().ok()?;
+    let number = if digits.len() == 2 {
+        number * 100
+    } else {
+        number
+    };
     let (hours, minutes) = (number / 100, number % 100);
     (hours <= 23 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60)
 }

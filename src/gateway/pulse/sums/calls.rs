@@ -34,6 +34,15 @@ impl Calls {
             self.latency.add(ms);
         }
     }
+
+    fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.errors += other.errors;
+        self.cost += other.cost;
+        self.input += other.input;
+        self.output += other.output;
+        self.latency.merge(other.latency);
+    }
 }
 
 /// All calls, and what answers show of them.
@@ -102,7 +111,8 @@ impl Sums {
         latest.map(|(provider, ids)| (provider.as_str(), *ids))
     }
 
-    /// Calls providers by other names.
+    /// Calls providers by other names. What was sent under one name may have several with us: a
+    /// provider that another's library is used for is told from it by its host.
     pub(super) fn rename(&mut self, names: &BTreeMap<String, String>) {
         let renamed = |name: String| names.get(&name).cloned().unwrap_or(name);
         let costs = std::mem::take(&mut self.over_time);
@@ -112,14 +122,18 @@ impl Sums {
                 .entry((period, renamed(provider)))
                 .or_default() += cost;
         }
-        let providers = std::mem::take(&mut self.by_provider).into_iter();
-        self.by_provider = providers
-            .map(|(name, calls)| (renamed(name), calls))
-            .collect();
-        let models = std::mem::take(&mut self.by_model).into_iter();
-        self.by_model = models
-            .map(|((name, model), calls)| ((renamed(name), model), calls))
-            .collect();
+        for (name, calls) in std::mem::take(&mut self.by_provider) {
+            self.by_provider
+                .entry(renamed(name))
+                .or_default()
+                .merge(&calls);
+        }
+        for ((name, model), calls) in std::mem::take(&mut self.by_model) {
+            self.by_model
+                .entry((renamed(name), model))
+                .or_default()
+                .merge(&calls);
+        }
     }
 
     pub(super) fn answer(self) -> Json {

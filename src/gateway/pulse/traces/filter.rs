@@ -42,7 +42,7 @@ pub(super) struct Group {
     doubtful_start: Option<u64>,
     has_failed: bool,
     has_failed_doubtful: bool,
-    /// Whether a call's provider is the one asked for, by the name that it has with us.
+    /// Whether a call's provider may be the one asked for, by the name that it has with us.
     has_provider: bool,
     model: Option<String>,
     is_first_generation: bool,
@@ -67,10 +67,11 @@ impl Group {
         if kind_of(span) != CALL {
             return;
         }
-        self.has_provider |= match (&filter.provider, &span.provider) {
-            (Some(wanted), Some(provider)) => semconv::provider_name(wanted) == provider.as_str(),
-            _ => false,
-        };
+        self.has_provider |= filter.provider.as_ref().is_some_and(|wanted| {
+            let provider = span.provider.as_deref();
+            semconv::is_ambiguous_provider(wanted)
+                || provider == Some(&*semconv::provider_name(wanted))
+        });
         if filter.model.is_some() {
             let model = span.request_model.as_ref().or(span.response_model.as_ref());
             if model > self.model.as_ref() {
