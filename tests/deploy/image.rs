@@ -1,12 +1,13 @@
 //! `deploy/docker`: the image.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use pulse_collector::config::Config;
 use serde_json::Value;
 
 use crate::{
-    assert_reachable, assert_succeeds, default_ports, load, port, repository, text, validate,
+    assert_reachable, assert_succeeds, default_ports, files, load, port, repository, text, validate,
 };
 
 const DOCKERFILE: &str = "deploy/docker/Dockerfile";
@@ -97,6 +98,112 @@ fn the_build_is_sent_what_it_copies_and_nothing_else() {
     assert_eq!(sent, copied);
     for path in &sent {
         assert!(repository(path).exists(), "{path}");
+    }
+}
+
+/// What a stage has of the repository, each file and directory where it lies there.
+fn copied_in_place(stage: &[(String, String)]) -> BTreeSet<String> {
+    let mut copied = BTreeSet::new();
+    for arguments in all(stage, "COPY") {
+        let (sources, target) = arguments.rsplit_once(' ').unwrap();
+        for source in sources.split(' ') {
+            let is_in_root = !source.contains('/') && repository(source).is_file();
+            assert!(
+                source == target || (target == "./" && is_in_root),
+                "{arguments}"
+            );
+            copied.insert(source.to_owned());
+        }
+    }
+    copied
+}
+
+/// The path in the repository that a file names relative to itself.
+fn resolve(file: &str, written: &str) -> String {
+    let mut parts: Vec<_> = file.split('/').collect();
+    parts.pop();
+    for part in written.split('/') {
+        match part {
+            ".." => assert!(parts.pop().is_some(), "{written} in {file}"),
+            "." => {}
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// The files that become part of the program with a source, but for those that `build.rs` makes.
+fn included(source: &str) -> Vec<String> {
+    let text = text(source);
+    let arguments = ["include!(", "include_str!(", "include_bytes!("]
+        .into_iter()
+        .flat_map(|name| text.split(name).skip(1))
+        .map(str::trim_start)
+        .filter(|argument| !argument.starts_with("concat!(env!(\"OUT_DIR\")"));
+    arguments
+        .map(|argument| {
+            let literal = argument.strip_prefix('"');
+            let written = literal.and_then(|rest| rest.split('"').next());
+            resolve(
+                source,
+                written.unwrap_or_else(|| panic!("{source}: {argument}")),
+            )
+        })
+        .collect()
+}
+
+/// The sources that Cargo.toml names. Cargo wants all of them, whichever it builds.
+fn targets() -> BTreeSet<String> {
+    let mut targets = BTreeSet::new();
+    let manifest = text("Cargo.toml");
+    let mut section = "";
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            section = line;
+        }
+        let Some((key, value)) = line.split_once(" = ") else {
+            continue;
+        };
+        let value = value.trim_matches('"');
+        match (section, key) {
+            ("[package]", "build") | ("[lib]" | "[[bin]]", "path") => {
+                targets.insert(value.to_owned())
+            }
+            ("[[bench]]", "name") => targets.insert(format!("benches/{value}.rs")),
+            ("[[example]]" | "[[test]]", _) => panic!("{section}: is {value} copied?"),
+            _ => continue,
+        };
+    }
+    targets
+}
+
+/// What `build.rs` names of the repository.
+fn read_by_build_script() -> BTreeSet<String> {
+    let script = text("build.rs");
+    let literals = script.split('"').skip(1).step_by(2);
+    let names = literals.filter(|it| !it.is_empty() && repository(it).exists());
+    names.map(str::to_owned).collect()
+}
+
+// Scenario: what sources include, what build.rs reads and what Cargo.toml names is looked for among
+// what the build stage copies.
+// Guarantees: nothing is missing when the image is built.
+#[test]
+fn the_build_has_every_file_that_it_reads() {
+    let copied = copied_in_place(&stages()[0]);
+    let sources = files("src").into_iter().filter(|it| it.ends_with(".rs"));
+    let mut needed: BTreeSet<_> = sources.flat_map(|source| included(&source)).collect();
+    needed.extend(read_by_build_script());
+    needed.extend(targets());
+    needed.extend(["Cargo.toml", "Cargo.lock"].map(str::to_owned));
+    for path in &needed {
+        assert!(repository(path).exists(), "{path}");
+        let mut copied = copied.iter();
+        let is_copied = copied.any(|it| Path::new(path).starts_with(it));
+        assert!(is_copied, "{DOCKERFILE} does not copy {path}");
+    }
+    for known in ["config/prices.json", "proto", "src/main.rs", "build.rs"] {
+        assert!(needed.contains(known), "{known}");
     }
 }
 
