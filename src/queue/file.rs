@@ -42,6 +42,17 @@ pub(super) trait Disk: Send + Sync + fmt::Debug {
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes created, renamed and removed names durable.
     fn sync_directory(&self) -> io::Result<()>;
+    /// What the file system has room for.
+    fn space(&self) -> io::Result<Space>;
+}
+
+/// What a file system has room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Space {
+    /// Bytes that we may still take.
+    pub(super) free: u64,
+    /// Bytes of all of it.
+    pub(super) total: u64,
 }
 
 /// An open file.
@@ -148,6 +159,14 @@ impl Disk for Directory {
 
     fn sync_directory(&self) -> io::Result<()> {
         File::open(&self.path)?.sync_all()
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let found = rustix::fs::statvfs(&self.path)?;
+        Ok(Space {
+            free: found.f_bavail.saturating_mul(found.f_frsize),
+            total: found.f_blocks.saturating_mul(found.f_frsize),
+        })
     }
 }
 

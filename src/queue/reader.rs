@@ -148,6 +148,16 @@ impl Reader {
         }
     }
 
+    /// Whether the log is closed and all of it has been read.
+    pub fn has_ended(&self) -> bool {
+        match &self.feed {
+            Feed::Here { shared, .. } => {
+                matches!(shared.locate(self.next, Duration::ZERO), Source::Ended)
+            }
+            Feed::Elsewhere { .. } | Feed::Beside(_) => false,
+        }
+    }
+
     /// Takes the next record, waiting for it up to `wait`. Blocks; not for async workers.
     ///
     /// # Errors

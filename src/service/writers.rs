@@ -152,11 +152,11 @@ impl Writers {
             ..
         } = work;
         let connect = || self.store.writer(partition);
-        let Some(writer) = self.reach(partition, &stop, connect)? else {
+        let Some(writer) = self.reach((partition, &stop, &reader), connect)? else {
             return Ok(());
         };
         let ask = || self.store.first_unstored(log_id, partition);
-        let Some(first_unstored) = self.reach(partition, &stop, ask)? else {
+        let Some(first_unstored) = self.reach((partition, &stop, &reader), ask)? else {
             return Ok(());
         };
         // Whoever stored it may have died before it could say so.
@@ -186,11 +186,11 @@ impl Writers {
         Ok(exporter.run(&self.runtime)?)
     }
 
-    /// Asks the store until it answers; `None` when the thread is to stop.
+    /// Asks the store until it answers; `None` when the thread is to stop, or has nothing to store any
+    /// more.
     fn reach<'a, T>(
         &'a self,
-        partition: u32,
-        stop: &CancellationToken,
+        (partition, stop, reader): (u32, &CancellationToken, &Reader),
         ask: impl Fn() -> BoxFuture<'a, Result<T, storage::Error>>,
     ) -> Result<Option<T>, Ended> {
         let mut complained = false;
@@ -207,6 +207,9 @@ impl Writers {
                             );
                         }
                         self.health.fails(partition, reason);
+                        if reader.has_ended() {
+                            return Ok(None);
+                        }
                     }
                     Err(error) => return Err(Ended::Store(error)),
                 }

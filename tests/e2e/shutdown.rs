@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use prost::Message as _;
 
-use crate::daemon::{Daemon, Store, eventually, on_both_stores};
+use crate::daemon::{Daemon, Setup, Store, eventually, on_both_stores};
 use crate::http;
 use crate::load::Load;
 use crate::otlp::{PROTOBUF, request, span};
@@ -118,6 +118,24 @@ fn a_client_that_never_ends_does_not_hold_up_the_stop() {
     let (_stream, _rest) = start_request(&daemon, &[9; 16]);
     daemon.process.sigterm();
     daemon.process.wait_exit(Duration::from_secs(6));
+}
+
+// Scenario: the database has never been there, and nothing has been sent.
+// Guarantees: the stop waits for neither.
+#[test]
+fn a_stop_with_nothing_to_store_waits_for_no_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new(&directory.path().join("data"))
+        .set("storage.kind", "postgres")
+        .set("storage.postgres.url", "postgres://nobody@127.0.0.1:1/none")
+        .set("service.drain_timeout", "10m");
+    let mut daemon = Daemon::launch_with(setup);
+    daemon.await_failing("store", "");
+    daemon.process.sigterm();
+    let status = daemon.process.wait_exit(Duration::from_secs(60));
+    let output = daemon.process.output();
+    assert!(status.success(), "{status}: {output}");
+    assert!(!output.contains("the writer ended"), "{output}");
 }
 
 on_both_stores! {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::queue::file::{BLOCK, Disk, Listed, SegmentFile};
+use crate::queue::file::{BLOCK, Disk, Listed, SegmentFile, Space};
 
 /// What survives a power loss in units of this.
 const SECTOR: usize = 512;
@@ -80,6 +80,11 @@ impl SimDisk {
         let mut state = self.lock();
         let used = state.inodes.values().map(|inode| inode.current.len()).sum();
         state.capacity = full.then_some(used);
+    }
+
+    /// Limits the bytes of all files.
+    pub(super) fn set_capacity(&self, bytes: usize) {
+        self.lock().capacity = Some(bytes);
     }
 
     /// From now on nothing that is done has an effect: the process is dead.
@@ -268,6 +273,16 @@ impl Disk for SimDisk {
             names.remove(name);
         });
         Ok(())
+    }
+
+    fn space(&self) -> io::Result<Space> {
+        let state = self.lock();
+        let used: usize = state.inodes.values().map(|inode| inode.current.len()).sum();
+        let total = state.capacity.unwrap_or(1 << 40);
+        Ok(Space {
+            free: total.saturating_sub(used) as u64,
+            total: total as u64,
+        })
     }
 
     fn sync_directory(&self) -> io::Result<()> {

@@ -119,6 +119,25 @@ fn beyond_its_limit_the_oldest_is_given_up() {
     close(&sending.log, &mut sending.reader);
 }
 
+// Scenario: more is kept than the disk has room for, below the limit.
+// Guarantees: some room is left to others: the oldest is given up and counted, the rest stays.
+#[test]
+fn some_room_on_the_disk_is_left_to_others() {
+    let disk = SimDisk::default();
+    let segment = 16 << 10;
+    disk.set_capacity(60 * segment);
+    let mut sending = open_sending(&disk, &small(), 1, PLENTY);
+    sending.fill(&disk, 1..101);
+    let free = || disk.space().unwrap().free;
+    // But for the segment that was begun since.
+    eventually("room on the disk", || free() >= 2 * segment as u64);
+    let given_up = sending.log.stats().given_up_records;
+    let read = ids(&drain(&mut sending.tee.reader));
+    assert_eq!(read, (given_up + 1..101).collect::<Vec<_>>());
+    assert!((43..60).contains(&given_up), "{given_up}");
+    close(&sending.log, &mut sending.reader);
+}
+
 // Scenario: the same where nothing is to be given up.
 // Guarantees: requests are refused when what may be kept and the queue are full; what was sent
 // makes room again; nothing is lost.

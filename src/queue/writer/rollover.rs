@@ -11,6 +11,11 @@ use crate::queue::tail::Live;
 use crate::queue::tee::remove_held;
 use crate::queue::{Durability, Error};
 
+/// Room that is left on the disk where segments are kept to be sent: this part of it, and so many
+/// bytes at most.
+const ROOM_PART: u64 = 20;
+const ROOM_MAX: u64 = 1 << 30;
+
 impl Writer {
     /// Begins a segment with room for a record of this size.
     pub(super) fn make_room(&mut self, bytes: u64) -> Result<(), Error> {
@@ -203,10 +208,11 @@ impl Writer {
         if is_over {
             self.shed();
         }
+        let is_short = self.keep_room();
         for segment in &released {
             self.free(segment, kept);
         }
-        if released.is_empty() && sent.is_empty() && held.is_empty() && !is_over {
+        if released.is_empty() && sent.is_empty() && held.is_empty() && !is_over && !is_short {
             return;
         }
         // Before a recycled file is written its old name must be gone for good.
@@ -247,6 +253,28 @@ impl Writer {
         while self.shared.lock().tee.is_over() && self.give_up() {}
     }
 
+    /// Gives up as much as the disk lacks to have a little room: what is kept to be sent must not
+    /// leave the store without any. Answers whether it lacks some.
+    fn keep_room(&self) -> bool {
+        let before = self.shared.lock().tee.held_bytes();
+        if before == 0 {
+            return false;
+        }
+        let space = match self.disk.space() {
+            Ok(space) => space,
+            Err(error) => {
+                tracing::debug!(%error, "can't ask for the room on the disk");
+                return false;
+            }
+        };
+        let wanted = ROOM_MAX.min(space.total / ROOM_PART);
+        let lacking = wanted.saturating_sub(space.free);
+        // Not until there is room: what is being read has its own until it has been.
+        let given_up = || before.saturating_sub(self.shared.lock().tee.held_bytes());
+        while given_up() < lacking && self.give_up() {}
+        lacking > 0
+    }
+
     /// Gives up the oldest segment that is kept to be sent; answers whether there was one.
     fn give_up(&self) -> bool {
         let given_up = self.shared.lock().tee.give_up();
@@ -256,7 +284,7 @@ impl Writer {
         tracing::error!(
             name = %live.segment.name, records, bytes = live.segment.bytes,
             "a segment of the log is given up unsent: what may be kept for exporters.otlp, or the \
-             disk, is full"
+             disk, is full, or nearly so"
         );
         remove_held(&*self.disk, &live.segment.identity);
         true
