@@ -69,7 +69,7 @@ impl Group {
         }
         self.has_provider |= filter.provider.as_ref().is_some_and(|wanted| {
             let provider = span.provider.as_deref();
-            semconv::is_ambiguous_provider(wanted)
+            !self.is_first_generation && semconv::is_ambiguous_provider(wanted)
                 || provider == Some(&*semconv::provider_name(wanted))
         });
         if filter.model.is_some() {

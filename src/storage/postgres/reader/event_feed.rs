@@ -52,7 +52,8 @@ pub(super) async fn page(
         next: after,
         more: false,
     };
-    let found = next_blocks(session, project, after).await?;
+    let settled = settled(session).await?;
+    let found = next_blocks(session, project, after, settled).await?;
     // As many as are looked for, or cut off by their bytes.
     let there = found.first().map_or(0, |block| block.there);
     page.more = there >= BLOCKS_MAX || i64::try_from(found.len()).is_ok_and(|it| it < there);
@@ -69,6 +70,9 @@ pub(super) async fn page(
         let fresh = positions(&block).filter(|(position, _)| *position > after);
         events += fresh.count();
         wanted.push(block);
+    }
+    if !page.more {
+        page.next = page.next.max(FeedPosition::before(settled));
     }
     page.events = complete(session, project, after, &wanted).await?;
     Ok(page)
@@ -90,9 +94,10 @@ async fn next_blocks(
     session: &Session,
     project: ProjectId,
     after: FeedPosition,
+    settled: u64,
 ) -> Result<Vec<Block>, Error> {
-    let settled = settled(session).await?.to_string();
-    let (project, commit) = (project_id(project), after.commit.to_string());
+    let (commit, settled) = (after.commit.to_string(), settled.to_string());
+    let project = project_id(project);
     let params: [Param<'_>; 7] = [
         (&project, Type::INT8),
         (&commit, Type::TEXT),

@@ -113,7 +113,8 @@ pub(super) async fn page(
         next: after,
         more: false,
     };
-    let found = next_blocks(session, project, after).await?;
+    let settled = settled(session).await?;
+    let found = next_blocks(session, project, after, settled).await?;
     let mut wanted = Vec::new();
     let mut spans = 0;
     // As many as are looked for, or cut off by their bytes.
@@ -135,6 +136,10 @@ pub(super) async fn page(
         let all = block.messages.spans().count();
         spans += all.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
         wanted.push(block);
+    }
+    if !page.more {
+        // What is passed over, as blocks of events, is not to be again.
+        page.next = page.next.max(FeedPosition::before(settled));
     }
     let mut rows = rows_of(session, project, &wanted).await?;
     for block in &wanted {
@@ -181,9 +186,10 @@ async fn next_blocks(
     session: &Session,
     project: ProjectId,
     after: FeedPosition,
+    settled: u64,
 ) -> Result<Vec<Block>, Error> {
-    let settled = settled(session).await?.to_string();
-    let (project, commit) = (project_id(project), after.commit.to_string());
+    let (commit, settled) = (after.commit.to_string(), settled.to_string());
+    let project = project_id(project);
     let params: [Param<'_>; 7] = [
         (&project, Type::INT8),
         (&commit, Type::TEXT),

@@ -2,5 +2,6 @@
 //! the server does not answer.
 
 mod faults;
+mod feed_plans;
 mod filled;
 mod plans;

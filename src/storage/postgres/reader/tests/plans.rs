@@ -19,7 +19,7 @@ use crate::storage::{
     EventFilter, PageRequest, SessionFilter, SpanFilter, StatusFilter, TimeRange, TraceFilter,
 };
 
-const PROJECT: ProjectId = ProjectId::DEFAULT;
+pub(super) const PROJECT: ProjectId = ProjectId::DEFAULT;
 
 fn page(limit: usize) -> PageRequest {
     PageRequest { limit, after: None }
@@ -87,13 +87,13 @@ fn show(node: &Value, depth: usize) -> String {
 }
 
 /// What a question touched.
-struct Touched {
+pub(super) struct Touched {
     scans: Vec<Scan>,
     plans: String,
 }
 
 impl Touched {
-    fn of(session: &Session) -> Self {
+    pub(super) fn of(session: &Session) -> Self {
         let plans = session.take_plans();
         let touched = Self {
             scans: scans(&plans),
@@ -116,7 +116,7 @@ impl Touched {
     }
 
     /// Partitions of a table that were looked into.
-    fn partitions(&self, table: &str) -> BTreeSet<&str> {
+    pub(super) fn partitions(&self, table: &str) -> BTreeSet<&str> {
         let of_table = self
             .scans
             .iter()
@@ -124,7 +124,7 @@ impl Touched {
         of_table.map(|scan| scan.table.as_str()).collect()
     }
 
-    fn assert_rows(&self, table: &str, most: u64) {
+    pub(super) fn assert_rows(&self, table: &str, most: u64) {
         let rows = self.rows(table);
         assert!(
             rows <= most as f64,
@@ -133,7 +133,7 @@ impl Touched {
         );
     }
 
-    fn assert_index(&self, table: &str, index: &str) {
+    pub(super) fn assert_index(&self, table: &str, index: &str) {
         let of_table = self
             .scans
             .iter()
