@@ -384,6 +384,11 @@ impl Budget {
         self.filled = self.filled.max(received);
     }
 
+    /// The clock was set back to a time, ns: it fills from then on.
+    pub fn set_back(&mut self, time: u64) {
+        self.filled = self.filled.min(time);
+    }
+
     const fn has_room(&self) -> bool {
         self.left > 0
     }
