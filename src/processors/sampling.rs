@@ -17,6 +17,9 @@ use crate::model::ProjectId;
 use tail::{Tail, TailConfig};
 pub use threshold::{Randomness, Threshold};
 
+/// What is sent or read again within this time at least does not count twice.
+const REMEMBER_MIN: Duration = Duration::seconds(3600);
+
 /// `processors.sampling`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -93,8 +96,17 @@ impl Config {
             let message = message.to_owned();
             problems.push(Problem { path, message });
         };
-        if self.remember.0.is_zero() {
-            complain("remember".to_owned(), "must be more than zero");
+        let least = Duration(
+            REMEMBER_MIN
+                .0
+                .max(self.tail.decision_wait.0.saturating_mul(2)),
+        );
+        if self.remember.0 < least.0 {
+            let message = format!(
+                "must be at least 1h and twice tail.decision_wait, here {least}: what is forgotten \
+                 counts again when it is sent or read again"
+            );
+            complain("remember".to_owned(), &message);
         }
         let rules = self.head.rules.iter().enumerate();
         let percentages = rules
@@ -273,5 +285,23 @@ mod tests {
             ]
         );
         assert!(problems[3].message.contains("100.1"));
+    }
+
+    // Guarantees: what waits, and is read again after a crash, is known for longer than it can wait.
+    #[test]
+    fn what_is_left_out_is_remembered_for_long_enough() {
+        let messages = |remember, wait| {
+            let mut config = Config {
+                remember: Duration::seconds(remember),
+                ..Config::default()
+            };
+            config.tail.decision_wait = Duration::seconds(wait);
+            let problems = config.problems().into_iter();
+            problems.map(|it| it.message).collect::<Vec<_>>()
+        };
+        assert_eq!(messages(3600, 1800), [""; 0]);
+        assert!(messages(3599, 10)[0].contains("here 1h"));
+        assert!(messages(3 * 3600 - 1, 5400)[0].contains("here 3h"));
+        assert_eq!(messages(3 * 3600, 5400), [""; 0]);
     }
 }

@@ -37,6 +37,8 @@ pub(super) struct Leases {
     check: Check,
     /// The last failure has been logged.
     complained: bool,
+    /// That others share the log has been logged, where it matters.
+    warned: bool,
     held: BTreeMap<u32, Lease>,
     /// Damage found under leases that have ended.
     damaged_segments: u64,
@@ -75,6 +77,7 @@ impl Leases {
             metrics,
             check,
             complained: false,
+            warned: false,
             held: BTreeMap::new(),
             damaged_segments: 0,
             lost_records: 0,
@@ -131,6 +134,7 @@ impl Leases {
         let of_log = |reason| format!("{}: {reason}", self.log.display());
         let partitions = queue::shared(&self.log).map_err(|error| of_log(chain(&error)))?;
         let rank = self.slot.rank().map_err(|error| of_log(chain(&error)))?;
+        self.warn_of_others(rank.all);
         let share = rank.share_of(partitions.len());
         let kept = |lease: &&Lease| !lease.stop.is_cancelled();
         let count = self.held.values().filter(kept).count();
@@ -166,6 +170,19 @@ impl Leases {
             }
         }
         failed
+    }
+
+    /// Requests are dealt to the partitions in turn, so that spans of a trace may be with any listener.
+    fn warn_of_others(&mut self, listeners: usize) {
+        if listeners > 1 && self.writers.sample_by_tail() && !self.warned {
+            self.warned = true;
+            tracing::warn!(
+                listeners,
+                "processors.sampling.tail is on, and other listeners share this log: each decides \
+                 about a trace by the spans that it reads, so traces may be stored in part; run one \
+                 listener for each log, or sample by head alone"
+            );
+        }
     }
 
     /// Takes a partition, unless another process has it; answers whether it did.

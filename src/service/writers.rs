@@ -107,6 +107,7 @@ impl Writers {
         }
         let watch = Watch {
             writers: Arc::clone(self),
+            partition,
             may_end: false,
             _ended: ended,
             _thread: self.threads.token(),
@@ -129,6 +130,11 @@ impl Writers {
                 source,
             })?;
         Ok(end)
+    }
+
+    /// Whether a trace is decided about by all that is known of it.
+    pub(super) const fn sample_by_tail(&self) -> bool {
+        self.traces.is_some()
     }
 
     /// Lets the threads give up: the log keeps what is not stored.
@@ -229,6 +235,7 @@ impl Writers {
 /// Tells of the end of a thread, also when it panicked.
 struct Watch {
     writers: Arc<Writers>,
+    partition: u32,
     may_end: bool,
     /// Dropped with the rest.
     _ended: oneshot::Sender<()>,
@@ -237,6 +244,10 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        if let Some((traces, _)) = &self.writers.traces {
+            // Also where it ended before it read anything.
+            traces.expect_no_more(self.partition);
+        }
         if !self.may_end {
             // Nobody listens when the daemon is ending anyway.
             self.writers.failed.send(()).ok();

@@ -59,6 +59,7 @@
 //! Sums stop at the largest integer. From then on, a rollup or session that something is taken
 //! away from may be too small; traces are exact.
 
+mod anew;
 mod count;
 mod entry;
 #[cfg(test)]
@@ -70,6 +71,7 @@ use std::borrow::Cow;
 use crate::model::genai::Totals;
 use crate::storage::write::SpanRow;
 use crate::telemetry::faults;
+pub use anew::Unstored;
 use count::{Counted, counted};
 pub use entry::scope_digest;
 use entry::{Entry, FreshSpan, Texts};
@@ -188,16 +190,13 @@ fn settle_within<'a>(max: usize, before: &Stored, fresh: &Fresh<'a>) -> Settled<
             ..Settled::default()
         };
     }
-    let list = List::read(&before.list);
-    if list.is_full || list.calls() + fresh.calls > max {
-        list.give_up(before.totals, fresh)
-    } else {
-        list.grow(max, fresh)
-    }
+    let mut list = List::read(&before.list);
+    list.note_counted();
+    list.add(max, before.totals, fresh)
 }
 
 /// A list, unpacked.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct List<'a> {
     texts: Texts<'a>,
     /// By span id.
@@ -225,12 +224,25 @@ impl<'a> List<'a> {
         self.entries.iter().filter(|it| !it.is_wrapper).count()
     }
 
-    /// Adds spans that fit.
-    fn grow(mut self, max: usize, fresh: &Fresh<'a>) -> Settled<'a> {
+    /// Notes what each span of it counts for before others are added.
+    fn note_counted(&mut self) {
         let before = counted(&self.entries, &self.texts);
         for (entry, counted) in self.entries.iter_mut().zip(before) {
             entry.counted_before = counted;
         }
+    }
+
+    /// Adds spans. `totals`: what it adds up to, if it is full.
+    fn add(self, max: usize, totals: Totals, fresh: &Fresh<'a>) -> Settled<'a> {
+        if self.is_full || self.calls() + fresh.calls > max {
+            self.give_up(totals, fresh)
+        } else {
+            self.grow(max, fresh)
+        }
+    }
+
+    /// Adds spans that fit.
+    fn grow(mut self, max: usize, fresh: &Fresh<'a>) -> Settled<'a> {
         self.take_in(max, fresh);
         let mut changes = Vec::new();
         self.keep(max, &mut changes);
@@ -280,16 +292,14 @@ impl<'a> List<'a> {
     }
 
     /// Counts each call for itself.
-    fn give_up(mut self, totals_before: Totals, fresh: &Fresh<'a>) -> Settled<'a> {
+    fn give_up(self, totals_before: Totals, fresh: &Fresh<'a>) -> Settled<'a> {
         let mut settled = Settled {
             totals: totals_before,
             ..Settled::default()
         };
         if !self.is_full {
             settled.totals = Totals::default();
-            let before = counted(&self.entries, &self.texts);
-            for (entry, counted) in self.entries.iter_mut().zip(before) {
-                entry.counted_before = counted;
+            for entry in &self.entries {
                 let now = (!entry.is_wrapper).then(|| Counted::alone(entry));
                 if now.is_some() {
                     settled.totals.add(entry.amounts);

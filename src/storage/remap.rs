@@ -10,7 +10,8 @@
 //!    (`exchange`);
 //! 4. notes how far the job is.
 //!
-//! What is taken away follows from the stored columns, so spans that are written meanwhile are
+//! What is taken away follows from the stored columns and, where a part of a trace was sampled out, from
+//! what its list says of that part, which stays as it is. So spans that are written meanwhile are
 //! none of its business: they are mapped by whoever writes them. Messages, ids and times never
 //! change; neither do services, which are of the resource.
 //!
@@ -28,7 +29,7 @@ use super::Error;
 use crate::model::ProjectId;
 use crate::model::span::Basics;
 
-pub(super) use exchange::{Exchange, Exchanged, Shifted, State, add_up};
+pub(super) use exchange::{Exchange, Exchanged, Shifted, State, add_up, unstored};
 pub use job::{Job, Range};
 pub(super) use rows::{is_same, resource_of, row_of, stays};
 

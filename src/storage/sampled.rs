@@ -18,7 +18,7 @@ use crate::model::sampling::SampledOut;
 
 /// Spans of a trace that can be left out; its further ones are stored. Their ids are written anew with
 /// each batch that adds some.
-pub const SPANS_MAX: usize = 16_384;
+pub const SPANS_MAX: usize = 1024;
 
 /// When something is forgotten is noted in steps this long, ns, so that the index on it is mostly left alone.
 const STEP_NS: i64 = 3600 * 1_000_000_000;
@@ -94,6 +94,13 @@ pub const fn forget_at(received: i64, remember_ns: i64) -> i64 {
     (step.saturating_add(1).saturating_mul(STEP_NS)).saturating_add(remember_ns)
 }
 
+/// What is due before this time may go when there is no room: it arrived an hour before the newest at
+/// least. `latest`: when the newest is due, ns.
+#[must_use]
+pub const fn spare_before(latest: i64) -> i64 {
+    latest.saturating_sub(STEP_NS)
+}
+
 /// The latest arrival of some spans, ns.
 #[must_use]
 pub fn latest(spans: &[&SpanRow<'_>]) -> i64 {
@@ -138,5 +145,17 @@ mod tests {
             assert!((received + 10..=received + STEP_NS + 10).contains(&forget));
         }
         assert_eq!(forget_at(i64::MAX, i64::MAX), i64::MAX);
+    }
+
+    #[test]
+    fn an_hour_is_never_to_spare() {
+        let is_spare = |received, newest| {
+            let bound = spare_before(forget_at(newest, 10));
+            forget_at(received, 10) < bound
+        };
+        for newest in [5 * STEP_NS, 6 * STEP_NS - 1] {
+            assert!(!is_spare(newest - STEP_NS, newest));
+            assert!(is_spare(newest - 2 * STEP_NS, newest));
+        }
     }
 }

@@ -308,7 +308,7 @@ impl<'a, E> Building<'a, '_, E> {
             resource: 0,
             scope: 0,
             received_unix_nano: record.received_unix_nano,
-            sampled_out: self.sampled_out(envelope, &ids, span.trace_state, &basics),
+            sampled_out: self.sampled_out(envelope, ids.trace_id, span.trace_state, &basics),
             basics,
             message: if over_limits {
                 self.truncate(message)

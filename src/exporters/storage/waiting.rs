@@ -7,8 +7,12 @@
 //!
 //! Time is that of the log: a record has waited when one that was received so much later has been read,
 //! or when the log is quiet and the clock says so. So a log that is read again decides alike, and a
-//! backlog is looked through as it would have been when it came. Spans of a trace may be in any partition
-//! of the log, so the others are waited for, too, until they have been read as far; but not for ever.
+//! backlog is looked through as it would have been when it came. When the clock was set back, that time
+//! goes back with it. Spans of a trace may be in any partition of the log, so the others are waited for,
+//! too, until they have been read as far; but not one that is not read any further.
+//!
+//! At the end of the log, nothing more can come: what is left is decided about at once, and counted as
+//! early.
 
 mod traces;
 
@@ -37,12 +41,14 @@ const RECORD_BYTES: u64 = 128;
 /// How often it is looked whether other partitions have got as far.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Longest that other partitions are waited for.
-const HELD_MAX: Duration = Duration::from_secs(5);
+/// Longest that another partition is waited for that is not read any further.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A record that waits.
 struct Waiter {
     record: Record,
+    /// Since when it waits, ns: how far the log had been looked through with it.
+    since: u64,
     /// Its traces, each once.
     traces: Vec<Key>,
     /// Memory it takes.
@@ -55,14 +61,14 @@ pub(super) struct Waiting {
     /// Memory they take.
     bytes: u64,
     bytes_max: u64,
+    /// Among how many partitions the memory is divided.
+    partitions: u64,
     wait_ns: u64,
     /// How far the log has been looked through: when what was read last was received, ns.
     seen_until: u64,
     /// Nothing more comes.
     closed: bool,
     partition: u32,
-    /// Since when other partitions are waited for.
-    held: Option<Instant>,
     traces: Arc<Traces>,
     metrics: Metrics,
 }
@@ -111,15 +117,16 @@ impl Waiting {
         (partition, partitions): (u32, u32),
     ) -> Self {
         traces.expect(partition);
+        let partitions = u64::from(partitions.max(1));
         Self {
             records: VecDeque::new(),
             bytes: 0,
-            bytes_max: tail.memory / u64::from(partitions.max(1)),
+            bytes_max: tail.memory / partitions,
+            partitions,
             wait_ns: tail.wait_ns,
             seen_until: 0,
             closed: false,
             partition,
-            held: None,
             traces,
             metrics,
         }
@@ -169,6 +176,14 @@ impl Waiting {
 
     /// The log has been looked through as far as what was received until a time.
     fn looked_until(&mut self, time: u64) {
+        if time < self.seen_until.saturating_sub(self.wait_ns) {
+            // The clock was set back: what waits, waits from now on, and so does what comes.
+            self.seen_until = time;
+            for waiter in &mut self.records {
+                waiter.since = waiter.since.min(time);
+            }
+            self.traces.set_back(time);
+        }
         self.seen_until = self.seen_until.max(time);
         self.traces.looked_until(self.partition, self.seen_until);
     }
@@ -176,15 +191,14 @@ impl Waiting {
     /// Nothing more comes: nobody needs to wait for this partition.
     fn close(&mut self) {
         self.closed = true;
-        self.looked_until(u64::MAX);
+        self.traces.looked_until(self.partition, u64::MAX);
     }
 
     /// How long it takes until the first record has waited, if nothing more comes; until one should look
     /// again.
     fn due_in(&self, now: u64) -> Duration {
-        let due = self.records.front().map_or(u64::MAX, |first| {
-            first.record.received_unix_nano.saturating_add(self.wait_ns)
-        });
+        let first = self.records.front();
+        let due = first.map_or(u64::MAX, |first| self.due(first));
         match Duration::from_nanos(due.saturating_sub(now)) {
             // Others are waited for, or wait for this one.
             Duration::ZERO => LOOK_AGAIN,
@@ -192,33 +206,31 @@ impl Waiting {
         }
     }
 
-    fn has_waited(&self, record: &Record) -> bool {
-        record.received_unix_nano.saturating_add(self.wait_ns) <= self.seen_until
+    const fn due(&self, waiter: &Waiter) -> u64 {
+        waiter.since.saturating_add(self.wait_ns)
     }
 
-    fn is_due(&mut self) -> bool {
+    const fn has_waited(&self, waiter: &Waiter) -> bool {
+        self.due(waiter) <= self.seen_until
+    }
+
+    fn is_due(&self) -> bool {
         let Some(first) = self.records.front() else {
             return false;
         };
-        if self.bytes > self.bytes_max {
+        if self.bytes + self.traces.bytes() / self.partitions > self.bytes_max {
             return true;
         }
-        if !self.has_waited(&first.record) {
-            return false;
-        }
-        let due = first.record.received_unix_nano.saturating_add(self.wait_ns);
-        if self.traces.all_looked_until(due) {
-            self.held = None;
-            return true;
-        }
-        let held = *self.held.get_or_insert_with(Instant::now);
-        held.elapsed() >= HELD_MAX.min(Duration::from_nanos(self.wait_ns))
+        let patience = PATIENCE.min(Duration::from_nanos(self.wait_ns));
+        (self.closed || self.has_waited(first))
+            && self.traces.all_looked_until(self.due(first), patience)
     }
 
     /// Takes a record in, and what it tells of its traces.
     fn take(&mut self, record: Record, assembler: &Assembler<'_>) {
         let mut glance = Glance::default();
-        if record.kind == PayloadKind::OtlpTraces {
+        // Spans are made of some log records.
+        if record.kind != PayloadKind::OtlpMetrics {
             let records = std::slice::from_ref(&record);
             let looked = assembler.slices(records, ROWS_MAX, &mut |slice| {
                 self.traces.look(&slice.batch, &mut glance);
@@ -235,6 +247,7 @@ impl Waiting {
         self.traces.waits(&self.metrics, 1, bytes.cast_signed());
         self.records.push_back(Waiter {
             record,
+            since: self.seen_until,
             traces: glance.traces.into_iter().collect(),
             bytes,
         });
@@ -245,20 +258,16 @@ impl Waiting {
         if !self.is_due() {
             return None;
         }
-        let Waiter {
-            record,
-            traces,
-            bytes,
-        } = self.records.pop_front()?;
-        if !self.has_waited(&record) {
+        let first = self.records.pop_front()?;
+        if !self.has_waited(&first) {
             self.metrics.sampling_early();
         }
-        self.bytes -= bytes;
-        self.traces.waits(&self.metrics, -1, -bytes.cast_signed());
-        let received = record.received_unix_nano;
+        self.bytes -= first.bytes;
         self.traces
-            .decide(&self.metrics, received, &traces, verdicts);
-        Some(record)
+            .decide(&self.metrics, first.since, &first.traces, verdicts);
+        let bytes = first.bytes.cast_signed();
+        self.traces.waits(&self.metrics, -1, -bytes);
+        Some(first.record)
     }
 }
 
@@ -267,9 +276,9 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         self.traces.expect_no_more(self.partition);
         for waiter in self.records.drain(..) {
+            self.traces.leave(&waiter.traces);
             let bytes = waiter.bytes.cast_signed();
             self.traces.waits(&self.metrics, -1, -bytes);
-            self.traces.leave(&waiter.traces);
         }
     }
 }

@@ -60,7 +60,7 @@ pub(super) enum CostRank {
 }
 
 /// Texts of a list, each once, referred to by their place, counted from 1.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Texts<'a>(pub(super) Vec<Cow<'a, str>>);
 
 impl<'a> Texts<'a> {

@@ -608,6 +608,49 @@ fn any_told() -> impl Strategy<Value = Told> {
     )
 }
 
+// Scenario: a trace has more calls than a list holds, some of which were counted without being stored;
+// those that are stored are settled anew. Then the same where all are stored, and turn out to be fewer.
+// Guarantees: what the list can't name stays counted; where there is no such thing, a list is made again.
+#[test]
+fn what_a_full_list_does_not_name_stays_counted() {
+    let told = |wraps| {
+        (1..=300).map(move |id| Told {
+            id,
+            wraps: wraps && id > 100,
+            tokens: (10, 1),
+            ..Told::default()
+        })
+    };
+    let rows: Vec<_> = told(false).map(|told| row(&told)).collect();
+    let fresh = |rows: &'static [SpanRow<'static>]| {
+        let mut fresh = Fresh::default();
+        rows.iter().for_each(|row| fresh.add(row, "api", || false));
+        fresh
+    };
+    let rows: &'static [_] = rows.leak();
+    let anew = |before: &Stored, stored: &'static [SpanRow<'static>], now| {
+        let ids = stored.iter().map(|row| row.span_id).collect();
+        Unstored::of(before, &ids, &fresh(stored)).settle(&fresh(now))
+    };
+    let settled = settle(&Stored::default(), &fresh(rows));
+    let all = Stored {
+        totals: settled.totals,
+        list: settled.list.unwrap(),
+    };
+    assert!(wire::decode(&all.list).unwrap().is_full);
+    let part = &rows[..120];
+    let found = anew(&all, part, part);
+    assert_eq!(
+        (found.totals, found.list.as_ref()),
+        (all.totals, Some(&all.list))
+    );
+    assert_eq!(found.changes.len(), part.len());
+    let fewer: Vec<_> = told(true).map(|told| row(&told)).collect();
+    let found = anew(&all, rows, fewer.leak());
+    assert_eq!(found.totals.llm_calls, 100);
+    assert!(!wire::decode(&found.list.unwrap()).unwrap().is_full);
+}
+
 /// Spans of one trace; parents may be among them.
 fn any_trace() -> impl Strategy<Value = Vec<Told>> {
     prop::collection::vec(any_told(), 1..9).prop_map(|mut spans| {

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::calls::{FIRST_MINUTE, any_span, totals_of, with_genai};
 use super::fixture::{TestSpan, batch, call, span, span_id, text, trace_id, write_spans};
-use super::{Backend, NOW, PROJECT, everything, runtime};
+use super::{Backend, NOW, PROJECT, everything, runtime, sampled};
 use crate::model::failure::ErrorKind;
 use crate::model::genai::DERIVED_FROM;
 use crate::model::span::{Basics, Operation};
@@ -85,8 +85,13 @@ fn finish(backend: &mut impl Remapped, mapper: &dyn Mapper) -> Job {
 
 /// Everything, with the sums of one day.
 fn all(backend: &impl Backend, day: u64) -> String {
+    everything(backend, PROJECT) + &sums_of_day(backend, day)
+}
+
+/// The sums of one day.
+fn sums_of_day(backend: &impl Backend, day: u64) -> String {
     let first = i64::try_from(day / MINUTE).unwrap();
-    let mut text = everything(backend, PROJECT);
+    let mut text = String::new();
     for step in [1, 60, 24 * 60] {
         let query = AnalyticsQuery {
             start_minute: first,
@@ -186,6 +191,76 @@ pub(super) fn a_remapped_store_is_as_if_written_so<B: Remapped>(open: fn() -> B,
         Ok(())
     });
     checked.unwrap();
+}
+
+// Scenario: some spans are sampled out, others of their traces are stored; then the columns of those that
+// are stored turn out to be any others.
+// Guarantees: sums are as if all had been stored, those that were sampled out with the columns that they
+// had; a stored trace has the totals of all its spans.
+pub(super) fn what_was_left_out_counts_as_before<B: Remapped>(open: fn() -> B, cases: u32) {
+    let state = std::cell::RefCell::new((open(), open(), 0_u64));
+    let mut runner = TestRunner::new(ProptestConfig {
+        max_shrink_iters: 0,
+        ..ProptestConfig::with_cases(cases)
+    });
+    let checked = runner.run(&any_change(), |(before, after, size)| {
+        let mut state = state.borrow_mut();
+        let (remapped, written, case) = &mut *state;
+        *case += 1;
+        let day = (NOW / DAY - 300 + *case) * DAY;
+        let (before, after) = (moved(before, *case, day), moved(after, *case, day));
+        let (left_out, stored) = before.split_at(size.min(before.len()));
+        let out: Vec<_> = left_out.iter().cloned().map(sampled::out).collect();
+        sampled::write(remapped, &out);
+        write_spans(remapped, stored);
+        let all = [left_out, &after[left_out.len()..]].concat();
+        write_spans(written, &all);
+        for _ in 0..2 {
+            begin(remapped, day, day + DAY);
+            finish(remapped, &Told::of(&after));
+            prop_assert_eq!(sums_of_day(remapped, day), sums_of_day(written, day));
+        }
+        for span in stored {
+            let [found, whole] = [&*remapped, &*written].map(|backend| {
+                let found = sampled::trace(backend, PROJECT, span.trace);
+                found.map(|(_, totals)| totals)
+            });
+            prop_assert_eq!(found, whole);
+        }
+        Ok(())
+    });
+    checked.unwrap();
+}
+
+// Scenario: a call is sampled out, the agent above it is stored; then the agent turns out to be of another
+// provider, and of another again.
+// Guarantees: the call counts, and the agent does not, for the trace and in all sums.
+pub(super) fn an_agent_without_its_call_counts_as_before(backend: &mut impl Remapped) {
+    let call = sampled::call_span(2, Some(1));
+    let agent = |provider: &'static str, input| {
+        let mut agent = sampled::agent_span(1, input);
+        agent.basics.provider = Some(provider.into());
+        agent
+    };
+    sampled::write(backend, &[sampled::out(call.clone())]);
+    sampled::write(backend, &[agent("before", 70)]);
+    for agent in [agent("after", 70), agent("last", 90)] {
+        begin(backend, 0, u64::MAX);
+        let job = finish(backend, &Told::of(&[agent]));
+        assert_eq!((job.spans, job.spans_changed), (1, 1));
+        let (spans, totals) = sampled::trace(backend, PROJECT, 1).unwrap();
+        assert_eq!((spans, totals.llm_calls, totals.input_tokens), (1, 1, 10));
+        let totals = totals_of(backend, PROJECT);
+        assert_eq!((totals.llm_calls, totals.input_tokens), (1, 10));
+    }
+    let found = sampled::sums(backend, PROJECT);
+    let unsampled = ProjectId(77);
+    let all = [agent("last", 90), call].map(|span| TestSpan {
+        project: unsampled,
+        ..span
+    });
+    write_spans(backend, &all);
+    assert_eq!(sampled::sums(backend, unsampled), found);
 }
 
 // Scenario: more traces than a step takes, half of them outside of the range; spans are added to

@@ -7,6 +7,7 @@ use super::{
     lists, long, metrics, paging, people, remap, runtime, sampled, search, search_events, sign_in,
     sources, sums,
 };
+use crate::config::ByteSize;
 use crate::model::ProjectId;
 use crate::queue::Position;
 use crate::storage::postgres::pgbouncer::Bouncer;
@@ -30,13 +31,24 @@ struct Sqlite {
 
 impl Sqlite {
     fn open() -> Self {
+        Self::with(RetentionConfig::default())
+    }
+
+    fn of_size(max_size: ByteSize) -> Self {
+        Self::with(RetentionConfig {
+            max_size,
+            ..RetentionConfig::default()
+        })
+    }
+
+    fn with(retention: RetentionConfig) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("pulse.db");
         let config = sqlite::Config {
             readers: 1,
             ..sqlite::Config::default()
         };
-        let writer = SqliteWriter::open(&path, &config, RetentionConfig::default(), NOW).unwrap();
+        let writer = SqliteWriter::open(&path, &config, retention, NOW).unwrap();
         Self {
             writer,
             reader: SqliteReader::open(&path, &config, Duration::from_secs(30)).unwrap(),
@@ -81,6 +93,24 @@ impl Postgres {
             ..postgres::Config::default()
         };
         Self::with(&config, database, None)
+    }
+
+    fn of_size(max_size: ByteSize) -> Self {
+        let mut store = Self::open();
+        let config = postgres::Config {
+            url: store.database.url().into(),
+            ..postgres::Config::default()
+        };
+        let retention = RetentionConfig {
+            max_size,
+            ..RetentionConfig::default()
+        };
+        store.writer = runtime().block_on(async {
+            let mut writer = PostgresWriter::new(&config, retention).unwrap();
+            writer.prepare(NOW).await.unwrap();
+            writer
+        });
+        store
     }
 
     /// Through a pooler that gives each transaction whichever of three connections is free.
@@ -186,6 +216,7 @@ cases! {
     remap::a_dropped_job_is_gone,
     remap::a_trace_that_is_too_large_is_passed_over,
     remap::what_records_told_stays,
+    remap::an_agent_without_its_call_counts_as_before,
     events::events_are_stored_once_and_as_sent,
     events::every_column_of_an_event_comes_back,
     events::each_event_filter_answers_exactly_its_events,
@@ -258,6 +289,26 @@ fn a_remapped_store_is_as_if_written_so_on_sqlite() {
 #[test]
 fn a_remapped_store_is_as_if_written_so_on_postgres() {
     remap::a_remapped_store_is_as_if_written_so(Postgres::open, 24);
+}
+
+#[test]
+fn what_was_left_out_counts_as_before_on_sqlite() {
+    remap::what_was_left_out_counts_as_before(Sqlite::open, 60);
+}
+
+#[test]
+fn what_was_left_out_counts_as_before_on_postgres() {
+    remap::what_was_left_out_counts_as_before(Postgres::open, 24);
+}
+
+#[test]
+fn what_was_left_out_goes_before_traces_on_sqlite() {
+    sampled::what_was_left_out_goes_before_traces(Sqlite::of_size, ByteSize::mib(3));
+}
+
+#[test]
+fn what_was_left_out_goes_before_traces_on_postgres() {
+    sampled::what_was_left_out_goes_before_traces(Postgres::of_size, ByteSize::mib(10));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::calls::{FIRST_MINUTE, MINUTE, any_order, any_span, with_genai};
 use super::fixture::{OTHER, TestSpan, batch, call, page, span, span_list, trace_id, write_spans};
 use super::{Backend, NOW, PROJECT, runtime};
+use crate::config::ByteSize;
 use crate::model::ProjectId;
 use crate::model::genai::Totals;
 use crate::model::sampling::{Reason, SampledOut};
@@ -17,13 +18,13 @@ const HOUR_NS: u64 = 3600 * 1_000_000_000;
 const REMEMBER_NS: u64 = 24 * HOUR_NS;
 
 /// Writes spans as one batch, where some are sampled out.
-fn write(backend: &mut impl Backend, spans: &[TestSpan]) -> WriteReport {
+pub(super) fn write(backend: &mut impl Backend, spans: &[TestSpan]) -> WriteReport {
     let mut batch = batch(spans);
     batch.remember_ns = Some(i64::try_from(REMEMBER_NS).unwrap());
     runtime().block_on(backend.writer().write(&batch)).unwrap()
 }
 
-fn out(span: TestSpan) -> TestSpan {
+pub(super) fn out(span: TestSpan) -> TestSpan {
     TestSpan {
         sampled_out: Some(Reason::Head),
         ..span
@@ -31,7 +32,7 @@ fn out(span: TestSpan) -> TestSpan {
 }
 
 /// A call of 10 tokens in trace 1.
-fn call_span(number: u64, parent: Option<u64>) -> TestSpan {
+pub(super) fn call_span(number: u64, parent: Option<u64>) -> TestSpan {
     let span = TestSpan {
         parent,
         basics: call("m", 10, 2),
@@ -40,7 +41,7 @@ fn call_span(number: u64, parent: Option<u64>) -> TestSpan {
     span.in_session("s", "ada")
 }
 
-fn agent_span(number: u64, input: i64) -> TestSpan {
+pub(super) fn agent_span(number: u64, input: i64) -> TestSpan {
     with_genai(call_span(number, None), |genai| {
         genai.is_model_call = false;
         genai.usage.input = Some(input);
@@ -48,7 +49,7 @@ fn agent_span(number: u64, input: i64) -> TestSpan {
 }
 
 /// All that is added up over a project's spans, stored or not.
-fn sums(backend: &impl Backend, project: ProjectId) -> String {
+pub(super) fn sums(backend: &impl Backend, project: ProjectId) -> String {
     let reader = backend.reader();
     let first = i64::try_from(FIRST_MINUTE).unwrap();
     let group_by = [
@@ -86,7 +87,11 @@ fn sums(backend: &impl Backend, project: ProjectId) -> String {
 }
 
 /// Spans and totals of a trace, if it is stored.
-fn trace(backend: &impl Backend, project: ProjectId, number: u64) -> Option<(usize, Totals)> {
+pub(super) fn trace(
+    backend: &impl Backend,
+    project: ProjectId,
+    number: u64,
+) -> Option<(usize, Totals)> {
     let page = page(1000);
     let trace = backend.reader().trace(project, trace_id(number), &page);
     let trace = runtime().block_on(trace).unwrap();
@@ -244,6 +249,54 @@ pub(super) fn what_was_sampled_out_is_forgotten_in_time(backend: &mut impl Backe
     assert_eq!(write(backend, std::slice::from_ref(&span)), report(0, 1, 0));
     retain(backend, NOW + REMEMBER_NS + 2 * HOUR_NS);
     assert_eq!(write(backend, &[span]), report(0, 0, 1));
+}
+
+// Scenario: the store is too large because of spans that were sampled out hours ago, some traces are
+// stored, and some spans were sampled out just now; then without any room at all. `size`: enough for all
+// but those of hours ago.
+// Guarantees: those of hours ago are forgotten first, which is enough where there is some room; those of
+// the last hour stay known in any case.
+pub(super) fn what_was_left_out_goes_before_traces<B: Backend>(
+    open: fn(ByteSize) -> B,
+    size: ByteSize,
+) {
+    const OLD: u64 = 40_000;
+    for (size, keeps_traces) in [(size, true), (ByteSize(1), false)] {
+        let mut backend = open(size);
+        let write = |backend: &mut B, spans: &[TestSpan]| {
+            let mut batch = batch(spans);
+            batch.remember_ns = Some(i64::try_from(10 * REMEMBER_NS).unwrap());
+            runtime().block_on(backend.writer().write(&batch)).unwrap()
+        };
+        let of = |trace, received| TestSpan {
+            trace,
+            received,
+            ..call_span(1, None)
+        };
+        write(&mut backend, &[of(1, NOW), of(2, NOW)]);
+        let old: Vec<_> = (10..10 + OLD).map(|trace| out(of(trace, NOW))).collect();
+        for part in old.chunks(10_000) {
+            write(&mut backend, part);
+        }
+        let newest = NOW + 3 * HOUR_NS;
+        let late = [out(of(3, newest - HOUR_NS + 1)), out(of(4, newest))];
+        write(&mut backend, &late);
+        let mut steps = 0;
+        while runtime()
+            .block_on(backend.writer().enforce_retention(NOW + 2 * REMEMBER_NS))
+            .unwrap()
+            .more
+        {
+            steps += 1;
+            assert!(steps < 1000);
+        }
+        assert!(steps > 2, "{steps}");
+        for number in [1, 2] {
+            assert_eq!(trace(&backend, PROJECT, number).is_some(), keeps_traces);
+        }
+        assert_eq!(write(&mut backend, &late), report(0, 2, 0));
+        assert_eq!(write(&mut backend, &old[..10]), report(0, 0, 10));
+    }
 }
 
 /// Spans, in some order twice each, and whether each is to be sampled out that time.

@@ -10,6 +10,7 @@
 
 mod deleted;
 mod rows;
+mod sampled;
 
 use deadpool_postgres::Pool;
 use tokio_postgres::types::Type;
@@ -26,6 +27,7 @@ use rows::{
     ISSUE_STATUSES, ISSUES, METRIC_SERIES, RESOURCES, ROLLUPS, SAMPLED_OUT, SCOPES, SERVICES,
     SESSIONS,
 };
+use sampled::Room;
 
 /// Held, for the length of a transaction, by who enforces retention.
 const LOCK: i64 = 0x7075_6c73_655f_7274;
@@ -67,13 +69,17 @@ pub(super) async fn enforce(
         transaction.commit("enforce retention").await?;
         return Ok(RetentionReport::default());
     }
-    let forgotten = delete(&transaction, SAMPLED_OUT, now).await? >= ROWS_PER_STEP;
-    let by_age = cutoff(retention, now);
-    let bound = match by_size(&transaction, retention, now).await? {
-        Some(by_size) => Some(by_age.map_or(by_size, |by_age| by_age.max(by_size))),
-        None => by_age,
+    let mut forgotten = delete(&transaction, SAMPLED_OUT, now).await? >= ROWS_PER_STEP;
+    let by_size = match sampled::make_room(&transaction, retention).await? {
+        Room::Made => {
+            forgotten = true;
+            None
+        }
+        Room::TooLarge(bytes) => by_size(&transaction, (bytes, retention.max_size.0), now).await?,
+        Room::Enough => None,
     };
-    let Some(bound) = bound else {
+    // Nothing is before none.
+    let Some(bound) = by_size.max(cutoff(retention, now)) else {
         transaction.commit("enforce retention").await?;
         return Ok(RetentionReport {
             traces_deleted: 0,
@@ -132,23 +138,13 @@ pub(super) const BYTES_IN_USE: &str =
         WHERE inhparent IN (to_regclass('span'), to_regclass('event'),
             to_regclass('metric_chunk'), to_regclass('content_block')))";
 
-/// When the store is too large, the arrival before which the oldest partition's worth must go.
+/// As the store is too large, the arrival before which the oldest partition's worth must go.
 /// The newest partition stays, whatever its size.
 async fn by_size(
     transaction: &Transaction,
-    retention: &RetentionConfig,
+    (bytes, max_size): (u64, u64),
     now: i64,
 ) -> Result<Option<i64>, Error> {
-    if retention.max_size.0 == 0 {
-        return Ok(None);
-    }
-    let rows = transaction
-        .query(BYTES_IN_USE, &[], "measure the store")
-        .await?;
-    let bytes: i64 = rows.first().map_or(0, |row| row.get(0));
-    if bytes.cast_unsigned() <= retention.max_size.0 {
-        return Ok(None);
-    }
     let names = partitions::names(transaction, Table::ContentBlock).await?;
     let oldest = names
         .iter()
@@ -159,7 +155,7 @@ async fn by_size(
     if oldest.is_none() {
         tracing::warn!(
             bytes,
-            max_size = retention.max_size.0,
+            max_size,
             "the store is larger than storage.retention.max_size, but only its newest partition \
              is left; a smaller storage.postgres.partitions.interval would let parts of it go"
         );

@@ -74,7 +74,6 @@ pub struct PostgresWriter {
     metric_partitions: Partitions,
     /// Series that are stored.
     known: Known,
-    sampled: sampled::Known,
     /// When partitions were last looked after, ns; 0 when they have not been.
     maintained: i64,
     /// For how many batches more others are expected to make the same traces.
@@ -151,7 +150,6 @@ impl PostgresWriter {
             event_partitions: Partitions::new(config, Table::Event),
             metric_partitions: Partitions::new(config, Table::MetricChunk),
             known: Known::default(),
-            sampled: sampled::Known::default(),
             config: config.clone(),
             retention,
             packer,
@@ -303,7 +301,7 @@ impl PostgresWriter {
         let transaction = Transaction::begin(&self.pool, &self.settings).await?;
         let batch = ready.batch;
         let crowd = Crowd::of(&batch.spans, &batch.resources);
-        let told = self.tell(&transaction, ready, &crowd).await?;
+        let told = sampled::tell(&transaction, ready, &crowd).await?;
         let (counted, groups) = ((batch, &crowd), (told.kept, &told.unstored));
         let fresh = traces::save(&transaction, counted, groups, ready.received, care).await?;
         let arrivals = self.note_arrivals(&transaction, &fresh).await?;

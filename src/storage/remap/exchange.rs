@@ -1,13 +1,13 @@
 //! What changes in sums when the columns of stored spans do. Pure.
 
 use crate::model::ProjectId;
-use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
+use crate::storage::calls::{Change, Fresh, Settled, Stored, Unstored};
 use crate::storage::rollup::{Crowd, Rollups, Rows};
 use crate::storage::session::Sessions;
 use crate::storage::summary::{Summary, clamp_time};
 use crate::storage::write::{ResourceRow, SpanRow};
 
-/// What all spans of a trace add up to.
+/// What all spans of a trace add up to, stored or not.
 #[derive(Debug)]
 pub(in crate::storage) struct State<'b> {
     /// Its summary.
@@ -18,12 +18,36 @@ pub(in crate::storage) struct State<'b> {
     pub(in crate::storage) calls: Settled<'b>,
 }
 
-/// What the rows of all spans of a trace add up to; `None` without any.
+/// What was counted of a trace besides its stored spans. `counted`: what its row says, which was written
+/// with these rows.
+pub(in crate::storage) fn unstored(
+    counted: &Stored,
+    spans: &[SpanRow<'_>],
+    resources: &[ResourceRow<'_>],
+) -> Unstored {
+    if counted.list.is_empty() {
+        return Unstored::default();
+    }
+    let ids = spans.iter().map(|span| span.span_id).collect();
+    Unstored::of(counted, &ids, &fresh_of(spans, resources))
+}
+
+fn fresh_of<'b>(spans: &'b [SpanRow<'b>], resources: &'b [ResourceRow<'b>]) -> Fresh<'b> {
+    let mut fresh = Fresh::default();
+    for span in spans {
+        if let Some(resource) = resources.get(span.resource) {
+            fresh.add(span, &resource.service_name, || false);
+        }
+    }
+    fresh
+}
+
+/// What the rows of all spans of a trace add up to, with what was counted besides; `None` without any.
 pub(in crate::storage) fn add_up<'b>(
     spans: &'b [SpanRow<'b>],
     resources: &'b [ResourceRow<'b>],
+    unstored: &Unstored,
 ) -> Option<State<'b>> {
-    let mut fresh = Fresh::default();
     let mut summary: Option<Summary<'b>> = None;
     let mut last_start = i64::MIN;
     for span in spans {
@@ -32,16 +56,12 @@ pub(in crate::storage) fn add_up<'b>(
             Some(summary) => summary.add(span, resource),
             None => summary = Some(Summary::of(span, resource)),
         }
-        fresh.add(span, &resource.service_name, || false);
         last_start = last_start.max(clamp_time(span.start_unix_nano));
     }
-    let mut calls = calls::settle(&Stored::default(), &fresh);
-    // Nothing in place of a list would leave the one that is stored.
-    calls.list.get_or_insert_default();
     Some(State {
         summary: summary?,
         last_start,
-        calls,
+        calls: unstored.settle(&fresh_of(spans, resources)),
     })
 }
 

@@ -13,8 +13,10 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use super::error::storage_error;
 use super::ids::IdIndex;
 use crate::storage::Error;
+use crate::storage::calls;
 use crate::storage::remap::{
-    Exchange, Job, Jobs, Mapper, Range, SETTING, State, add_up, is_same, resource_of, row_of, stays,
+    Exchange, Job, Jobs, Mapper, Range, SETTING, State, add_up, is_same, resource_of, row_of,
+    stays, unstored,
 };
 use crate::storage::write::{ResourceRow, SpanRow};
 use load::{Loaded, Trace};
@@ -173,7 +175,7 @@ impl<'l> Mapped<'l> {
         for trace in &loaded.traces {
             for row in rows.by_ref().take(trace.spans.len()) {
                 // As it was counted.
-                row.scope_digest = if trace.knows_scopes {
+                row.scope_digest = if calls::knows_scopes(&trace.calls.list) {
                     row.scope_digest
                 } else {
                     0
@@ -217,9 +219,12 @@ fn map(
                 block.insert(span.place, new);
             }
         }
-        if job.spans_changed > before
-            && let Some(was) = add_up(old, &mapped.resources)
-            && let Some(is) = add_up(new, &mapped.resources)
+        if job.spans_changed == before {
+            continue;
+        }
+        let besides = unstored(&trace.calls, old, &mapped.resources);
+        if let Some(was) = add_up(old, &mapped.resources, &besides)
+            && let Some(is) = add_up(new, &mapped.resources, &besides)
         {
             save_trace(transaction, trace, new, &is)?;
             states.push((trace.key, (old, was), (new, is)));

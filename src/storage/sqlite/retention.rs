@@ -81,10 +81,14 @@ pub(super) fn enforce(
         });
     }
     more |= sampled::forget(&transaction, clamp_time(now_unix_nano))?;
+    // What is remembered of spans that were left out goes before any that is stored, but what may well be
+    // sent again.
+    let made_room = is_too_large(&transaction, config)? && sampled::make_room(&transaction)?;
+    more |= made_room;
     let mut events = OldestEvents::read(&transaction)?;
     for trace in oldest_traces(&transaction)? {
         let is_old = bound.is_some_and(|bound| trace.received < bound);
-        if !is_old && !is_too_large(&transaction, config)? {
+        if !is_old && (made_room || !is_too_large(&transaction, config)?) {
             break;
         }
         // Whatever arrived first goes first.

@@ -8,7 +8,7 @@ use crate::model::sampling::SampledOut;
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
-use crate::storage::sampled::{LeftOut, count, forget_at, latest};
+use crate::storage::sampled::{LeftOut, count, forget_at, latest, spare_before};
 use crate::storage::write::SpanRow;
 
 /// Traces forgotten in one transaction.
@@ -160,16 +160,29 @@ fn read(row: &Row<'_>) -> rusqlite::Result<LeftOut> {
     Ok(LeftOut::read(span_ids, calls))
 }
 
+/// Forgets what is to spare where there is no room, a step's worth; answers whether there was any.
+pub(super) fn make_room(transaction: &Transaction<'_>) -> Result<bool, Error> {
+    let latest: Option<i64> = transaction
+        .prepare_cached("SELECT max(forget_unix_nano) FROM sampled_out")
+        .and_then(|mut select| select.query_row([], |row| row.get(0)))
+        .map_err(storage_error("look for spans that were sampled out"))?;
+    let bound = latest.map(spare_before);
+    Ok(bound.map_or(Ok(0), |bound| delete(transaction, bound))? > 0)
+}
+
 /// Forgets what is due at a time, a step's worth; answers whether there is more.
 pub(super) fn forget(transaction: &Transaction<'_>, now: i64) -> Result<bool, Error> {
+    Ok(delete(transaction, now)? >= TRACES_PER_STEP)
+}
+
+fn delete(transaction: &Transaction<'_>, before: i64) -> Result<usize, Error> {
     let limit = i64::try_from(TRACES_PER_STEP).unwrap_or(i64::MAX);
-    let forgotten = transaction
+    transaction
         .prepare_cached(
             "DELETE FROM sampled_out WHERE (project_id, trace_id) IN (
                 SELECT project_id, trace_id FROM sampled_out INDEXED BY sampled_out_forget
                 WHERE forget_unix_nano < ?1 ORDER BY forget_unix_nano LIMIT ?2)",
         )
-        .and_then(|mut delete| delete.execute((now, limit)))
-        .map_err(storage_error("forget spans that were sampled out"))?;
-    Ok(forgotten >= TRACES_PER_STEP)
+        .and_then(|mut delete| delete.execute((before, limit)))
+        .map_err(storage_error("forget spans that were sampled out"))
 }

@@ -140,7 +140,7 @@ metrics! {
     SAMPLING_KEPT_TRACES = counter("pulse_sampling_kept_traces_total", &["policy"],
         "Traces kept by processors.sampling.tail, by what first spoke for them; replays are counted again.");
     SAMPLING_EARLY_RECORDS = counter("pulse_sampling_early_records_total", &[],
-        "Requests that could not wait for processors.sampling.tail.decision_wait, because of its decision_memory.");
+        "Requests that could not wait for processors.sampling.tail.decision_wait, because of its decision_memory or because the log was closed.");
     SAMPLING_WAITING_RECORDS = gauge("pulse_sampling_waiting_records",
         "Acknowledged requests that wait for processors.sampling.tail to decide.");
     SAMPLING_WAITING_BYTES = gauge("pulse_sampling_waiting_bytes",

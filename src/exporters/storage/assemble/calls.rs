@@ -39,7 +39,7 @@ impl<'a, E> Building<'a, '_, E> {
     }
 
     /// The row of the call that a log record tells of, if it tells of one that no span does; not
-    /// placed yet. The scope is the one that columns are taken for.
+    /// placed, and not sampled yet. The scope is the one that columns are taken for.
     pub(super) fn call_row(
         &mut self,
         record: &Record,

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use sha2::{Digest as _, Sha256};
 
 use super::attributes::{has_longer, is_over};
+use super::origin::service_of;
 use super::{Building, Envelope, Place};
 use crate::model::event::{EventId, EventSource};
 use crate::otlp::protobuf::{AnyValue, LogRecord, Request, Scope};
@@ -82,6 +83,7 @@ impl<'a, E> Building<'a, '_, E> {
             add(&mut of_resource, &resource.resource);
             add(&mut of_resource, resource.schema_url.as_bytes());
             let mut place = Place::default();
+            let service = self.sampling.map(|_| service_of(&resource));
             for scope in resource.scope_spans() {
                 let mut origin = of_resource.clone();
                 add(&mut origin, &scope.scope);
@@ -92,7 +94,7 @@ impl<'a, E> Building<'a, '_, E> {
                     resource: &resource,
                     scope: &scope,
                     scope_digest: scope_digest(named.name),
-                    service: None,
+                    service: service.as_deref(),
                 };
                 place.scope = None;
                 self.columns.of(record.project).scope(named.name);
@@ -103,7 +105,9 @@ impl<'a, E> Building<'a, '_, E> {
                     };
                     let row = self.event_row(record, named.name, (&log, message), digest);
                     self.add_event(row, &envelope, &mut place)?;
-                    if let Some(row) = self.call_row(record, named.name, &log, digest) {
+                    if let Some(mut row) = self.call_row(record, named.name, &log, digest) {
+                        row.sampled_out =
+                            self.sampled_out(&envelope, row.trace_id, "", &row.basics);
                         self.place_span(row, &envelope, &mut place)?;
                     }
                 }

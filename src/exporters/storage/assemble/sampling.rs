@@ -6,7 +6,6 @@ use super::{Building, Envelope};
 use crate::model::sampling::Reason;
 use crate::model::span::{Basics, Operation};
 use crate::model::{ProjectId, TraceId};
-use crate::otlp::protobuf::SpanIds;
 use crate::processors::sampling::{Origin, Randomness, Sampler};
 
 /// What decides about the spans of some records.
@@ -23,7 +22,7 @@ impl<'a, E> Building<'a, '_, E> {
     pub(super) fn sampled_out(
         &self,
         envelope: &Envelope<'_, 'a>,
-        ids: &SpanIds,
+        trace_id: TraceId,
         trace_state: &str,
         basics: &Basics<'_>,
     ) -> Option<Reason> {
@@ -33,11 +32,11 @@ impl<'a, E> Building<'a, '_, E> {
             service: envelope.service.unwrap_or_default(),
             is_genai: matches!(basics.operation, Operation::GenAi(_)),
         };
-        let randomness = Randomness::of(ids.trace_id, trace_state);
+        let randomness = Randomness::of(trace_id, trace_state);
         if !sampling.sampler.head.keeps(&origin, randomness) {
             return Some(Reason::Head);
         }
-        let key = (envelope.record.project, ids.trace_id);
+        let key = (envelope.record.project, trace_id);
         *sampling.verdicts?.get(&key)?
     }
 }

@@ -151,7 +151,64 @@ fn a_record_waits_for_what_comes_after_it() {
     assert_eq!(stage.waiting.position(), None);
     assert_eq!(stage.metric("pulse_sampling_waiting_records"), "0");
     assert_eq!(stage.metric("pulse_sampling_waiting_bytes"), "0");
+    // At the end: what would have come, nobody knows.
+    assert_eq!(stage.metric("pulse_sampling_early_records_total"), "1");
+}
+
+// Scenario: the clock was an hour ahead, and is set right while records wait; the log is quiet then.
+// Guarantees: they wait as long as any, not for an hour.
+#[test]
+fn a_clock_that_is_set_back_stalls_nothing() {
+    let sampler = sampler(|_| {});
+    let mut stage = Stage::alone(&sampler);
+    stage.take(record(1, 3600, vec![span(1, false)]));
+    stage.take(record(2, 3609, vec![span(1, true)]));
+    stage.waiting.looked_until(START);
+    stage.waiting.looked_until(START + 10 * SECOND - 1);
+    stage.hand_on();
+    assert_eq!(stage.handed_on, [0_u64; 0]);
+    stage.waiting.looked_until(START + 10 * SECOND);
+    stage.hand_on();
+    assert_eq!(stage.handed_on, [1, 2]);
+    assert_eq!(stage.verdict(1), KEPT);
     assert_eq!(stage.metric("pulse_sampling_early_records_total"), "0");
+}
+
+// Scenario: the clock is set back by an hour, or by less than records wait, while others come.
+// Guarantees: what comes after that waits for what comes after it, as ever.
+#[test]
+fn a_clock_that_is_set_back_lets_nothing_through() {
+    for ahead in [3600, 6] {
+        let sampler = sampler(|_| {});
+        let mut stage = Stage::alone(&sampler);
+        stage.take(record(1, ahead, vec![span(1, false)]));
+        stage.take(record(2, 1, vec![span(2, false)]));
+        stage.take(record(3, 10, vec![span(2, true)]));
+        assert_eq!(stage.handed_on, [0_u64; 0], "{ahead}");
+        stage.take(record(4, 30, Vec::new()));
+        assert_eq!(stage.handed_on, [1, 2, 3], "{ahead}");
+        assert_eq!((stage.verdict(1), stage.verdict(2)), (OUT, KEPT));
+    }
+}
+
+// Scenario: one partition has been looked through as far as another has not.
+// Guarantees: it is waited for as long as it is looked through at all, and not when it is left.
+#[test]
+fn partitions_that_go_on_are_waited_for() {
+    let traces = traces(&sampler(|_| {}));
+    traces.expect(0);
+    traces.looked_until(1, 20);
+    let all = |patience| traces.all_looked_until(10, patience);
+    assert!(!all(Duration::MAX));
+    assert!(all(Duration::ZERO));
+    traces.looked_until(0, 9);
+    assert!(!all(Duration::MAX));
+    traces.looked_until(0, 10);
+    assert!(all(Duration::MAX));
+    traces.looked_until(0, 5);
+    assert!(!all(Duration::MAX));
+    traces.expect_no_more(0);
+    assert!(all(Duration::MAX));
 }
 
 // Scenario: a span of a trace fails while others of it wait; another trace has nothing of the kind.
@@ -297,29 +354,71 @@ fn reading_again_decides_alike() {
     assert_eq!(read(), once);
 }
 
+fn call(trace: u8, number: u8) -> Span {
+    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
+    let attribute = |key: &str, value| KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(value) }),
+        ..KeyValue::default()
+    };
+    let text = |text: &str| Value::StringValue(text.to_owned());
+    Span {
+        span_id: vec![number; 8],
+        attributes: vec![
+            attribute("gen_ai.operation.name", text("chat")),
+            attribute("gen_ai.request.model", text("m")),
+            attribute("gen_ai.usage.input_tokens", Value::IntValue(10)),
+            attribute("gen_ai.usage.cost", Value::DoubleValue(0.4)),
+        ],
+        ..span(trace, false)
+    }
+}
+
+// Scenario: a record has many calls of a trace; a small one of the trace comes after it, and then, when the
+// first has been handed on, a large one of another trace.
+// Guarantees: the memory of the calls counts as long as it is taken, whichever record they came with.
+#[test]
+fn what_is_known_of_a_trace_counts_as_memory() {
+    let stage_of = |memory| {
+        let sampler = sampler(|tail| {
+            tail.expensive_usd = 1e6;
+            tail.decision_memory = ByteSize(memory);
+        });
+        let mut stage = Stage::alone(&sampler);
+        let calls = (1..=200).map(|number| call(1, number));
+        stage.take(record(1, 0, calls.collect()));
+        stage.take(record(2, 9, vec![span(1, false)]));
+        stage
+    };
+    let bytes = |stage: &Stage| -> u64 {
+        let told = stage.metric("pulse_sampling_waiting_bytes");
+        told.parse().unwrap()
+    };
+    let stage = stage_of(1 << 20);
+    let enough = bytes(&stage);
+    let list = stage.waiting.traces.bytes();
+    assert_eq!(enough, stage.waiting.bytes + list);
+    assert!(list > 5_000, "{list}");
+    let mut stage = stage_of(enough);
+    assert_eq!(stage.handed_on, [0_u64; 0]);
+    stage.waiting.looked_until(START + 10 * SECOND);
+    stage.hand_on();
+    assert_eq!(stage.handed_on, [1]);
+    assert_eq!(bytes(&stage), stage.waiting.bytes + list);
+    let large = Span {
+        name: "n".repeat(usize::try_from(enough - list).unwrap()),
+        ..span(2, false)
+    };
+    stage.take(record(3, 11, vec![large]));
+    assert_eq!(stage.handed_on, [1, 2]);
+    assert_eq!(stage.waiting.traces.bytes(), 0);
+    assert_eq!(bytes(&stage), stage.waiting.bytes);
+}
+
 // Scenario: a trace costs too little in any one record.
 // Guarantees: what its calls cost together counts, each once.
 #[test]
 fn the_cost_of_a_trace_is_that_of_its_calls() {
-    use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
-    let call = |trace: u8, number: u8| {
-        let attribute = |key: &str, value| KeyValue {
-            key: key.to_owned(),
-            value: Some(AnyValue { value: Some(value) }),
-            ..KeyValue::default()
-        };
-        let text = |text: &str| Value::StringValue(text.to_owned());
-        Span {
-            span_id: vec![number; 8],
-            attributes: vec![
-                attribute("gen_ai.operation.name", text("chat")),
-                attribute("gen_ai.request.model", text("m")),
-                attribute("gen_ai.usage.input_tokens", Value::IntValue(10)),
-                attribute("gen_ai.usage.cost", Value::DoubleValue(0.4)),
-            ],
-            ..span(trace, false)
-        }
-    };
     let sampler = sampler(|tail| tail.expensive_usd = 0.75);
     let mut stage = Stage::alone(&sampler);
     stage.take(record(1, 0, vec![call(1, 1), call(2, 1)]));

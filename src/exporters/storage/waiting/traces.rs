@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::model::sampling::Reason;
 use crate::model::span::{Operation, Status};
@@ -19,7 +20,7 @@ pub(super) type Key = (ProjectId, TraceId);
 /// What becomes of the traces of some records: why they are left out, if they are.
 pub(in crate::exporters::storage) type Verdicts = HashMap<Key, Option<Reason>>;
 
-/// Memory of what is known of a trace, and of its being named by a record, bytes.
+/// Memory of what is known of a trace, its list of calls aside, and of its being named by a record, bytes.
 const TRACE_BYTES: u64 = 320;
 
 /// What is known of the traces that wait. Shared by the partitions of a process.
@@ -33,11 +34,22 @@ pub struct Traces {
 struct State {
     traces: HashMap<Key, Trace>,
     budget: Budget,
-    /// How far each partition has been looked through: when what was read last was received, ns.
-    looked_until: BTreeMap<u32, u64>,
+    /// How far each partition has been looked through.
+    looked: BTreeMap<u32, Looked>,
     /// Records of all partitions that wait, and their memory in bytes.
     records: i64,
     bytes: i64,
+    /// Memory of the lists of calls, which stay as long as anything of their traces waits, bytes.
+    lists: u64,
+}
+
+/// How far a partition has been looked through.
+#[derive(Debug)]
+struct Looked {
+    /// When what was read last was received, ns.
+    until: u64,
+    /// When that was.
+    at: Instant,
 }
 
 /// A trace of which something waits.
@@ -68,7 +80,7 @@ enum Decision {
 pub(super) struct Glance {
     /// Its traces.
     pub(super) traces: BTreeSet<Key>,
-    /// Memory that what is known of them takes.
+    /// Memory that what is known of them takes, their lists of calls aside.
     pub(super) bytes: u64,
 }
 
@@ -81,9 +93,10 @@ impl Traces {
             state: Mutex::new(State {
                 traces: HashMap::new(),
                 budget: Budget::new(tail),
-                looked_until: BTreeMap::new(),
+                looked: BTreeMap::new(),
                 records: 0,
                 bytes: 0,
+                lists: 0,
             }),
         }
     }
@@ -94,28 +107,46 @@ impl Traces {
 
     /// A partition is going to be looked through: others wait for it.
     pub fn expect(&self, partition: u32) {
-        self.state().looked_until.entry(partition).or_insert(0);
+        let nothing = Looked {
+            until: 0,
+            at: Instant::now(),
+        };
+        self.state().looked.entry(partition).or_insert(nothing);
     }
 
     /// A partition is left to others.
-    pub(super) fn expect_no_more(&self, partition: u32) {
-        self.state().looked_until.remove(&partition);
+    pub fn expect_no_more(&self, partition: u32) {
+        self.state().looked.remove(&partition);
     }
 
     /// How far a partition has been looked through, ns.
-    pub(super) fn looked_until(&self, partition: u32, time: u64) {
-        self.state().looked_until.insert(partition, time);
+    pub(super) fn looked_until(&self, partition: u32, until: u64) {
+        let at = Instant::now();
+        self.state().looked.insert(partition, Looked { until, at });
     }
 
-    /// Whether all partitions have been looked through as far.
-    pub(super) fn all_looked_until(&self, time: u64) -> bool {
+    /// Whether all partitions have been looked through as far, but those that have not been looked at for
+    /// so long.
+    pub(super) fn all_looked_until(&self, time: u64, patience: Duration) -> bool {
         let state = self.state();
-        state.looked_until.values().all(|until| *until >= time)
+        let mut looked = state.looked.values();
+        looked.all(|looked| looked.until >= time || looked.at.elapsed() >= patience)
+    }
+
+    /// The clock was set back to a time, ns.
+    pub(super) fn set_back(&self, time: u64) {
+        self.state().budget.set_back(time);
+    }
+
+    /// Memory of what is known of traces besides what is counted with their records, bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.state().lists
     }
 
     /// Takes what spans of a record tell of their traces. What the head leaves out is not looked at.
     pub(super) fn look(&self, batch: &Batch<'_>, glance: &mut Glance) {
         let mut state = self.state();
+        let State { traces, lists, .. } = &mut *state;
         let mut spans: Vec<_> = batch.spans.iter().collect();
         spans.retain(|span| span.sampled_out.is_none());
         spans.sort_by_key(|span| (span.project, span.trace_id));
@@ -124,15 +155,14 @@ impl Traces {
             let Some(key) = spans.first().map(|span| key(span)) else {
                 continue;
             };
-            let trace = state.traces.entry(key).or_default();
+            let trace = traces.entry(key).or_default();
             if glance.traces.insert(key) {
                 glance.bytes += TRACE_BYTES;
                 trace.records += 1;
             }
-            let list_before = trace.calls.list.len();
+            *lists -= trace.list_bytes();
             trace.look(&self.tail, spans, batch);
-            let grown = trace.calls.list.len().saturating_sub(list_before);
-            glance.bytes += grown as u64;
+            *lists += trace.list_bytes();
         }
     }
 
@@ -140,15 +170,16 @@ impl Traces {
     pub(super) fn decide(
         &self,
         metrics: &Metrics,
-        received: u64,
+        since: u64,
         traces: &[Key],
         verdicts: &mut Verdicts,
     ) {
         let mut state = self.state();
-        state.budget.fill(received);
+        state.budget.fill(since);
         let State {
             traces: all,
             budget,
+            lists,
             ..
         } = &mut *state;
         for key in traces {
@@ -167,23 +198,18 @@ impl Traces {
             // Of one batch, all of a trace is kept or nothing.
             let verdict = verdicts.entry(*key).or_insert(reason);
             *verdict = verdict.and(reason);
-            trace.records = trace.records.saturating_sub(1);
-            if trace.records == 0 {
-                all.remove(key);
-            }
+            leave(all, lists, key);
         }
     }
 
     /// A record of these traces waits no longer, and nothing was decided.
     pub(super) fn leave(&self, traces: &[Key]) {
         let mut state = self.state();
+        let State {
+            traces: all, lists, ..
+        } = &mut *state;
         for key in traces {
-            if let Some(trace) = state.traces.get_mut(key) {
-                trace.records = trace.records.saturating_sub(1);
-                if trace.records == 0 {
-                    state.traces.remove(key);
-                }
-            }
+            leave(all, lists, key);
         }
     }
 
@@ -192,11 +218,27 @@ impl Traces {
         let mut state = self.state();
         state.records += records;
         state.bytes += bytes;
-        metrics.sampling_waiting(state.records.unsigned_abs(), state.bytes.unsigned_abs());
+        let bytes = state.bytes.unsigned_abs() + state.lists;
+        metrics.sampling_waiting(state.records.unsigned_abs(), bytes);
+    }
+}
+
+/// A record less with spans of a trace waits.
+fn leave(traces: &mut HashMap<Key, Trace>, lists: &mut u64, key: &Key) {
+    if let Some(trace) = traces.get_mut(key) {
+        trace.records = trace.records.saturating_sub(1);
+        if trace.records == 0 {
+            *lists -= trace.list_bytes();
+            traces.remove(key);
+        }
     }
 }
 
 impl Trace {
+    const fn list_bytes(&self) -> u64 {
+        self.calls.list.capacity() as u64
+    }
+
     fn look(&mut self, tail: &Tail, spans: &[&SpanRow<'_>], batch: &Batch<'_>) {
         let mut fresh = Fresh::default();
         for span in spans {

@@ -193,6 +193,10 @@ fn what_the_percentage_keeps_is_limited() {
     assert_eq!(keep(START, 1), Err(Reason::Rate));
     assert_eq!(keep(START + 1_000 * SECOND, 10), Ok(()));
     assert_eq!(keep(START + 1_000 * SECOND, 1), Err(Reason::Rate));
+    // By a clock that was set back, time goes on from there.
+    budget.set_back(START);
+    budget.fill(START + SECOND);
+    assert_eq!(tail.by_percentage(&facts, &mut budget, 1), Ok(()));
     let none = Tail::of(&TailConfig {
         percentage: 0.0,
         ..TailConfig::default()

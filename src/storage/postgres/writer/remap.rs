@@ -16,10 +16,10 @@ use super::span_row::{Columns, Places};
 use super::sums;
 use super::trace_rows::{self, TraceRows};
 use crate::model::TraceId;
-use crate::storage::Error;
-use crate::storage::remap::{Exchange, Job, Mapper, State, add_up, is_same, stays};
+use crate::storage::remap::{Exchange, Job, Mapper, State, add_up, is_same, stays, unstored};
 use crate::storage::summary::clamp_time;
 use crate::storage::write::SpanRow;
+use crate::storage::{Error, calls};
 use load::{Loaded, Span};
 
 /// Deletes rows of spans by their keys. The last two parameters bound all times, so that few
@@ -68,7 +68,8 @@ async fn map(
 ) -> Result<(), Error> {
     let mut old = loaded.rows();
     let new = loaded.mapped(&old, mapper);
-    for trace in loaded.traces.iter().filter(|trace| !trace.knows_scopes) {
+    let knows_scopes = |trace: &&load::Trace| calls::knows_scopes(&trace.calls.list);
+    for trace in loaded.traces.iter().filter(|trace| !knows_scopes(trace)) {
         // As it was counted.
         let rows = old.spans.get_mut(trace.spans.clone());
         rows.into_iter()
@@ -90,9 +91,12 @@ async fn map(
         let differ = pairs.filter(|((was, is), _)| !is_same(was, is));
         let before = rows.len();
         rows.extend(differ.map(|((_, is), span)| (is, span)));
-        if rows.len() > before
-            && let Some(old) = add_up(was, &old.resources)
-            && let Some(new) = add_up(is, &new.resources)
+        if rows.len() == before {
+            continue;
+        }
+        let besides = unstored(&trace.calls, was, &old.resources);
+        if let Some(old) = add_up(was, &old.resources, &besides)
+            && let Some(new) = add_up(is, &new.resources, &besides)
         {
             changed.push(Changed {
                 trace_id: trace.id,

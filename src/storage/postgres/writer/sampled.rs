@@ -5,16 +5,15 @@
 //! other did, whether that was to store the trace or to leave it out.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::super::transaction::{Param, Transaction};
+use super::Ready;
 use super::clean::CleanBatch;
 use super::trace_rows;
 use super::traces::{self, Group, Key, fresh_of};
-use super::{PostgresWriter, Ready};
 use crate::model::genai::Totals;
 use crate::model::sampling::SampledOut;
 use crate::model::{ProjectId, TraceId};
@@ -22,9 +21,6 @@ use crate::storage::Error;
 use crate::storage::calls::{self, Stored};
 use crate::storage::rollup::Crowd;
 use crate::storage::sampled::{LeftOut, count, forget_at, latest};
-
-/// How long it is believed that there are no such spans, while none are sampled out here.
-const RECHECK: Duration = Duration::from_secs(60);
 
 const OPEN: &str = "INSERT INTO sampled_out (project_id, trace_id, span_ids, llm_call_count,
         input_tokens, output_tokens, cache_read_tokens, cost_nano_usd, forget_unix_nano)
@@ -52,29 +48,16 @@ const UPDATE: &str = "UPDATE sampled_out t SET span_ids = k.span_ids, calls = k.
         forget_unix_nano)
     WHERE t.project_id = k.project_id AND t.trace_id = k.trace_id";
 
-/// Whether there may be spans that were sampled out, here or elsewhere.
-#[derive(Debug, Default)]
-pub(super) struct Known {
-    /// When there were none.
-    none_at: Option<Instant>,
-}
+/// When what is remembered for longest is due: one look at an index, also where much was deleted.
+const LATEST: &str = "SELECT max(forget_unix_nano) FROM sampled_out";
 
-impl Known {
-    /// Looks, unless it is known.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub(super) async fn has_some(&mut self, transaction: &Transaction) -> Result<bool, Error> {
-        if self.none_at.is_some_and(|at| at.elapsed() < RECHECK) {
-            return Ok(false);
-        }
-        let sql = "SELECT EXISTS (SELECT FROM sampled_out)";
-        let context = "look for spans that were sampled out";
-        let rows = transaction.query(sql, &[], context).await?;
-        let has_some = rows.first().is_some_and(|row| row.get(0));
-        self.none_at = (!has_some).then(Instant::now);
-        Ok(has_some)
-    }
+/// Whether any spans that were sampled out are remembered. Asked for each batch: another collector may
+/// have begun to sample.
+async fn has_some(transaction: &Transaction) -> Result<bool, Error> {
+    let context = "look for spans that were sampled out";
+    let rows = transaction.query(LATEST, &[], context).await?;
+    let latest = rows.first().and_then(|row| row.get::<_, Option<i64>>(0));
+    Ok(latest.is_some())
 }
 
 /// The traces of a batch, told apart.
@@ -91,27 +74,6 @@ pub(super) struct Told<'b> {
     rows: LeftOutRows,
 }
 
-impl PostgresWriter {
-    /// Tells the traces of a batch that are left out from those to be stored.
-    ///
-    /// # Errors
-    /// As the store's.
-    pub(super) async fn tell<'b>(
-        &mut self,
-        transaction: &Transaction,
-        ready: &Ready<'b>,
-        crowd: &Crowd<'b>,
-    ) -> Result<Told<'b>, Error> {
-        let groups = traces::groups(&ready.batch.spans);
-        let remember_ns = ready.remember_ns;
-        if remember_ns.is_none() && !self.sampled.has_some(transaction).await? {
-            return Ok(Told::all(groups));
-        }
-        let source = (ready.batch, crowd);
-        tell(transaction, source, groups, ready.received, remember_ns).await
-    }
-}
-
 impl<'b> Told<'b> {
     /// All are to be stored.
     pub(super) fn all(groups: Vec<Group<'b>>) -> Self {
@@ -122,12 +84,26 @@ impl<'b> Told<'b> {
     }
 }
 
-/// Tells apart the traces of a batch. `remember_ns`: how long spans that are sampled out are
-/// remembered; absent where none are.
+/// Tells the traces of a batch that are left out from those to be stored.
 ///
 /// # Errors
 /// As the store's.
-async fn tell<'b>(
+pub(super) async fn tell<'b>(
+    transaction: &Transaction,
+    ready: &Ready<'b>,
+    crowd: &Crowd<'b>,
+) -> Result<Told<'b>, Error> {
+    let groups = traces::groups(&ready.batch.spans);
+    let remember_ns = ready.remember_ns;
+    if remember_ns.is_none() && !has_some(transaction).await? {
+        return Ok(Told::all(groups));
+    }
+    let source = (ready.batch, crowd);
+    tell_apart(transaction, source, groups, ready.received, remember_ns).await
+}
+
+/// `remember_ns`: how long spans that are sampled out are remembered; absent where none are.
+async fn tell_apart<'b>(
     transaction: &Transaction,
     (batch, crowd): (&'b CleanBatch<'b>, &Crowd<'b>),
     mut groups: Vec<Group<'b>>,

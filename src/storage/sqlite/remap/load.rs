@@ -6,8 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use crate::model::ProjectId;
+use crate::model::genai::Totals;
 use crate::storage::Error;
-use crate::storage::calls;
+use crate::storage::calls::Stored;
 use crate::storage::content::{self, DecodedBlock};
 use crate::storage::query::SpanSummary;
 use crate::storage::remap::{Job, SPANS_PER_TRACE_MAX};
@@ -34,8 +35,8 @@ pub(super) struct Trace {
     pub(super) key: i64,
     pub(super) project: ProjectId,
     pub(super) spans: Vec<Span>,
-    /// Whether its calls were counted by who knew their scopes.
-    pub(super) knows_scopes: bool,
+    /// What was counted of it.
+    pub(super) calls: Stored,
 }
 
 /// A span: where it is, and what its columns say.
@@ -58,7 +59,7 @@ struct Picked {
     key: i64,
     start: i64,
     span_count: i64,
-    calls: Vec<u8>,
+    calls: Stored,
 }
 
 /// A row of `trace_part`.
@@ -96,7 +97,7 @@ pub(super) fn next(transaction: &Transaction<'_>, job: &mut Job) -> Result<Loade
                     key: trace.key,
                     project,
                     spans,
-                    knows_scopes: calls::knows_scopes(&trace.calls),
+                    calls: trace.calls,
                 });
             }
             None => job.traces_skipped += 1,
@@ -129,7 +130,9 @@ fn pick(
         let limit = i64::try_from(TRACES_PER_STEP).unwrap_or(i64::MAX);
         let picked: Vec<Picked> = transaction
             .prepare_cached(
-                "SELECT trace_key, start_unix_nano, span_count, calls FROM trace
+                "SELECT trace_key, start_unix_nano, span_count, calls, llm_call_count,
+                    input_tokens, output_tokens, cache_read_tokens, cost_nano_usd
+                 FROM trace
                  WHERE project_id = ?1 AND start_unix_nano >= ?2 AND start_unix_nano < ?3
                     AND (start_unix_nano, trace_key) > (?2, ?4)
                  ORDER BY start_unix_nano, trace_key LIMIT ?5",
@@ -140,7 +143,16 @@ fn pick(
                         key: row.get(0)?,
                         start: row.get(1)?,
                         span_count: row.get(2)?,
-                        calls: row.get::<_, Option<_>>(3)?.unwrap_or_default(),
+                        calls: Stored {
+                            list: row.get::<_, Option<_>>(3)?.unwrap_or_default(),
+                            totals: Totals {
+                                llm_calls: row.get(4)?,
+                                input_tokens: row.get(5)?,
+                                output_tokens: row.get(6)?,
+                                cache_read_tokens: row.get(7)?,
+                                cost_nano_usd: row.get(8)?,
+                            },
+                        },
                     })
                 })?;
                 rows.collect()

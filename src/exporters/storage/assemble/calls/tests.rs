@@ -1,6 +1,6 @@
 //! Spans made of the records of coding agents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -11,12 +11,14 @@ use opentelemetry_proto::tonic::logs::v1::{LogRecord as PbRecord, ResourceLogs, 
 use proptest::prelude::*;
 use prost::Message as _;
 
-use super::super::{Assembler, Remapper};
+use super::super::{Assembler, Remapper, Sampling};
 use super::*;
 use crate::model::ProjectId;
+use crate::model::sampling::Reason;
 use crate::otlp::protobuf::Span;
 use crate::pricing::Book;
 use crate::processors::limits;
+use crate::processors::sampling::{Config, HeadRule};
 use crate::queue::{PayloadKind, Position};
 use crate::storage::Batch;
 use crate::storage::remap::Mapper as _;
@@ -133,6 +135,44 @@ fn a_failed_call_says_why() {
     let span = Span::parse(&row.message).unwrap();
     assert_eq!((span.status.code, span.status.message), (2, "Overloaded"));
     assert!(row.basics.error_kind.is_some());
+}
+
+// Guarantees: such a span is sampled as any other: by the head, which may go by its service, and by what
+// was decided about its trace.
+#[test]
+fn spans_of_records_are_sampled() {
+    let of_trace = |trace: u8| {
+        let mut sent = call(100, "req", "");
+        sent.trace_id = vec![trace; 16];
+        record(1, vec![sent])
+    };
+    let records = [of_trace(0x10), of_trace(0xe0), of_trace(0xf0)];
+    let key = (ProjectId(1), TraceId([0xe0; 16]));
+    let verdicts = HashMap::from([(key, Some(Reason::Tail))]);
+    let reasons = |config: &Config| {
+        let sampler = config.compile().unwrap();
+        let sampling = Sampling {
+            sampler: &sampler,
+            verdicts: Some(&verdicts),
+        };
+        let limits = limits::Config::default();
+        let assembler = Assembler::new(0, &limits).sampled(Some(sampling));
+        let (batch, _) = assembler.assemble(&records);
+        assert_eq!(batch.events.len(), 3, "events are not sampled");
+        let reasons = batch.spans.iter().map(|span| span.sampled_out);
+        reasons.collect::<Vec<_>>()
+    };
+    let mut config = Config::default();
+    config.head.percentage = 50.0;
+    let expected = [Some(Reason::Head), Some(Reason::Tail), None];
+    assert_eq!(reasons(&config), expected);
+    config.head.rules = vec![HeadRule {
+        projects: Vec::new(),
+        services: vec!["unknown_service".to_owned()],
+        genai: Some(true),
+        percentage: 0.0,
+    }];
+    assert_eq!(reasons(&config), [Some(Reason::Head); 3]);
 }
 
 // Guarantees: a record that names a span makes none, one that names a trace makes one in it.

@@ -12,7 +12,7 @@ use super::super::trace_rows::{self, KnownTrace};
 use super::super::traces::Key;
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
-use crate::storage::calls;
+use crate::storage::calls::Stored;
 use crate::storage::content::{self, DecodedBlock};
 use crate::storage::remap::{Job, Mapper, SPANS_PER_TRACE_MAX, resource_of, row_of};
 use crate::storage::write::{Batch, ResourceRow};
@@ -61,8 +61,8 @@ pub(super) struct Trace {
     pub(super) id: TraceId,
     /// Where its spans are.
     pub(super) spans: Range<usize>,
-    /// Whether its calls were counted by who knew their scopes.
-    pub(super) knows_scopes: bool,
+    /// What was counted of it.
+    pub(super) calls: Stored,
 }
 
 /// A span.
@@ -194,11 +194,10 @@ impl Loaded {
             let trace = known.get(&(project, id));
             let count = trace.map(|trace| trace.summary.span_count);
             if i64::try_from(column.len()).ok() == count {
-                let list = trace.map(|trace| trace.calls.list.as_slice());
                 loaded.traces.push(Trace {
                     id,
                     spans: 0..column.len(),
-                    knows_scopes: calls::knows_scopes(list.unwrap_or_default()),
+                    calls: trace.map(|trace| trace.calls.clone()).unwrap_or_default(),
                 });
             }
         }

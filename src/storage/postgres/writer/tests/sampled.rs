@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use prost::Message as _;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::concurrent::{WRITERS, batches};
-use super::{NOW, PostgresWriter, Store, wait};
+use super::{NOW, PROJECT, PostgresWriter, Store, request, span, wait, write};
 use crate::exporters::storage::assemble::Assembler;
 use crate::model::sampling::Reason;
 use crate::processors::limits;
-use crate::queue::Record;
+use crate::queue::{PayloadKind, Position, Record};
 use crate::storage::{RetentionConfig, SpanWriter as _};
 
 /// Writes all batches, beginning with one of them. Of four traces one is kept, one is left out, and of
@@ -97,4 +99,32 @@ fn what_many_collectors_sample_out_counts_once() {
     }
     let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
     assert_eq!(store.database.value(deadlocks), "0");
+}
+
+// Scenario: a collector that does not sample writes; then another begins to sample, and leaves a trace out;
+// then the first gets that trace again.
+// Guarantees: the first knows of it at once.
+#[test]
+fn a_collector_that_begins_to_sample_is_noticed_at_once() {
+    let mut store = Store::open();
+    let of = |trace| [request("api", vec![span(trace, 1)])];
+    assert_eq!(write(&mut store, PROJECT, 1, &of(1)).spans_stored, 1);
+    let records = [Record {
+        position: Position(1),
+        project: PROJECT,
+        received_unix_nano: NOW,
+        kind: PayloadKind::OtlpTraces,
+        payload: Bytes::from(of(2)[0].encode_to_vec()),
+    }];
+    let limits = limits::Config::default();
+    let (mut batch, _) = Assembler::new(1, &limits).assemble(&records);
+    batch.remember_ns = Some(3600 * 1_000_000_000);
+    batch.spans[0].sampled_out = Some(Reason::Head);
+    let report = wait(async {
+        let mut other = PostgresWriter::new(&store.config, RetentionConfig::default()).unwrap();
+        other.prepare(NOW).await.unwrap();
+        other.write(&batch).await.unwrap()
+    });
+    assert_eq!(report.spans_sampled_out.head, 1);
+    assert_eq!(write(&mut store, PROJECT, 2, &of(2)).spans_duplicate, 1);
 }
