@@ -32,7 +32,7 @@ pub use denied::Denied;
 pub use gate::{Gate, Gates, Purpose};
 pub use key::{ApiKey, KeyHash};
 pub use passwords::Busy;
-pub use people::People;
+pub use people::{Held, People};
 pub use principal::{Principal, Who};
 pub use quota::Quotas;
 pub use resolver::Resolver;

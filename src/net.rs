@@ -16,3 +16,4 @@ mod framing;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod guard;
+mod streams;

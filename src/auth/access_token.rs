@@ -117,9 +117,9 @@ impl AccessTokens {
         })
     }
 
-    /// Whether a token is from before somebody had this password, as it is stored.
-    pub(super) fn is_outdated(&self, opened: &Opened, password: &str) -> bool {
-        opened.mark != self.mark(password)
+    /// Whether a token with this mark is from before somebody had this password, as it is stored.
+    pub(super) fn is_outdated(&self, mark: &str, password: &str) -> bool {
+        mark != self.mark(password)
     }
 }
 
@@ -128,7 +128,8 @@ impl AccessTokens {
 pub(super) struct Opened {
     /// What it says.
     pub(super) claims: Claims,
-    mark: String,
+    /// The mark of the password that its person had.
+    pub(super) mark: String,
 }
 
 #[cfg(test)]
@@ -183,7 +184,7 @@ mod tests {
         let token = ours.make(&claims(), "h").unwrap();
         let opened = ours.open(&token, 999).unwrap();
         assert_eq!(opened.claims, claims());
-        assert!(!ours.is_outdated(&opened, "h") && ours.is_outdated(&opened, "n"));
+        assert!(!ours.is_outdated(&opened.mark, "h") && ours.is_outdated(&opened.mark, "n"));
         assert_eq!(ours.open(&token, 1000), None, "has ended");
         assert_eq!(others.open(&token, 1), None);
         for at in 0..token.len() {

@@ -1,5 +1,7 @@
 //! The way in of one listener: who may come without a credential, and what the others may do.
 
+mod owners;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -9,14 +11,14 @@ use super::config::Config;
 use super::credential::Credential;
 use super::denied::Denied;
 use super::page::{is_of_this_machine, is_proxied};
-use super::people::{People, Person};
+use super::people::{Held, People, Person};
 use super::principal::{Principal, Who};
 use super::quota::Quotas;
 use super::resolver::{Openness, Resolver};
 use crate::model::ProjectId;
 use crate::model::access::{Scope, Scopes};
 use crate::model::quota::Quota;
-use crate::storage::access::{AccessStore, User};
+use crate::storage::access::AccessStore;
 use crate::telemetry::logs::chain;
 
 /// Which project somebody signed in means.
@@ -176,8 +178,8 @@ impl Gate {
             Credential::Unusable => return Err(Denied::Unknown),
             Credential::Key(key) => self.resolver.resolve(&key).await?,
             Credential::AccessToken(token) => {
-                let user = self.holder_of(&token).await?;
-                let means = Means::all(&user.id);
+                let held = self.holder_of(&token).await?;
+                let means = Means::all(&held.user.id);
                 return self.of(means, headers, uri, scope).await;
             }
         };
@@ -211,7 +213,7 @@ impl Gate {
     ///
     /// # Errors
     /// [`Denied::Missing`], [`Denied::Unknown`], [`Denied::Unavailable`].
-    pub async fn holder(&self, headers: &HeaderMap) -> Result<User, Denied> {
+    pub async fn holder(&self, headers: &HeaderMap) -> Result<Held, Denied> {
         match Credential::of(headers) {
             Credential::AccessToken(token) => self.holder_of(&token).await,
             Credential::None => Err(Denied::Missing),
@@ -219,34 +221,12 @@ impl Gate {
         }
     }
 
-    async fn holder_of(&self, token: &str) -> Result<User, Denied> {
+    async fn holder_of(&self, token: &str) -> Result<Held, Denied> {
         let people = self.people.as_ref().ok_or(Denied::Unknown)?;
         let found = people.holder(token).await;
         found
             .map_err(|error| unavailable(&error))?
             .ok_or(Denied::Unknown)
-    }
-
-    /// What the holder of an access token may do in a project that they administer.
-    ///
-    /// # Errors
-    /// [`Denied::NotAMember`], also for those who don't administer it; [`Denied::Unavailable`].
-    pub async fn owner(&self, user: &User, project: ProjectId) -> Result<Principal, Denied> {
-        let people = self.people.as_ref().ok_or(Denied::Missing)?;
-        let roles = people.roles(&user.id, Some(project)).await;
-        let roles = roles.map_err(|error| unavailable(&error))?;
-        let role = roles.first().map(|(_, role)| *role);
-        let principal = Principal {
-            project,
-            scopes: role.map_or(Scopes::NONE, crate::model::access::Role::scopes),
-            who: Who::User(user.id.as_str().into()),
-        };
-        if principal.may(Scope::Admin) {
-            principal.note();
-            Ok(principal)
-        } else {
-            Err(Denied::NotAMember)
-        }
     }
 
     /// What somebody signed in may do in the project they name.

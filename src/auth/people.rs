@@ -5,6 +5,7 @@
 //! made slow by address and account, and hashing bounded.
 
 mod board;
+mod held;
 mod invited;
 mod items;
 mod local;
@@ -31,6 +32,8 @@ use crate::storage;
 use crate::storage::access::{AccessStore, Change, Login, User};
 
 pub use board::Welcomed;
+pub use held::Held;
+use held::Lately;
 pub use invited::Invited;
 pub use items::{Client, Person, Refused, SignedIn, Wanted};
 pub use local::Ticket;
@@ -65,6 +68,7 @@ pub struct People {
     passwords: Passwords,
     back_off: BackOff,
     tickets: Tickets,
+    lately: Lately,
     /// Held while it is noted that a session is used.
     noting: tokio::sync::Mutex<()>,
     /// Origins whose pages count as ours.
@@ -102,6 +106,7 @@ impl People {
             passwords: Passwords::new(),
             back_off: BackOff::new(),
             tickets: Tickets::default(),
+            lately: Lately::new(),
             noting: tokio::sync::Mutex::default(),
             allowed_origins,
         }

@@ -29,7 +29,7 @@ use tracing::Instrument as _;
 use super::envelope::{NO_ROUTE, REQUEST_ID};
 use super::problem::Problem;
 use super::{Gateway, Shared};
-use crate::auth::Gate;
+use crate::auth::{Gate, Who};
 use crate::model::ProjectId;
 use crate::model::access::Scope;
 use crate::otlp::Failure;
@@ -91,6 +91,7 @@ impl Method {
 /// Who asks, and with what.
 struct Asked {
     project: ProjectId,
+    who: Who,
     message: Bytes,
     /// What the caller was let in for.
     credentials: (HeaderMap, Uri),
@@ -195,6 +196,7 @@ impl TraceQuery {
         let limit = wire.asked_time_limit(&head.headers)?;
         let asked = Asked {
             project: principal.project,
+            who: principal.who,
             message: wire.question(&head.headers, body).await?,
             credentials: (head.headers, head.uri),
             deadline: limit.and_then(|limit: Duration| now.checked_add(limit)),

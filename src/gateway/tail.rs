@@ -11,6 +11,7 @@ mod frames;
 mod hub;
 mod lane;
 mod place;
+mod seats;
 mod socket;
 mod watcher;
 
@@ -19,13 +20,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
-use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use http::header::CONTENT_TYPE;
 use http::{HeaderName, HeaderValue};
 
 use super::caller::Caller;
 use super::params::Params;
+use super::pieces;
 use super::problem::{Code, Problem};
 use super::websocket::{self, Handshake};
 use super::{Shared, spans};
@@ -34,6 +35,7 @@ pub(super) use frames::{Missed, Notice, Told};
 pub(super) use hub::{Form, Hub};
 pub(super) use lane::Filter;
 pub(super) use place::Place;
+pub(super) use seats::NoSeat;
 pub(super) use watcher::{Over, Right, Wanted, Watcher};
 
 /// Tells proxies to pass events on at once.
@@ -58,6 +60,7 @@ pub(super) async fn tail(
         form: Form::Own,
         rate: asked.rate,
         resume: asked.resume,
+        who: caller.principal.who,
         right: Right::Credential(request.headers().clone(), request.uri().clone()),
     };
     let watcher = Watcher::begin(&shared, wanted).await?;
@@ -83,15 +86,18 @@ fn handshake(shared: &Shared, request: &mut Request) -> Result<Handshake, Proble
 fn events(
     watcher: Watcher,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::convert::Infallible>> {
-    let told = watcher.into_stream();
-    told.take_while(|told| std::future::ready(told.is_ok()))
-        .map(|told| {
-            let mut frames = BytesMut::new();
-            for told in told.unwrap_or_default() {
-                frames::sent_event(&mut frames, &told);
-            }
-            Ok(frames.freeze())
-        })
+    until_over(pieces::told_in(watcher.into_stream(), frames::sent_event))
+}
+
+/// Nothing is said of why it is over.
+pub(super) fn until_over<S>(
+    frames: S,
+) -> impl futures_util::Stream<Item = Result<bytes::Bytes, std::convert::Infallible>>
+where
+    S: futures_util::Stream<Item = Result<bytes::Bytes, Over>>,
+{
+    let frames = frames.take_while(|frame| std::future::ready(frame.is_ok()));
+    frames.map(|frame| Ok(frame.unwrap_or_default()))
 }
 
 /// An answer that goes on.
@@ -104,10 +110,4 @@ where
         (ACCEL_BUFFERING, HeaderValue::from_static("no")),
     ];
     (headers, Body::from_stream(events)).into_response()
-}
-
-/// Too many watch.
-fn busy() -> Problem {
-    let detail = "as many clients follow the feed as may; see gateway.max_tail_watchers";
-    Problem::new(Code::StorageUnavailable, detail)
 }

@@ -18,10 +18,13 @@ use tokio::time::Instant;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
+use tokio_util::sync::CancellationToken;
 
+use super::pieces::{PIECE_MAX, Pieces, Text};
 use crate::service::tasks::Tasks;
 
 /// Name of the tasks of clients that follow.
@@ -35,13 +38,14 @@ const MESSAGE_MAX: usize = 64 << 10;
 /// gone.
 const PING_AFTER: Duration = Duration::from_secs(20);
 const GONE_AFTER: Duration = Duration::from_secs(60);
-/// How long a client may take no byte.
+/// How long a client may take for a piece of what is sent.
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for a client to say goodbye.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
-/// Bytes gathered before they are sent, and at most.
+/// Bytes gathered before they are sent. A piece more is in memory at most: the next one waits until
+/// they are.
 const BUFFER: usize = 32 << 10;
-const BUFFER_MAX: usize = 16 << 20;
+const BUFFER_MAX: usize = 4 * PIECE_MAX;
 
 /// Whether a request asks for a WebSocket instead of an answer.
 pub(super) fn is_asked_for(request: &Request) -> bool {
@@ -96,9 +100,10 @@ impl Handshake {
         S: Future<Output = ()> + Send + 'static,
     {
         let upgrade = self.upgrade;
+        let drain = tasks.shutdown_token();
         tasks.spawn(name, async move {
             match tokio::time::timeout(UPGRADE_WITHIN, upgrade).await {
-                Ok(Ok(upgraded)) => serve(Socket::new(upgraded).await).await,
+                Ok(Ok(upgraded)) => serve(Socket::new(upgraded, drain).await).await,
                 Ok(Err(error)) => tracing::debug!(%error, "no WebSocket"),
                 Err(_) => tracing::debug!("no WebSocket in time"),
             }
@@ -163,10 +168,12 @@ pub(super) struct Socket {
     /// When the client was last heard.
     heard_at: Instant,
     pinged: bool,
+    /// Cancelled when the daemon drains.
+    drain: CancellationToken,
 }
 
 impl Socket {
-    async fn new(upgraded: Upgraded) -> Self {
+    async fn new(upgraded: Upgraded, drain: CancellationToken) -> Self {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_MAX))
             .max_frame_size(Some(MESSAGE_MAX))
@@ -179,6 +186,7 @@ impl Socket {
             stream: Box::new(stream),
             heard_at: Instant::now(),
             pinged: false,
+            drain,
         }
     }
 
@@ -222,14 +230,22 @@ impl Socket {
         }
     }
 
-    /// Adds a text to what is sent.
+    /// Adds a text to what is sent, a long one in fragments.
     ///
     /// # Errors
     /// Why the socket is over.
-    pub(super) async fn add(&mut self, text: Bytes) -> Result<(), Closing> {
-        // Our texts are JSON of ours.
-        let text = Utf8Bytes::try_from(text).map_err(|_| Closing::Done)?;
-        within(self.stream.feed(Message::Text(text))).await
+    pub(super) async fn add(&mut self, text: impl Into<Text>) -> Result<(), Closing> {
+        let mut pieces = Pieces::default();
+        pieces.add(text.into());
+        let mut kind = Data::Text;
+        while let Some(piece) = pieces.next() {
+            let is_last = pieces.len() == 0;
+            let frame = Frame::message(piece, OpCode::Data(kind), is_last);
+            let sending = self.stream.feed(Message::Frame(frame));
+            within(sending, &self.drain).await?;
+            kind = Data::Continue;
+        }
+        Ok(())
     }
 
     /// Adds a ping with a few bytes that say something to who looks.
@@ -238,7 +254,7 @@ impl Socket {
     /// Why the socket is over.
     pub(super) async fn ping(&mut self, said: &str) -> Result<(), Closing> {
         let said = Bytes::copy_from_slice(said.as_bytes());
-        within(self.stream.feed(Message::Ping(said))).await
+        within(self.stream.feed(Message::Ping(said)), &self.drain).await
     }
 
     /// Sends what was added.
@@ -246,7 +262,7 @@ impl Socket {
     /// # Errors
     /// Why the socket is over.
     pub(super) async fn flush(&mut self) -> Result<(), Closing> {
-        within(self.stream.flush()).await
+        within(self.stream.flush(), &self.drain).await
     }
 
     /// Says goodbye, and waits a little for the client to do so, too.
@@ -266,10 +282,18 @@ impl Socket {
 }
 
 /// Waits for a client to take what is sent, so long and no longer.
-async fn within(sending: impl Future<Output = Result<(), Error>>) -> Result<(), Closing> {
-    match tokio::time::timeout(STALL_MAX, sending).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(Closing::Gone),
-        Err(_) => Err(Closing::Silent),
+async fn within(
+    sending: impl Future<Output = Result<(), Error>>,
+    drain: &CancellationToken,
+) -> Result<(), Closing> {
+    let drained = async {
+        drain.cancelled().await;
+        tokio::time::sleep(GOODBYE_WITHIN).await;
+    };
+    tokio::select! {
+        biased;
+        sent = sending => sent.map_err(|_| Closing::Gone),
+        () = tokio::time::sleep(STALL_MAX) => Err(Closing::Silent),
+        () = drained => Err(Closing::Draining),
     }
 }

@@ -4,12 +4,19 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
+
+use super::streams;
+
+/// Bytes of an answer handed over at once. What was handed over is out of sight: the request counts as
+/// open while there is more, and a peer that takes this much of it is not stuck.
+const PIECE_MAX: usize = 64 << 10;
 
 /// A moment in milliseconds since the connection was accepted, plus one; zero means never.
 type Moment = u64;
@@ -165,39 +172,72 @@ impl Drop for InFlight {
     }
 }
 
-/// A response body that counts as an open request until it is sent or dropped.
+/// A response body that counts as an open request until it is sent or dropped, in small pieces.
 #[derive(Debug)]
 pub(super) struct TrackedBody<B> {
     inner: B,
+    /// What is left of the part that the inner one gave last.
+    rest: Bytes,
     in_flight: InFlight,
 }
 
 impl<B> TrackedBody<B> {
     pub(super) fn new(inner: B, in_flight: InFlight) -> Self {
-        Self { inner, in_flight }
+        let rest = Bytes::new();
+        Self {
+            inner,
+            rest,
+            in_flight,
+        }
+    }
+
+    fn piece(&mut self) -> Frame<Bytes> {
+        let length = self.rest.len().min(PIECE_MAX);
+        Frame::data(self.rest.split_to(length))
     }
 }
 
-impl<B: Body + Unpin> Body for TrackedBody<B> {
-    type Data = B::Data;
+impl<B: Body<Data = Bytes> + Unpin> Body for TrackedBody<B> {
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let frame = Pin::new(&mut self.inner).poll_frame(context);
-        if frame.is_ready() {
-            self.in_flight.answered();
-        }
-        frame
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        streams::asked();
+        let frame = if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.inner).poll_frame(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        self.rest = data;
+                        Some(Ok(self.piece()))
+                    }
+                    Err(other) => Some(Ok(other)),
+                },
+                end => end,
+            }
+        } else {
+            Some(Ok(self.piece()))
+        };
+        self.in_flight.answered();
+        streams::handed_over();
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        let rest = self.rest.len() as u64;
+        let inner = self.inner.size_hint();
+        let mut hint = SizeHint::new();
+        // The upper one first: a lower bound is never above it.
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(rest));
+        }
+        hint.set_lower(inner.lower().saturating_add(rest));
+        hint
     }
 }

@@ -25,6 +25,7 @@ use tower::Service;
 use super::activity::{Activity, TrackedBody};
 use super::guard::{self, Guard, Protocol, Rules};
 use super::listener::{BoxError, Limits, Peer, Refuse};
+use super::streams::{Patience, StreamTasks};
 use crate::otlp::Failure;
 use crate::service::tasks::Tasks;
 
@@ -49,10 +50,6 @@ const HEADER_LIST_READ: u32 = 8;
 /// connection. Compressed with Huffman codes they are at least five eighths of the list, so that
 /// h2 only gets to refuse lists that repeat what is in the dynamic table.
 const HEADER_BLOCK_READ: usize = 4;
-/// How long a peer may take no byte of an answer.
-const WRITE_STALL_MAX: Duration = Duration::from_secs(30);
-/// How long a connection that was told to end, other than for its age, may go on.
-const CLOSE_GRACE: Duration = Duration::from_secs(5);
 
 /// What is the same for all connections of a listener.
 pub(super) struct Shared<S, B> {
@@ -169,7 +166,7 @@ fn http1_builder(head_max: usize) -> http1::Builder {
 }
 
 fn http2_builder(limits: &Limits, tasks: Tasks) -> http2::Builder<StreamTasks> {
-    let mut builder = http2::Builder::new(StreamTasks(tasks));
+    let mut builder = http2::Builder::new(StreamTasks::new(tasks, limits));
     let pending_resets = usize::try_from(limits.max_pending_reset_streams).unwrap_or(usize::MAX);
     builder
         .timer(TokioTimer::new())
@@ -184,19 +181,6 @@ fn http2_builder(limits: &Limits, tasks: Tasks) -> http2::Builder<StreamTasks> {
         .keep_alive_interval(limits.keepalive_interval)
         .keep_alive_timeout(limits.keepalive_timeout);
     builder
-}
-
-/// Runs the streams of HTTP/2 connections as named tasks.
-#[derive(Clone)]
-struct StreamTasks(Tasks);
-
-impl<F> hyper::rt::Executor<F> for StreamTasks
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    fn execute(&self, future: F) {
-        self.0.spawn("http2 stream", future);
-    }
 }
 
 /// Calls the service; a panic in it is answered, and ends nothing but this request.
@@ -319,9 +303,9 @@ async fn drive<C: Graceful>(
             if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
                 return Poll::Ready(outcome.map_err(Into::into));
             }
-            if !closing.is_draining && drain.as_mut().poll(context).is_ready() {
+            if closing.draining.is_none() && drain.as_mut().poll(context).is_ready() {
                 // The deadline of the drain belongs to the service.
-                closing.is_draining = true;
+                closing.draining = Some(Instant::now());
                 connection.as_mut().begin_shutdown();
                 continue;
             }
@@ -338,7 +322,7 @@ async fn drive<C: Graceful>(
                 Due::Cut => return Poll::Ready(Ok(())),
                 Due::Head => {
                     activity.expire_head();
-                    closing.cut_at = Instant::now().checked_add(CLOSE_GRACE);
+                    closing.cut_at = Instant::now().checked_add(limits.close_grace);
                 }
                 Due::Close { grace } => {
                     closing.cut_at = Instant::now().checked_add(grace);
@@ -352,7 +336,8 @@ async fn drive<C: Graceful>(
 
 /// When and why a connection is to end.
 struct Closing {
-    is_draining: bool,
+    /// Since when the daemon drains.
+    draining: Option<Instant>,
     max_age: Option<Duration>,
     cut_at: Option<Instant>,
 }
@@ -360,7 +345,7 @@ struct Closing {
 impl Closing {
     fn new(limits: &Limits) -> Self {
         Self {
-            is_draining: false,
+            draining: None,
             max_age: limits.max_connection_age.map(jittered),
             cut_at: None,
         }
@@ -372,24 +357,25 @@ impl Closing {
             Some((since?.checked_add(time?)?, due))
         };
         let cut = self.cut_at.map(|at| (at, Due::Cut));
-        let stalled = after(
-            activity.write_blocked_since(),
-            Some(WRITE_STALL_MAX),
-            Due::Cut,
-        );
+        let stalled = activity
+            .write_blocked_since()
+            .map(|since| (Patience::of(limits).ends(since, self.draining), Due::Cut));
         let opened = Some(activity.opened());
-        let (mut head, mut idle, mut age) = (None, None, None);
+        let (mut head, mut idle, mut age, mut left) = (None, None, None, None);
         if self.cut_at.is_none() {
             let timeout = Some(limits.read_header_timeout);
             head = after(activity.head_since(), timeout, Due::Head);
             // A head that is arriving has its own limit.
             let idle_since = activity.idle_since().filter(|_| head.is_none());
-            let grace = CLOSE_GRACE;
+            let grace = limits.close_grace;
             idle = after(idle_since, limits.idle_timeout, Due::Close { grace });
             let grace = limits.max_connection_age_grace;
             age = after(opened, self.max_age, Due::Close { grace });
+            // Answers that are all said, and that the peer does not take.
+            let since = self.draining.and_then(|at| Some(idle_since?.max(at)));
+            left = after(since, Some(limits.close_grace), Due::Cut);
         }
-        let all = [cut, stalled, head, idle, age];
+        let all = [cut, stalled, head, idle, age, left];
         all.into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 }

@@ -62,6 +62,11 @@ pub struct Limits {
     pub max_connection_age: Option<Duration>,
     /// Time from then until it is cut.
     pub max_connection_age_grace: Duration,
+    /// How long a peer may take nothing of an answer.
+    pub stall_timeout: Duration,
+    /// How long a connection that was told to end, other than for its age, may go on, and how long a
+    /// peer may take nothing of an answer while the daemon drains.
+    pub close_grace: Duration,
     /// HTTP/2: requests open at once on one connection.
     pub max_concurrent_streams: u32,
     /// HTTP/2: streams a peer may reset before they are served; more ends the connection.
@@ -83,6 +88,8 @@ impl Default for Limits {
             idle_timeout: Some(Duration::from_secs(60)),
             max_connection_age: None,
             max_connection_age_grace: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(30),
+            close_grace: Duration::from_secs(5),
             max_concurrent_streams: 200,
             max_pending_reset_streams: 50,
             keepalive_interval: Some(Duration::from_secs(60)),

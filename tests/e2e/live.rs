@@ -232,6 +232,24 @@ fn a_websocket_is_for_who_may_read() {
     );
 }
 
+// Scenario: a client follows events by WebSocket, of which one is longer than anybody would send at once.
+// Guarantees: it hears of it, whole and in its turn.
+#[test]
+fn a_websocket_tells_of_long_events() {
+    let daemon = Daemon::spawn(&[("processors.batch.timeout", "10ms")]);
+    let client = Client::websocket(&daemon, "?kind=event", &none());
+    client.hear("open");
+    client.message();
+    // As JSON it is six times as long.
+    let long = "\u{1}".repeat(4 << 20);
+    for text in ["before", &long, "after"] {
+        send_log(&daemon, None, text);
+        let (event, data, _) = client.message();
+        let heard = data["body"].as_str().unwrap_or_default();
+        assert!(heard == text, "{event}, {} bytes", heard.len());
+    }
+}
+
 // Scenario: a client says what is expected of nobody: a text, and one that is too large; another reads
 // nothing while others follow.
 // Guarantees: a text is passed over; too much ends the socket with a code; who does not read holds up

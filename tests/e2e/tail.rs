@@ -2,14 +2,22 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::access::create_key;
 use crate::cluster::Cluster;
 use crate::daemon::{Daemon, Store, eventually};
-use crate::otlp::{hex, post_accepted, request, span};
+use crate::otlp::{hex, post_accepted, request, runtime, span};
+use crate::raw_grpc;
 
 /// Longest wait for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -130,6 +138,76 @@ fn what_another_process_stores_is_told_of() {
     send(&api, "shop", 6);
     send(&api, "shop", 7);
     assert_eq!(tail.span().0, "op 7");
+}
+
+/// A client that takes nothing of an answer, by HTTP/2: it grants no window, and is well otherwise.
+struct Idler {
+    _answer: Response<Incoming>,
+    _sender: SendRequest<Full<Bytes>>,
+    _connection: JoinSet<()>,
+}
+
+impl Idler {
+    /// None when it is refused.
+    async fn ask(address: SocketAddr, request: Request<Full<Bytes>>) -> Option<Self> {
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let (mut sender, connection) = http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(0)
+            .handshake(TokioIo::new(stream))
+            .await
+            .unwrap();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { drop(connection.await) });
+        let answer = sender.send_request(request).await.unwrap();
+        let is_refused = answer.status() != 200 || answer.headers().contains_key("grpc-status");
+        (!is_refused).then_some(Self {
+            _answer: answer,
+            _sender: sender,
+            _connection: tasks,
+        })
+    }
+
+    /// One that follows by server-sent events.
+    async fn events(daemon: &Daemon) -> Option<Self> {
+        let address = daemon.addresses().gateway;
+        let request = Request::get(format!("http://{address}/api/v1/tail"));
+        Self::ask(address, request.body(Full::default()).unwrap()).await
+    }
+
+    /// One that follows by gRPC.
+    async fn messages(daemon: &Daemon) -> Option<Self> {
+        let address = daemon.addresses().grpc;
+        let uri = format!("http://{address}/pulse.trace.v1.TraceQuery/Tail");
+        let request = Request::post(uri)
+            .header("te", "trailers")
+            .header("content-type", "application/grpc");
+        let message = Full::new(Bytes::from(raw_grpc::frame(false, &[])));
+        Self::ask(address, request.body(message).unwrap()).await
+    }
+}
+
+// Scenario: as many clients as may follow do so by HTTP/2, and take nothing of what they are told; others
+// come until there is a seat for them, and do the same; then the daemon is stopped.
+// Guarantees: who takes nothing does not keep a seat; the daemon is not held up.
+#[test]
+fn who_takes_nothing_keeps_no_seat_and_holds_up_no_stop() {
+    let mut daemon = Daemon::spawn(&[("gateway.max_tail_watchers", "2")]);
+    let runtime = runtime();
+    let events = || runtime.block_on(Idler::events(&daemon));
+    let messages = || runtime.block_on(Idler::messages(&daemon));
+    let first = (events(), messages());
+    assert!(first.0.is_some() && first.1.is_some());
+    assert!(events().is_none() && messages().is_none());
+    let second = (
+        eventually("a free seat", 4 * PATIENCE, events),
+        eventually("another free seat", 4 * PATIENCE, messages),
+    );
+    let stopped = Instant::now();
+    daemon.process.sigterm();
+    assert!(daemon.process.wait_exit(2 * PATIENCE).success());
+    // The drain may take half a minute.
+    assert!(stopped.elapsed() < PATIENCE, "{:?}", stopped.elapsed());
+    drop((first, second));
 }
 
 // Scenario: more spans match than a client wants in a second.

@@ -4,6 +4,7 @@
 use http::HeaderValue;
 use tokio::time::timeout;
 
+use super::held::{Held, Lately};
 use super::{Client, PATIENCE, People, Refused, SECOND_NS, SESSION_SECONDS, described};
 use crate::auth::access_token::{ACCESS_SECONDS, AccessTokens, Claims};
 use crate::auth::names;
@@ -160,20 +161,42 @@ impl People {
     ///
     /// # Errors
     /// [`storage::Error`], when that can't be told.
-    pub async fn holder(&self, token: &str) -> Result<Option<User>, storage::Error> {
+    pub async fn holder(&self, token: &str) -> Result<Option<Held>, storage::Error> {
         let found = timeout(PATIENCE, self.look_up_holder(token)).await;
         found.unwrap_or(Err(storage::Error::Timeout))
     }
 
-    async fn look_up_holder(&self, token: &str) -> Result<Option<User>, storage::Error> {
+    async fn look_up_holder(&self, token: &str) -> Result<Option<Held>, storage::Error> {
         let tokens = self.access_tokens().await?;
         let Some(opened) = tokens.open(token, (self.now)() / SECOND_NS) else {
             return Ok(None);
         };
         let found = self.store.user(opened.claims.email.clone()).await?;
         let holder = found.filter(|(user, stored)| {
-            user.id == opened.claims.id && !tokens.is_outdated(&opened, stored)
+            user.id == opened.claims.id && !tokens.is_outdated(&opened.mark, stored)
         });
-        Ok(holder.map(|(user, _)| user))
+        let mark = opened.mark;
+        Ok(holder.map(|(user, _)| Held { user, mark }))
+    }
+
+    /// Whether somebody has the password yet of which their token is.
+    ///
+    /// # Errors
+    /// [`storage::Error`], when that can't be told.
+    pub(in crate::auth) async fn is_good_still(&self, held: &Held) -> Result<bool, storage::Error> {
+        let look_up = async {
+            let tokens = self.access_tokens().await?;
+            let found = self.store.user(held.user.email.clone()).await?;
+            Ok(found.is_some_and(|(user, stored)| {
+                user.id == held.user.id && !tokens.is_outdated(&held.mark, &stored)
+            }))
+        };
+        let found = timeout(PATIENCE, look_up).await;
+        found.unwrap_or(Err(storage::Error::Timeout))
+    }
+
+    /// Who was found to own what lately.
+    pub(in crate::auth) const fn lately(&self) -> &Lately {
+        &self.lately
     }
 }

@@ -18,7 +18,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::super::Shared;
 use super::answer::{Answer, Server};
-use crate::auth::{Denied, Principal};
+use crate::auth::{Denied, Held, Principal};
 use crate::model::ProjectId;
 use crate::otlp::Failure;
 use crate::receivers::family::schema::{Field, Item, check};
@@ -97,14 +97,14 @@ impl FromRequestParts<Arc<Shared>> for Holder {
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Answer> {
         let holder = shared.gate.holder(&parts.headers).await;
-        holder.map(Self).map_err(refused)
+        holder.map(|held| Self(held.user)).map_err(refused)
     }
 }
 
 /// The holder of an access token who owns the project that the path names (`{id}`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Owner {
-    user: User,
+    held: Held,
     principal: Principal,
 }
 
@@ -112,14 +112,15 @@ impl FromRequestParts<Arc<Shared>> for Owner {
     type Rejection = Answer;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Answer> {
-        let Holder(user) = Holder::from_request_parts(parts, shared).await?;
+        let held = shared.gate.holder(&parts.headers).await;
+        let held = held.map_err(refused)?;
         let named = RawPathParams::from_request_parts(parts, shared).await;
         let named = named.map_err(|_| no_project())?;
         let named = named.iter().find(|(name, _)| *name == "id");
         let project = named.and_then(|(_, id)| id.parse().ok().map(ProjectId));
         let project = project.ok_or_else(no_project)?;
-        let principal = shared.gate.owner(&user, project).await;
+        let principal = shared.gate.owner(&held.user, project).await;
         let principal = principal.map_err(refused)?;
-        Ok(Self { user, principal })
+        Ok(Self { held, principal })
     }
 }

@@ -1,8 +1,8 @@
 //! `TraceQuery.Tail`: the feed that `GET /api/v1/tail` follows, in protobuf.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::HeaderMap;
 use prost::Message as _;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::request::{self, Pairs};
 use super::{Asked, Method, TraceQuery, too_slow};
+use crate::gateway::pieces::{self, Text};
 use crate::gateway::problem::Problem;
 use crate::gateway::tail::{self, Form, Notice, Over, Right, Told, Wanted, Watcher};
 use crate::otlp::Failure;
@@ -44,9 +45,12 @@ pub(super) async fn follow(
         form: Form::Protobuf,
         rate: following.rate,
         resume: following.resume,
+        who: asked.who,
         right: Right::CredentialAt(query.gate.clone(), headers, uri),
     };
-    let watcher = Watcher::begin(shared, wanted).await?;
+    let watcher = Watcher::begin(shared, wanted)
+        .await
+        .map_err(Problem::from)?;
     Ok(messages(watcher, asked.deadline).boxed())
 }
 
@@ -55,8 +59,9 @@ fn messages(
     watcher: Watcher,
     deadline: Option<Instant>,
 ) -> impl futures_util::Stream<Item = Result<Bytes, Failure>> {
-    let told = watcher.into_stream().boxed();
-    stream::unfold(told, move |mut told| async move {
+    let told = watcher.into_stream().map_err(failure);
+    let said = pieces::told_in(told, framed).boxed();
+    stream::unfold(said, move |mut messages| async move {
         let is_over = async {
             match deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -64,10 +69,10 @@ fn messages(
             }
         };
         let said = tokio::select! {
-            said = told.next() => said?.map(|told| framed(&told)).map_err(failure),
+            said = messages.next() => said?,
             () = is_over => Err(too_slow("the time that the client gave the call is up")),
         };
-        Some((said, told))
+        Some((said, messages))
     })
 }
 
@@ -78,38 +83,33 @@ fn failure(over: Over) -> Failure {
     }
 }
 
-/// What is told as framed messages.
-fn framed(told: &[Told]) -> Bytes {
+/// What is told as a framed message.
+fn framed(told: Told) -> Text {
+    let event_id = told.id.to_string();
+    let event = match told.what {
+        Notice::Stored(_, span) => return stored(event_id, span),
+        Notice::Following => Event::Following(Following {}),
+        Notice::Alive => Event::Alive(Alive {}),
+        Notice::Missed(tail::Missed { unseen, over_rate }) => {
+            Event::Missed(Missed { unseen, over_rate })
+        }
+    };
+    let event = Some(event);
     let mut out = BytesMut::new();
-    for told in told {
-        let event_id = told.id.to_string();
-        let event = match &told.what {
-            Notice::Stored(_, span) => {
-                stored(&mut out, event_id, span);
-                continue;
-            }
-            Notice::Following => Event::Following(Following {}),
-            Notice::Alive => Event::Alive(Alive {}),
-            Notice::Missed(tail::Missed { unseen, over_rate }) => Event::Missed(Missed {
-                unseen: *unseen,
-                over_rate: *over_rate,
-            }),
-        };
-        let event = Some(event);
-        frame(&mut out, &TailResponse { event_id, event });
-    }
-    out.freeze()
+    frame(&mut out, &TailResponse { event_id, event });
+    Text::new(out, Bytes::new(), "")
 }
 
-/// Adds a span, which was encoded once for all who follow.
-fn stored(out: &mut BytesMut, event_id: String, span: &[u8]) {
+/// A span, which was encoded once for all who follow.
+fn stored(event_id: String, span: Bytes) -> Text {
     let event = None;
     let mut message = TailResponse { event_id, event }.encode_to_vec();
     encode_key(SPAN, WireType::LengthDelimited, &mut message);
     encode_varint(span.len() as u64, &mut message);
     let length = message.len() + span.len();
+    let mut out = BytesMut::with_capacity(message.len() + 8);
     out.put_u8(0);
     out.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
     out.extend_from_slice(&message);
-    out.extend_from_slice(span);
+    Text::new(out, span, "")
 }

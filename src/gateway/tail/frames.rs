@@ -1,10 +1,11 @@
 //! What a client is told, and how server-sent events (WHATWG HTML §9.2) and WebSocket messages say it.
 
-use bytes::{BufMut as _, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::hub::Kind;
 use super::place::Place;
+use crate::gateway::pieces::Text;
 
 /// How long a client waits before it connects again, ms.
 const RETRY_MS: u32 = 2000;
@@ -29,6 +30,17 @@ pub(in crate::gateway) enum Notice {
     Missed(Missed),
     /// Something was stored: as the client's [`super::Form`] says it.
     Stored(Kind, Bytes),
+}
+
+impl Notice {
+    /// Bytes of what a client is told, but for what is around it.
+    pub(super) fn bytes(&self) -> usize {
+        // What is around it is not nothing either.
+        match self {
+            Self::Stored(_, said) => said.len() + 64,
+            _ => 64,
+        }
+    }
 }
 
 /// What went by.
@@ -62,53 +74,47 @@ const fn name(kind: Kind) -> &'static str {
     }
 }
 
-/// Adds what is told as a server-sent event; a comment where only the place moves on.
-pub(super) fn sent_event(frames: &mut BytesMut, told: &Told) {
-    let id = &told.id;
-    match &told.what {
-        Notice::Following => {
-            let hello = format!("retry: {RETRY_MS}\nid: {id}\n: following\n\n");
-            frames.put_slice(hello.as_bytes());
-        }
-        Notice::Alive => frames.put_slice(format!("id: {id}\n: alive\n\n").as_bytes()),
-        Notice::Missed(missed) => event(frames, "missed", id, &missed.json()),
-        Notice::Stored(kind, json) => event(frames, name(*kind), id, json),
+/// What is told as a server-sent event; a comment where only the place moves on.
+pub(super) fn sent_event(told: Told) -> Text {
+    let id = told.id;
+    match told.what {
+        Notice::Following => format!("retry: {RETRY_MS}\nid: {id}\n: following\n\n").into(),
+        Notice::Alive => format!("id: {id}\n: alive\n\n").into(),
+        Notice::Missed(missed) => event("missed", id, missed.json().into()),
+        Notice::Stored(kind, json) => event(name(kind), id, json),
     }
 }
 
-fn event(frames: &mut BytesMut, name: &str, id: &Place, json: &[u8]) {
-    frames.put_slice(format!("event: {name}\nid: {id}\ndata: ").as_bytes());
-    // JSON of ours has no line breaks.
-    frames.put_slice(json);
-    frames.put_slice(b"\n\n");
+/// JSON of ours has no line breaks.
+fn event(name: &str, id: Place, json: Bytes) -> Text {
+    Text::new(format!("event: {name}\nid: {id}\ndata: "), json, "\n\n")
 }
 
 /// What is told as the text of a message; `None` where nothing happened, which a ping says.
-pub(super) fn message(told: &Told) -> Option<Bytes> {
-    let missed;
-    let (name, json): (_, &[u8]) = match &told.what {
-        Notice::Following => ("following", b"null"),
+pub(super) fn message(told: Told) -> Option<Text> {
+    let (name, json) = match told.what {
+        Notice::Following => ("following", Bytes::from_static(b"null")),
         Notice::Alive => return None,
-        Notice::Missed(it) => {
-            missed = it.json();
-            ("missed", &missed)
-        }
-        Notice::Stored(kind, json) => (name(*kind), json),
+        Notice::Missed(missed) => ("missed", missed.json().into()),
+        Notice::Stored(kind, json) => (name(kind), json),
     };
-    let mut text = BytesMut::with_capacity(json.len() + 128);
     // Neither names nor ids have anything to escape.
     let head = format!(r#"{{"event":"{name}","id":"{}","data":"#, told.id);
-    text.put_slice(head.as_bytes());
-    text.put_slice(json);
-    text.put_u8(b'}');
-    Some(text.freeze())
+    Some(Text::new(head, json, "}"))
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::BytesMut;
     use serde_json::{Value, json};
 
     use super::*;
+
+    fn whole(text: &Text) -> String {
+        let mut out = BytesMut::new();
+        text.put(&mut out);
+        String::from_utf8(out.to_vec()).unwrap()
+    }
 
     #[test]
     fn messages_hold_what_events_say() {
@@ -130,14 +136,12 @@ mod tests {
             (Notice::Alive, None),
         ] {
             let told = Told { id, what };
-            let text = message(&told);
-            let said: Option<Value> = text.map(|it| serde_json::from_slice(&it).unwrap());
+            let text = message(told.clone()).as_ref().map(whole);
+            let said: Option<Value> = text.map(|it| serde_json::from_str(&it).unwrap());
             let expected = expected
                 .map(|(name, data)| json!({"event": name, "id": "1.2.3~4.5.6", "data": data}));
             assert_eq!(said, expected);
-            let mut frames = BytesMut::new();
-            sent_event(&mut frames, &told);
-            let frames = String::from_utf8(frames.to_vec()).unwrap();
+            let frames = whole(&sent_event(told));
             assert!(frames.contains("id: 1.2.3~4.5.6\n") && frames.ends_with("\n\n"));
         }
     }

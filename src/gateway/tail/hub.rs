@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, broadcast};
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast};
 
+use super::seats::{Client, NoSeat, Seats};
+use crate::auth::Who;
 use crate::gateway::{family, grpc, render};
 use crate::model::ProjectId;
 use crate::service::tasks::Tasks;
@@ -136,28 +138,6 @@ pub(super) struct Channel {
     whole: AtomicUsize,
 }
 
-/// Somebody who was let in; it may have a seat in each feed.
-pub(super) struct Client {
-    project: ProjectId,
-    clients: Clients,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// How many there are, by project.
-type Clients = Arc<Mutex<HashMap<ProjectId, usize>>>;
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        let mut clients = lock(&self.clients);
-        if let Some(count) = clients.get_mut(&self.project) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                clients.remove(&self.project);
-            }
-        }
-    }
-}
-
 /// A place among the watchers of a project.
 pub(super) struct Seat {
     pub(super) pages: broadcast::Receiver<Arc<Batch>>,
@@ -196,10 +176,7 @@ pub(in crate::gateway) struct Hub {
     reader: Arc<dyn SpanReader>,
     tasks: Tasks,
     channels: Mutex<HashMap<(ProjectId, Kind), Arc<Channel>>>,
-    seats: Arc<Semaphore>,
-    /// Clients that one project may have.
-    clients_of_one: usize,
-    clients: Clients,
+    seats: Seats,
     /// Clients that came back and read what they missed, at once.
     turns: Semaphore,
 }
@@ -221,15 +198,11 @@ impl Hub {
         tasks: Tasks,
         watchers_max: u32,
     ) -> Self {
-        let seats = usize::try_from(watchers_max).unwrap_or(usize::MAX);
         Self {
             reader,
             tasks,
             channels: Mutex::new(HashMap::new()),
-            seats: Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))),
-            // The last tenth is for others.
-            clients_of_one: seats - seats / 10,
-            clients: Clients::default(),
+            seats: Seats::new(watchers_max),
             turns: Semaphore::new(CATCH_UPS_AT_ONCE),
         }
     }
@@ -244,21 +217,9 @@ impl Hub {
         &self.tasks
     }
 
-    /// Lets one more client of a project in, unless there are as many as may be.
-    pub(super) fn enter(&self, project: ProjectId) -> Option<Arc<Client>> {
-        let permit = Arc::clone(&self.seats).try_acquire_owned().ok()?;
-        let mut clients = lock(&self.clients);
-        let count = clients.entry(project).or_default();
-        if *count >= self.clients_of_one {
-            return None;
-        }
-        *count += 1;
-        drop(clients);
-        Some(Arc::new(Client {
-            project,
-            clients: Arc::clone(&self.clients),
-            _permit: permit,
-        }))
+    /// Lets one more client in.
+    pub(super) fn enter(&self, project: ProjectId, who: &Who) -> Result<Arc<Client>, NoSeat> {
+        self.seats.take(project, who).map(Arc::new)
     }
 
     /// Where a feed ends in the store now.

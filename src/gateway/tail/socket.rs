@@ -15,7 +15,7 @@ pub(super) async fn serve(mut socket: Socket, watcher: Watcher) {
         tokio::select! {
             told = news.next() => match told {
                 Some(Ok(told)) => {
-                    if let Err(closing) = say(&mut socket, &told).await {
+                    if let Err(closing) = say(&mut socket, told).await {
                         break closing;
                     }
                 }
@@ -32,11 +32,12 @@ pub(super) async fn serve(mut socket: Socket, watcher: Watcher) {
     socket.close(closing).await;
 }
 
-async fn say(socket: &mut Socket, told: &[Told]) -> Result<(), Closing> {
+async fn say(socket: &mut Socket, told: Vec<Told>) -> Result<(), Closing> {
     for it in told {
+        let (id, is_alive) = (it.id, it.what == Notice::Alive);
         match frames::message(it) {
             Some(text) => socket.add(text).await?,
-            None if it.what == Notice::Alive => socket.ping(&it.id.to_string()).await?,
+            None if is_alive => socket.ping(&id.to_string()).await?,
             None => {}
         }
     }

@@ -1,5 +1,6 @@
 //! One client that follows feeds.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,16 +9,16 @@ use http::{HeaderMap, Uri};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Shared;
 use super::frames::{Missed, Notice, Told};
 use super::hub::{Batch, Form};
 use super::lane::{Caught, Filter, Lane, Looked};
 use super::place::Place;
-use super::{Shared, busy};
-use crate::auth::{Denied, Gate};
-use crate::gateway::problem::Problem;
+use super::seats::NoSeat;
+use crate::auth::{Denied, Gate, Held, Who};
+use crate::gateway::pieces::PIECE_MAX;
 use crate::model::ProjectId;
 use crate::model::access::Scope;
-use crate::storage::access::User;
 
 /// A client hears something at least this often.
 const ALIVE_EVERY: Duration = Duration::from_secs(15);
@@ -34,8 +35,8 @@ pub(in crate::gateway) enum Right {
     Credential(HeaderMap, Uri),
     /// The same at the gate of another listener.
     CredentialAt(Gate, HeaderMap, Uri),
-    /// The project is theirs.
-    Owner(User),
+    /// The project is theirs, and the token that they came with is of the password that they have.
+    Owner(Held),
 }
 
 /// What a client wants.
@@ -49,6 +50,8 @@ pub(in crate::gateway) struct Wanted {
     pub(in crate::gateway) rate: u32,
     /// Where to go on, instead of now.
     pub(in crate::gateway) resume: Place,
+    /// Who it is, for whom there may be only so many.
+    pub(in crate::gateway) who: Who,
     pub(in crate::gateway) right: Right,
 }
 
@@ -74,6 +77,8 @@ pub(in crate::gateway) struct Watcher {
     window: Window,
     alive_at: Instant,
     said_hello: bool,
+    /// What is told next, and in between whether the client may still watch is looked up.
+    found: VecDeque<Told>,
 }
 
 /// Events of a second.
@@ -88,9 +93,9 @@ impl Watcher {
     pub(in crate::gateway) async fn begin(
         shared: &Arc<Shared>,
         wanted: Wanted,
-    ) -> Result<Self, Problem> {
+    ) -> Result<Self, NoSeat> {
         let hub = &shared.tail;
-        let client = hub.enter(wanted.project).ok_or_else(busy)?;
+        let client = hub.enter(wanted.project, &wanted.who)?;
         let mut lanes = Vec::with_capacity(wanted.filters.len());
         for filter in wanted.filters {
             let kind = filter.kind();
@@ -128,6 +133,7 @@ impl Watcher {
             },
             alive_at: now + ALIVE_EVERY,
             said_hello: false,
+            found: VecDeque::new(),
         })
     }
 
@@ -164,14 +170,20 @@ impl Watcher {
             self.said_hello = true;
             return Ok(vec![self.told(Notice::Following)]);
         }
-        let mut told = Vec::new();
-        while told.is_empty() {
+        loop {
             if self.shutdown.is_cancelled() {
                 return Err(Over::Draining);
             }
             self.check().await.map_err(Over::NotAllowed)?;
+            let told = self.some_found();
+            if !told.is_empty() {
+                self.alive_at = Instant::now() + ALIVE_EVERY;
+                return Ok(told);
+            }
+            let mut told = Vec::new();
             if let Some(number) = self.lanes.iter().position(Lane::is_behind) {
                 self.catch_up(number, &mut told).await;
+                self.found = told.into();
                 continue;
             }
             let until = self.window.until.min(self.alive_at);
@@ -184,9 +196,21 @@ impl Watcher {
                 () = tokio::time::sleep_until(until) => self.on_time(&mut told),
                 () = shutdown.cancelled() => return Err(Over::Draining),
             }
+            self.found = told.into();
         }
-        self.alive_at = Instant::now() + ALIVE_EVERY;
-        Ok(told)
+    }
+
+    /// Takes of what was found as much as is told at once: about a piece.
+    fn some_found(&mut self) -> Vec<Told> {
+        let mut bytes = 0;
+        let mut fits = |told: &Told| {
+            let is_first = bytes == 0;
+            bytes += told.what.bytes();
+            is_first || bytes <= PIECE_MAX
+        };
+        let count = self.found.iter().map_while(|it| fits(it).then_some(()));
+        let count = count.count();
+        self.found.drain(..count).collect()
     }
 
     /// Whether the client may still watch. While that can't be found out, it may.
@@ -198,13 +222,22 @@ impl Watcher {
         self.check_at = now + CHECK_EVERY;
         let gate = &self.shared.gate;
         let admitted = match &self.right {
-            Right::Credential(headers, uri) => gate.admit(headers, uri, Scope::Read).await,
-            Right::CredentialAt(gate, headers, uri) => gate.admit(headers, uri, Scope::Read).await,
-            Right::Owner(user) => gate.owner(user, self.project).await,
+            Right::Credential(headers, uri) => {
+                let admitted = gate.admit(headers, uri, Scope::Read).await;
+                admitted.map(|principal| principal.project)
+            }
+            Right::CredentialAt(gate, headers, uri) => {
+                let admitted = gate.admit(headers, uri, Scope::Read).await;
+                admitted.map(|principal| principal.project)
+            }
+            Right::Owner(held) => {
+                let owner = gate.still_owner_lately(held, self.project).await;
+                owner.map(|()| self.project)
+            }
         };
         match admitted {
             // Their project is another one now.
-            Ok(principal) if principal.project != self.project => Err(Denied::Unknown),
+            Ok(project) if project != self.project => Err(Denied::Unknown),
             Ok(_) | Err(Denied::Unavailable) => Ok(()),
             Err(denied) => Err(denied),
         }

@@ -4,6 +4,7 @@ mod account;
 mod board;
 mod dashboard;
 mod invited;
+mod live;
 mod local;
 mod who;
 

@@ -14,22 +14,20 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use bytes::{BufMut as _, BytesMut};
-use futures_util::StreamExt as _;
 use http::StatusCode;
 
 use super::super::super::Shared;
-use super::super::super::problem::Problem;
+use super::super::super::pieces::{self, Text};
 use super::super::super::tail::{
-    Filter, Form, Notice, Place, Right, Told, Wanted, Watcher, event_stream,
+    Filter, Form, NoSeat, Notice, Place, Right, Told, Wanted, Watcher, event_stream, until_over,
 };
 use super::super::answer::Answer;
 use super::{Owner, SERVER, no_project, unauthorized};
+use crate::auth::{Held, Who};
 use crate::model::ProjectId;
 use crate::model::event::EventSource;
 use crate::receivers::pulse::json::Json;
 use crate::storage::EventFilter;
-use crate::storage::access::User;
 
 pub(in crate::gateway::family) use engine::{poll, post};
 pub(in crate::gateway) use session::Sessions;
@@ -38,8 +36,8 @@ pub(in crate::gateway) use session::Sessions;
 const RATE: u32 = 1000;
 
 /// Follows what PulseBoard's SDK sends to a project of somebody's. Who follows is let in by their token;
-/// from then on it counts that the project is theirs.
-async fn follow(shared: &Arc<Shared>, user: User, project: ProjectId) -> Result<Watcher, Problem> {
+/// from then on it counts that the project is theirs, and the password that of the token.
+async fn follow(shared: &Arc<Shared>, held: Held, project: ProjectId) -> Result<Watcher, NoSeat> {
     let filter = EventFilter {
         source: Some(EventSource::PulseBoard),
         ..EventFilter::default()
@@ -50,7 +48,8 @@ async fn follow(shared: &Arc<Shared>, user: User, project: ProjectId) -> Result<
         form: Form::PulseBoard,
         rate: RATE,
         resume: Place::default(),
-        right: Right::Owner(user),
+        who: Who::User(held.user.id.as_str().into()),
+        right: Right::Owner(held),
     };
     Watcher::begin(shared, wanted).await
 }
@@ -65,46 +64,35 @@ pub(in crate::gateway::family) async fn events(
         refused => refused,
     })?;
     let project = owner.principal.project;
-    let watcher = follow(&shared, owner.user, project).await;
-    let watcher = watcher.map_err(|_| busy())?;
-    let told = watcher.into_stream();
-    let frames = told
-        .take_while(|told| std::future::ready(told.is_ok()))
-        .map(move |told| {
-            let mut frames = BytesMut::new();
-            for told in told.unwrap_or_default() {
-                frame(&mut frames, project, &told);
-            }
-            Ok(frames.freeze())
-        });
-    Ok(event_stream(frames).into_response())
+    let watcher = follow(&shared, owner.held, project).await;
+    let watcher = watcher.map_err(|none| busy(&none))?;
+    let frames = pieces::told_in(watcher.into_stream(), move |told| frame(project, told));
+    Ok(event_stream(until_over(frames)).into_response())
 }
 
-/// Adds what is told as its server was meant to say it: events without names or ids. What it had no
-/// word for is a comment.
-fn frame(frames: &mut BytesMut, project: ProjectId, told: &Told) {
-    match &told.what {
+/// What is told as its server was meant to say it: events without names or ids. What it had no word
+/// for is a comment.
+fn frame(project: ProjectId, told: Told) -> Text {
+    match told.what {
         Notice::Following => {
             let id = ("projectId", Json::text(project.to_string()));
             let connected = Json::map([("type", Json::text("connected")), id]);
-            frames.put_slice(format!("data: {connected}\n\n").as_bytes());
+            format!("data: {connected}\n\n").into()
         }
-        Notice::Alive => frames.put_slice(b": alive\n\n"),
-        Notice::Missed(missed) => {
-            frames.put_slice(b": missed ");
-            frames.put_slice(&missed.json());
-            frames.put_slice(b"\n\n");
-        }
-        Notice::Stored(_, json) => {
-            frames.put_slice(b"data: ");
-            frames.put_slice(json);
-            frames.put_slice(b"\n\n");
-        }
+        Notice::Alive => ": alive\n\n".into(),
+        Notice::Missed(missed) => Text::new(": missed ", missed.json().into(), "\n\n"),
+        Notice::Stored(_, json) => Text::new("data: ", json, "\n\n"),
     }
 }
 
 /// As many follow as may, or the store does not answer.
-fn busy() -> Answer {
-    let message = "Live events are not available now";
-    SERVER.unsuccessful(StatusCode::SERVICE_UNAVAILABLE, message)
+fn busy(none: &NoSeat) -> Answer {
+    SERVER.unsuccessful(StatusCode::SERVICE_UNAVAILABLE, reason(none))
+}
+
+const fn reason(none: &NoSeat) -> &'static str {
+    match none {
+        NoSeat::OfPerson => "Too many live streams of yours",
+        NoSeat::AtAll | NoSeat::Store(_) => "Live events are not available now",
+    }
 }

@@ -104,27 +104,30 @@ pub(in crate::gateway::family) async fn create(
 /// `GET /projects/{id}`.
 pub(in crate::gateway::family) async fn one(
     State(shared): State<Arc<Shared>>,
-    Owner { user, principal }: Owner,
+    Owner { held, principal }: Owner,
 ) -> Result<Answer, Answer> {
     let asked = shared
         .access
-        .owned(user.id.clone(), Some(principal.project));
+        .owned(held.user.id.clone(), Some(principal.project));
     let owned = SERVER.within(&shared, asked).await?;
     let owned = owned.first().ok_or_else(no_project)?;
-    Ok(succeeded(StatusCode::OK, [("data", masked(owned, &user))]))
+    Ok(succeeded(
+        StatusCode::OK,
+        [("data", masked(owned, &held.user))],
+    ))
 }
 
 /// `DELETE /projects/{id}`: what it stored goes in the background.
 pub(in crate::gateway::family) async fn delete(
     State(shared): State<Arc<Shared>>,
-    Owner { user, principal }: Owner,
+    Owner { held, principal }: Owner,
 ) -> Result<Answer, Answer> {
     let project = principal.project;
     if project == ProjectId::DEFAULT {
         let message = "The project default can't be deleted";
         return Err(SERVER.unsuccessful(StatusCode::CONFLICT, message));
     }
-    let deleting = shared.access.delete_project(project, change(&user));
+    let deleting = shared.access.delete_project(project, change(&held.user));
     changed(&shared, deleting)
         .await?
         .map_err(|_| no_project())?;
@@ -137,9 +140,9 @@ pub(in crate::gateway::family) async fn delete(
 /// are deleted when it is asked for again.
 pub(in crate::gateway::family) async fn delete_events(
     State(shared): State<Arc<Shared>>,
-    Owner { user, principal }: Owner,
+    Owner { held, principal }: Owner,
 ) -> Result<Answer, Answer> {
-    let change = change(&user);
+    let change = change(&held.user);
     let until = change.at_unix_nano;
     let deleting = async {
         let mut first = Some(change);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
+use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
@@ -145,9 +145,15 @@ async fn wait(session: &Session) -> Result<Response, Wrong> {
         return Err(Wrong::Session);
     }
     let packets = session.take(BODY_MAX);
-    let body = packets.join(SEPARATOR.to_string().as_str());
+    let mut body = BytesMut::new();
+    for packet in packets {
+        if !body.is_empty() {
+            body.put_u8(SEPARATOR);
+        }
+        packet.put(&mut body);
+    }
     let text = HeaderValue::from_static("text/plain; charset=UTF-8");
-    Ok(([(CONTENT_TYPE, text)], body).into_response())
+    Ok(([(CONTENT_TYPE, text)], body.freeze()).into_response())
 }
 
 /// `POST /socket.io/`: packets of a client.
@@ -175,7 +181,7 @@ async fn receive(shared: &Shared, request: Request) -> Result<(), Wrong> {
         return Err(Wrong::Request);
     };
     let text = std::str::from_utf8(&body).map_err(|_| Wrong::Request)?;
-    for (number, text) in text.split(SEPARATOR).enumerate() {
+    for (number, text) in text.split(char::from(SEPARATOR)).enumerate() {
         match Packet::read(text) {
             Some(Packet::Message(_) | Packet::Pong | Packet::Noop) if number < PACKETS_MAX => {
                 session.receive(text);
@@ -246,16 +252,16 @@ async fn serve(mut socket: Socket, session: Arc<Session>, mut is_open: bool) {
 }
 
 async fn probed(socket: &mut Socket, session: &Session) -> Result<(), Closing> {
-    socket.add(Bytes::from_static(PROBED.as_bytes())).await?;
+    socket.add(PROBED).await?;
     socket.flush().await?;
     // The request that waits ends, so that nothing is answered there any more.
-    session.add(NOOP.to_owned());
+    session.add(NOOP);
     Ok(())
 }
 
 async fn send(socket: &mut Socket, session: &Session) -> Result<(), Closing> {
     for packet in session.take(SENT_TOGETHER) {
-        socket.add(Bytes::from(packet)).await?;
+        socket.add(packet).await?;
     }
     socket.flush().await
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
+use super::super::super::super::pieces::Text;
 use crate::receivers::pulse::json::Json;
 
 /// Between the packets of one body.
-pub(super) const SEPARATOR: char = '\u{1e}';
+pub(super) const SEPARATOR: u8 = 0x1e;
 /// The connection is closed.
 pub(super) const CLOSE: &str = "1";
 /// Asks for a sign.
@@ -142,8 +145,8 @@ pub(super) fn not_connected(namespace: &str, message: &str) -> String {
 }
 
 /// An event with one argument, which is JSON.
-pub(super) fn event(name: &str, argument: &str) -> String {
-    format!("42[{},{argument}]", Json::text(name))
+pub(super) fn event(name: &str, argument: Bytes) -> Text {
+    Text::new(format!("42[{},", Json::text(name)), argument, "]")
 }
 
 #[cfg(test)]
@@ -211,7 +214,9 @@ mod tests {
         assert_eq!(connected("b"), r#"40{"sid":"b"}"#);
         assert_eq!(not_connected("/", "no"), r#"44{"message":"no"}"#);
         assert_eq!(not_connected("/x", "no"), r#"44/x,{"message":"no"}"#);
-        assert_eq!(event("event", "{}"), r#"42["event",{}]"#);
+        let mut out = bytes::BytesMut::new();
+        event("event", Bytes::from_static(b"{}")).put(&mut out);
+        assert_eq!(out, r#"42["event",{}]"#);
     }
 
     proptest! {

@@ -10,6 +10,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::super::Shared;
+use super::super::super::super::pieces::Text;
+use super::super::super::super::shares::{Share, Shares, of_one_person};
 use super::packet;
 use super::talk::{Talk, Who};
 use crate::auth::random;
@@ -44,6 +46,14 @@ pub(in crate::gateway) struct Sessions {
     by_id: Mutex<HashMap<String, Arc<Session>>>,
     guests: Arc<Semaphore>,
     members: Arc<Semaphore>,
+    /// Of those of members, by person.
+    shares: Shares<String>,
+}
+
+/// A place among the sessions.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _share: Option<Share<String>>,
 }
 
 impl fmt::Debug for Sessions {
@@ -60,12 +70,23 @@ impl Sessions {
             by_id: Mutex::new(HashMap::new()),
             guests: Arc::new(Semaphore::new(GUESTS_MAX)),
             members: Arc::new(Semaphore::new(members.min(Semaphore::MAX_PERMITS))),
+            shares: Shares::new(of_one_person(members)),
         }
     }
 
-    /// A place for somebody who has shown who they are.
-    pub(super) fn member(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.members).try_acquire_owned().ok()
+    /// A place for somebody, who may have shown who they are.
+    pub(super) fn place(&self, who: &Who) -> Option<Place> {
+        let (places, share) = match who {
+            Who::User(held) => {
+                let share = self.shares.take(held.user.id.clone())?;
+                (&self.members, Some(share))
+            }
+            Who::Nobody(_) => (&self.guests, None),
+        };
+        Some(Place {
+            _permit: Arc::clone(places).try_acquire_owned().ok()?,
+            _share: share,
+        })
     }
 
     /// Forgets a session that is over.
@@ -83,7 +104,7 @@ impl Sessions {
 /// What waits to be sent.
 #[derive(Debug, Default)]
 struct Out {
-    packets: VecDeque<String>,
+    packets: VecDeque<Text>,
     bytes: usize,
 }
 
@@ -110,10 +131,7 @@ impl Session {
     ) -> Option<Arc<Self>> {
         let sessions = &shared.live;
         let who = Who::of(shared, headers).await;
-        let permit = match who {
-            Who::User(_) => sessions.member()?,
-            Who::Nobody(_) => Arc::clone(&sessions.guests).try_acquire_owned().ok()?,
-        };
+        let place = sessions.place(&who)?;
         let id = random::text(ID_CHARS).ok()?;
         let (inbox, received) = mpsc::channel(INBOX_MAX);
         let session = Arc::new(Self {
@@ -132,7 +150,7 @@ impl Session {
         let times = (PING_EVERY, PONG_WITHIN);
         session.add(packet::open(&id, upgrades, times, super::engine::BODY_MAX));
         lock(&sessions.by_id).insert(id.clone(), Arc::clone(&session));
-        let talk = Talk::new(shared, &session, id, (who, permit));
+        let talk = Talk::new(shared, &session, id, (who, place));
         shared
             .tail
             .tasks()
@@ -141,7 +159,8 @@ impl Session {
     }
 
     /// Adds a packet to what is sent.
-    pub(super) fn add(&self, packet: String) {
+    pub(super) fn add(&self, packet: impl Into<Text>) {
+        let packet = packet.into();
         let mut out = lock(&self.out);
         out.bytes = out.bytes.saturating_add(packet.len());
         out.packets.push_back(packet);
@@ -150,7 +169,7 @@ impl Session {
     }
 
     /// Takes packets to send, some bytes of them and one more at most.
-    pub(super) fn take(&self, bytes_max: usize) -> Vec<String> {
+    pub(super) fn take(&self, bytes_max: usize) -> Vec<Text> {
         let mut out = lock(&self.out);
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while bytes < bytes_max

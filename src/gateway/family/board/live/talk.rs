@@ -7,18 +7,17 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::{BoxStream, SelectAll};
 use http::{HeaderMap, HeaderValue, header};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::super::Shared;
 use super::super::super::super::tail::{Notice, Over, Told};
 use super::packet::{self, CLOSE, PING, ROOT, Said};
-use super::session::{PING_EVERY, PONG_WITHIN, Session};
-use crate::auth::Denied;
+use super::session::{PING_EVERY, PONG_WITHIN, Place, Session};
+use crate::auth::{Denied, Held};
 use crate::model::ProjectId;
 use crate::receivers::pulse::json::Json;
-use crate::storage::access::User;
 
 /// How long a client may take to connect to the namespace after its session began.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
@@ -29,7 +28,7 @@ const NOT_THEIRS: &str = "Project not found or access denied";
 
 /// Who a client is.
 pub(super) enum Who {
-    User(User),
+    User(Held),
     /// Nobody, for this reason.
     Nobody(&'static str),
 }
@@ -38,7 +37,7 @@ impl Who {
     /// The holder of the token that a request shows.
     pub(super) async fn of(shared: &Shared, headers: &HeaderMap) -> Self {
         match shared.gate.holder(headers).await {
-            Ok(user) => Self::User(user),
+            Ok(held) => Self::User(held),
             Err(Denied::Missing) => Self::Nobody("Unauthorized - no token"),
             Err(Denied::Unavailable) => Self::Nobody("Unauthorized - try again later"),
             Err(_) => Self::Nobody("Unauthorized - invalid token"),
@@ -55,7 +54,7 @@ pub(super) struct Talk {
     session: Arc<Session>,
     id: String,
     who: Who,
-    permit: OwnedSemaphorePermit,
+    place: Place,
     is_connected: bool,
     followed: HashMap<ProjectId, CancellationToken>,
 }
@@ -66,14 +65,14 @@ impl Talk {
         shared: &Arc<Shared>,
         session: &Arc<Session>,
         id: String,
-        (who, permit): (Who, OwnedSemaphorePermit),
+        (who, place): (Who, Place),
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             session: Arc::clone(session),
             id,
             who,
-            permit,
+            place,
             is_connected: false,
             followed: HashMap::new(),
         }
@@ -113,7 +112,7 @@ impl Talk {
                     if is_pinged || !self.is_connected {
                         break;
                     }
-                    session.add(PING.to_owned());
+                    session.add(PING);
                     is_pinged = true;
                     due = Instant::now() + PONG_WITHIN;
                 }
@@ -125,7 +124,7 @@ impl Talk {
             }
         }
         self.shared.live.remove(&self.id);
-        session.add(CLOSE.to_owned());
+        session.add(CLOSE);
         session.close();
     }
 
@@ -162,14 +161,15 @@ impl Talk {
             if let Ok(value) = HeaderValue::from_str(&format!("Bearer {token}")) {
                 headers.insert(header::AUTHORIZATION, value);
             }
-            let place = self.shared.live.member();
-            self.who = match (Who::of(&self.shared, &headers).await, place) {
-                (who @ Who::User(_), Some(permit)) => {
-                    self.permit = permit;
-                    who
-                }
-                (Who::User(_), None) => Who::Nobody("Too many clients; try again later"),
-                (nobody, _) => nobody,
+            self.who = match Who::of(&self.shared, &headers).await {
+                who @ Who::User(_) => match self.shared.live.place(&who) {
+                    Some(place) => {
+                        self.place = place;
+                        who
+                    }
+                    None => Who::Nobody("Too many clients; try again later"),
+                },
+                nobody @ Who::Nobody(_) => nobody,
             };
         }
         if let Who::Nobody(reason) = self.who {
@@ -183,7 +183,8 @@ impl Talk {
     }
 
     fn emit(&self, name: &str, argument: &Json) {
-        self.session.add(packet::event(name, &argument.to_string()));
+        let argument = argument.to_string().into();
+        self.session.add(packet::event(name, argument));
     }
 
     fn emit_error(&self, message: &str) {
@@ -191,17 +192,17 @@ impl Talk {
     }
 
     async fn subscribe(&mut self, project: Option<String>) -> Option<BoxStream<'static, News>> {
-        let Who::User(user) = &self.who else {
+        let Who::User(held) = &self.who else {
             return None;
         };
-        let user = user.clone();
+        let held = held.clone();
         let named = project.as_deref().and_then(|it| it.parse().ok());
         let Some(project) = named.map(ProjectId) else {
             self.emit_error(NOT_THEIRS);
             return None;
         };
-        match self.shared.gate.owner(&user, project).await {
-            Ok(_) => {}
+        match self.shared.gate.still_owner(&held, project).await {
+            Ok(()) => {}
             Err(Denied::Unavailable) => {
                 self.emit_error("Live events are not available now");
                 return None;
@@ -219,9 +220,12 @@ impl Talk {
             self.emit_error("Too many subscriptions");
             return None;
         }
-        let Ok(watcher) = super::follow(&self.shared, user, project).await else {
-            self.emit_error("Live events are not available now");
-            return None;
+        let watcher = match super::follow(&self.shared, held, project).await {
+            Ok(watcher) => watcher,
+            Err(none) => {
+                self.emit_error(super::reason(&none));
+                return None;
+            }
         };
         let ended = CancellationToken::new();
         self.followed.insert(project, ended.clone());
@@ -267,10 +271,7 @@ impl Talk {
                     ]);
                     self.emit("missed", &missed);
                 }
-                Notice::Stored(_, json) => {
-                    let json = String::from_utf8_lossy(&json);
-                    self.session.add(packet::event("event", &json));
-                }
+                Notice::Stored(_, json) => self.session.add(packet::event("event", json)),
             }
         }
     }
