@@ -16,7 +16,8 @@ use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use bytes::{BufMut as _, BytesMut};
 use futures_util::StreamExt as _;
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 
 use super::super::super::Shared;
 use super::super::super::problem::Problem;
@@ -77,7 +78,8 @@ pub(in crate::gateway::family) async fn events(
             }
             Ok(frames.freeze())
         });
-    Ok(event_stream(frames).into_response())
+    let cached = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(([cached], event_stream(frames)).into_response())
 }
 
 /// Adds what is told as its server was meant to say it: events without names or ids. What it had no
