@@ -151,7 +151,12 @@ pub(super) static PEOPLE_ROUTES: &[PeopleRoute] = people_routes! {
 
 /// Whether a path is answered in the words of the older servers.
 pub(super) fn is_ours(path: &str) -> bool {
-    path.starts_with("/v1/") || path == "/v1" || is_for_our_people(path)
+    let is_below = |root: &str| {
+        path.strip_prefix(root)
+            .is_some_and(|it| it.starts_with('/'))
+    };
+    let is_own = path == "/api/v1" || is_below("/api/v1");
+    path == "/v1" || is_below("/v1") || is_below("/api") && !is_own || is_for_our_people(path)
 }
 
 /// Whether a path is one of those that cookies are for.

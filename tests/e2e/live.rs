@@ -412,17 +412,12 @@ fn socket_io_clients_hear_of_their_projects(store: Store) {
         client.hear("disconnect");
     }
 }
-on_both_stores!(
-    a_websocket_goes_on_across_a_kill,
-    socket_io_clients_hear_of_their_projects
-);
 
 // Scenario: Socket.IO clients without a token, with a wrong one, with one that comes with what they
 // connect with, and for another namespace; requests that are none of Engine.IO's.
 // Guarantees: the first two are told why; the third follows; odd requests are refused as its server did.
-#[test]
-fn socket_io_is_for_people() {
-    let daemon = Daemon::spawn(OPEN);
+fn socket_io_is_for_people(store: Store) {
+    let daemon = Daemon::spawn_on(store, OPEN);
     let ada = Board::of(&daemon, "ada");
     for (options, message) in [
         (
@@ -476,3 +471,9 @@ fn socket_io_is_for_people() {
     assert_eq!(post(&sid, &vec![b'4'; 70_000]).json()["code"], 3);
     assert_eq!(post(&sid, b"40").json()["code"], 1);
 }
+
+on_both_stores!(
+    a_websocket_goes_on_across_a_kill,
+    socket_io_clients_hear_of_their_projects,
+    socket_io_is_for_people,
+);

@@ -34,6 +34,8 @@ mod postgres;
 mod random;
 #[path = "../support/raw_grpc.rs"]
 mod raw_grpc;
+#[path = "../support/rows.rs"]
+mod rows;
 #[path = "../support/sdk.rs"]
 mod sdk;
 
@@ -44,6 +46,7 @@ mod analytics;
 mod attributes;
 mod bad_input;
 mod chaos;
+mod contract;
 mod duplicates;
 mod durability;
 mod family;

@@ -26,6 +26,13 @@ impl Response {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// All values of a header, in their order.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        let found = self.headers.iter();
+        let found = found.filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str()).collect()
+    }
+
     /// The body as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body)
@@ -105,6 +112,27 @@ pub(crate) fn exchange(address: SocketAddr, bytes: &[u8]) -> io::Result<Response
     read_response(&mut stream)
 }
 
+/// Sends a head and a body, and reads the answer to that method until the connection ends: one to
+/// HEAD has no body, whatever it says.
+pub(crate) fn converse(
+    address: SocketAddr,
+    head: &[u8],
+    body: &[u8],
+    method: &str,
+) -> io::Result<Response> {
+    let mut stream = connect(address)?;
+    stream.write_all(head)?;
+    // A refusal may come, and the connection end, before the whole body was sent.
+    let sent = stream.write_all(body).and_then(|()| stream.flush());
+    if method != "HEAD" {
+        return read_response(&mut stream).map_err(|error| sent.err().unwrap_or(error));
+    }
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut stream, &mut bytes)?;
+    let parsed = parse_as(&bytes, true).ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok(parsed)
+}
+
 /// Reads one answer; the connection is used for nothing after it.
 pub(crate) fn read_response(stream: &mut impl io::Read) -> io::Result<Response> {
     let mut bytes = Vec::new();
@@ -122,6 +150,10 @@ pub(crate) fn read_response(stream: &mut impl io::Read) -> io::Result<Response> 
 }
 
 fn parse(bytes: &[u8]) -> Option<Response> {
+    parse_as(bytes, false)
+}
+
+fn parse_as(bytes: &[u8], is_head: bool) -> Option<Response> {
     let head_end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let (head, rest) = bytes.split_at(head_end);
     let body = &rest[4..];
@@ -129,7 +161,7 @@ fn parse(bytes: &[u8]) -> Option<Response> {
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     if status == 100 {
-        return parse(body);
+        return parse_as(body, is_head);
     }
     let headers: Vec<_> = lines
         .filter_map(|line| line.split_once(':'))
@@ -140,7 +172,9 @@ fn parse(bytes: &[u8]) -> Option<Response> {
         headers,
         body: Vec::new(),
     };
-    response.body = if response.header("transfer-encoding") == Some("chunked") {
+    response.body = if is_head {
+        body.to_vec()
+    } else if response.header("transfer-encoding") == Some("chunked") {
         unchunk(body)?
     } else {
         let length = response

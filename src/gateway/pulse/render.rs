@@ -170,7 +170,7 @@ fn summary(records: &[Record], project: &str) -> Json {
     let files = distinct(files);
     let services = distinct(records.iter().filter_map(|it| it.service.as_deref()));
     let failed = records.iter().find(|it| it.failed);
-    let error = records.iter().find(|it| it.failed && !it.error.is_falsy());
+    let error = records.iter().find(|it| !it.error.is_falsy());
     let latency: f64 = records.iter().filter_map(|it| it.duration_ms).sum();
     let file_count = files.len();
     let spans = records.iter().map(|it| labelled(it, project)).collect();

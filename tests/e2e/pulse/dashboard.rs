@@ -1,6 +1,6 @@
 //! The built dashboard that is served beside the API.
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Store, on_both_stores};
 use crate::http::{self, Response};
 
 fn get(daemon: &Daemon, path: &str) -> Response {
@@ -12,9 +12,8 @@ fn get(daemon: &Daemon, path: &str) -> Response {
 // Scenario: a daemon without a dashboard and one with a built one, asked without a key.
 // Guarantees: what the older server answered (files, its first page for routes of its own, where the
 // API is), and the API's own paths stay the API's.
-#[test]
-fn a_built_dashboard_is_served_beside_the_api() {
-    let bare = Daemon::spawn(&[]);
+fn a_built_dashboard_is_served_beside_the_api(store: Store) {
+    let bare = Daemon::spawn_on(store, &[]);
     let answer = get(&bare, "/");
     let told = answer.text();
     assert_eq!(answer.status, 404);
@@ -29,7 +28,7 @@ fn a_built_dashboard_is_served_beside_the_api() {
     std::fs::write(directory.path().join("index.html"), "<p>Pulse</p>").unwrap();
     std::fs::write(directory.path().join("assets/app.js"), "start()").unwrap();
     let built = directory.path().display().to_string();
-    let daemon = Daemon::spawn(&[("gateway.dashboard.directory", &built)]);
+    let daemon = Daemon::spawn_on(store, &[("gateway.dashboard.directory", &built)]);
     for (path, status, kind, body) in [
         ("/", 200, "text/html", "<p>Pulse</p>"),
         ("/traces/1", 200, "text/html", "<p>Pulse</p>"),
@@ -63,4 +62,8 @@ fn a_built_dashboard_is_served_beside_the_api() {
     assert_eq!(page.header("cache-control"), Some("no-cache"));
     let script = get(&daemon, "/runtime-config.js");
     assert_eq!(script.header("cache-control"), Some("no-store"));
+}
+
+on_both_stores! {
+    a_built_dashboard_is_served_beside_the_api,
 }

@@ -1,27 +1,68 @@
 //! What is refused while nothing can be taken.
 
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::{Client, KEY};
-use crate::daemon::{Daemon, eventually};
+use crate::daemon::{Daemon, Setup, Store, eventually, on_both_stores};
 use crate::http::Response;
+use crate::postgres::{Database, run_sql};
+
+/// Holds a lock until there is a table that says so.
+const HOLD: &str = "BEGIN; LOCK TABLE trace IN EXCLUSIVE MODE; \
+    DO $$ BEGIN \
+        WHILE NOT EXISTS (SELECT FROM pg_class WHERE relname = 'released') LOOP \
+            PERFORM pg_sleep(0.02); \
+        END LOOP; \
+    END $$; \
+    COMMIT";
+
+/// Keeps a store from being written.
+enum Held<'d> {
+    Sqlite(rusqlite::Connection),
+    Postgres(&'d Database, JoinHandle<()>),
+}
+
+impl<'d> Held<'d> {
+    fn new(setup: &'d Setup) -> Self {
+        if let Some(database) = setup.database() {
+            let url = database.url().to_owned();
+            let holder = std::thread::spawn(move || {
+                run_sql(&url, HOLD);
+            });
+            return Self::Postgres(database, holder);
+        }
+        let store = rusqlite::Connection::open(setup.data_dir.join("pulse.db")).unwrap();
+        store.busy_timeout(Duration::from_secs(10)).unwrap();
+        store.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Self::Sqlite(store)
+    }
+
+    fn release(self) {
+        match self {
+            Self::Sqlite(store) => store.execute_batch("ROLLBACK").unwrap(),
+            Self::Postgres(database, holder) => {
+                database.execute("CREATE TABLE released ()");
+                holder.join().unwrap();
+            }
+        }
+    }
+}
 
 // Scenario: the store can't be written for a while, and clients queue until the log is full.
-// Guarantees: 503 in the words of each route, and when to come back; later all is taken again. (What
-// the store is does not matter: the log refuses.)
-#[test]
-fn a_full_log_is_told_in_the_words_of_each_route() {
-    let client = Client(Daemon::spawn(&[
-        ("queue.max_size", "512KiB"),
-        ("queue.segment_size", "64KiB"),
-        ("processors.batch.timeout", "20ms"),
-    ]));
-    let path = client.0.setup.data_dir.join("pulse.db");
-    let store = rusqlite::Connection::open(path).unwrap();
-    store.busy_timeout(Duration::from_secs(10)).unwrap();
-    store.execute_batch("BEGIN IMMEDIATE").unwrap();
+// Guarantees: 503 in the words of each route, and when to come back; later all is taken again.
+fn a_full_log_is_told_in_the_words_of_each_route(store: Store) {
+    let client = Client(Daemon::spawn_on(
+        store,
+        &[
+            ("queue.max_size", "512KiB"),
+            ("queue.segment_size", "64KiB"),
+            ("processors.batch.timeout", "20ms"),
+        ],
+    ));
+    let held = Held::new(&client.0.setup);
     let trace = |number: usize, text: &str| {
         json!([{"trace_id": format!("{number:08x}-0000-4000-8000-000000000000"),
             "timestamp": "2026-01-05T10:00:00Z", "provider": "openai", "model_requested": "m",
@@ -56,10 +97,14 @@ fn a_full_log_is_told_in_the_words_of_each_route() {
     busy(&post("/v1/spans/async", &span), "span");
     busy(&post("/v1/traces/async", &trace(number + 1, "")), "trace");
     busy(&post("/v1/traces", &otlp), "span");
-    store.execute_batch("ROLLBACK").unwrap();
+    held.release();
     eventually("requests to be taken", Duration::from_secs(30), || {
         (post("/v1/spans/async", &span).status == 202).then_some(())
     });
     let found = client.await_found("/v1/traces/00000000-0000-4000-8000-000000000000");
     assert_eq!(found.json()["outputText"], large);
+}
+
+on_both_stores! {
+    a_full_log_is_told_in_the_words_of_each_route,
 }

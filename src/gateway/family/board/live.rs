@@ -14,7 +14,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use http::StatusCode;
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, StatusCode};
 
 use super::super::super::Shared;
 use super::super::super::pieces::{self, Text};
@@ -67,7 +68,9 @@ pub(in crate::gateway::family) async fn events(
     let watcher = follow(&shared, owner.held, project).await;
     let watcher = watcher.map_err(|none| busy(&none))?;
     let frames = pieces::told_in(watcher.into_stream(), move |told| frame(project, told));
-    Ok(event_stream(until_over(frames)).into_response())
+    let cached = (CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    let stream = event_stream(until_over(frames));
+    Ok(([cached], stream).into_response())
 }
 
 /// What is told as its server was meant to say it: events without names or ids. What it had no word
