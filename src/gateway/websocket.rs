@@ -34,10 +34,10 @@ pub(super) const LISTENER: &str = "websocket";
 const UPGRADE_WITHIN: Duration = Duration::from_secs(10);
 /// Bytes of a message of the client at most.
 const MESSAGE_MAX: usize = 64 << 10;
-/// Without a sign of the client for this long it is asked for one, and without for this long it is
-/// gone.
+/// Without a sign of the client for this long it is asked for one, and without for so much longer it
+/// is gone.
 const PING_AFTER: Duration = Duration::from_secs(20);
-const GONE_AFTER: Duration = Duration::from_secs(60);
+const PONG_WITHIN: Duration = Duration::from_secs(40);
 /// How long a client may take for a piece of what is sent.
 const STALL_MAX: Duration = Duration::from_secs(30);
 /// Longest wait for a client to say goodbye.
@@ -167,7 +167,10 @@ pub(super) struct Socket {
     stream: Box<WebSocketStream<TokioIo<Upgraded>>>,
     /// When the client was last heard.
     heard_at: Instant,
-    pinged: bool,
+    /// When it was asked for a sign, if it has not given one since.
+    pinged_at: Option<Instant>,
+    /// When sending ends, once the daemon drains.
+    drain_ends: Option<Instant>,
     /// Cancelled when the daemon drains.
     drain: CancellationToken,
 }
@@ -185,7 +188,8 @@ impl Socket {
         Self {
             stream: Box::new(stream),
             heard_at: Instant::now(),
-            pinged: false,
+            pinged_at: None,
+            drain_ends: None,
             drain,
         }
     }
@@ -197,23 +201,28 @@ impl Socket {
     /// Why the socket is over.
     pub(super) async fn hear(&mut self) -> Result<Heard, Closing> {
         loop {
-            let ping_at = self.heard_at + PING_AFTER;
-            let gone_at = self.heard_at + GONE_AFTER;
-            let due = if self.pinged { gone_at } else { ping_at };
+            let due = match self.pinged_at {
+                // From when it was sent: before, something long may have been.
+                Some(pinged_at) => pinged_at + PONG_WITHIN,
+                None => self.heard_at + PING_AFTER,
+            };
             let message = tokio::select! {
+                // What was said is heard before it is missed.
+                biased;
                 message = self.stream.next() => message,
                 () = tokio::time::sleep_until(due) => {
-                    if self.pinged {
+                    if self.pinged_at.is_some() {
                         return Err(Closing::Silent);
                     }
-                    self.pinged = true;
+                    self.pinged_at = Some(Instant::now());
                     self.ping("").await?;
                     self.flush().await?;
+                    self.pinged_at = Some(Instant::now());
                     continue;
                 }
             };
             self.heard_at = Instant::now();
-            self.pinged = false;
+            self.pinged_at = None;
             match message {
                 Some(Ok(Message::Text(text))) => return Ok(Heard::Text(text)),
                 // Pings are answered by the library, with what is sent or read next.
@@ -242,7 +251,7 @@ impl Socket {
             let is_last = pieces.len() == 0;
             let frame = Frame::message(piece, OpCode::Data(kind), is_last);
             let sending = self.stream.feed(Message::Frame(frame));
-            within(sending, &self.drain).await?;
+            within(sending, &self.drain, &mut self.drain_ends).await?;
             kind = Data::Continue;
         }
         Ok(())
@@ -254,7 +263,8 @@ impl Socket {
     /// Why the socket is over.
     pub(super) async fn ping(&mut self, said: &str) -> Result<(), Closing> {
         let said = Bytes::copy_from_slice(said.as_bytes());
-        within(self.stream.feed(Message::Ping(said)), &self.drain).await
+        let sending = self.stream.feed(Message::Ping(said));
+        within(sending, &self.drain, &mut self.drain_ends).await
     }
 
     /// Sends what was added.
@@ -262,7 +272,7 @@ impl Socket {
     /// # Errors
     /// Why the socket is over.
     pub(super) async fn flush(&mut self) -> Result<(), Closing> {
-        within(self.stream.flush(), &self.drain).await
+        within(self.stream.flush(), &self.drain, &mut self.drain_ends).await
     }
 
     /// Says goodbye, and waits a little for the client to do so, too.
@@ -281,14 +291,17 @@ impl Socket {
     }
 }
 
-/// Waits for a client to take what is sent, so long and no longer.
+/// Waits for a client to take what is sent, so long and no longer. `ends`: when all sending does, once
+/// the daemon drains.
 async fn within(
     sending: impl Future<Output = Result<(), Error>>,
     drain: &CancellationToken,
+    ends: &mut Option<Instant>,
 ) -> Result<(), Closing> {
     let drained = async {
         drain.cancelled().await;
-        tokio::time::sleep(GOODBYE_WITHIN).await;
+        let at = *ends.get_or_insert_with(|| Instant::now() + GOODBYE_WITHIN);
+        tokio::time::sleep_until(at).await;
     };
     tokio::select! {
         biased;

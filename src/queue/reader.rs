@@ -152,7 +152,10 @@ impl Reader {
     pub fn has_ended(&self) -> bool {
         match &self.feed {
             Feed::Here { shared, .. } => {
-                matches!(shared.locate(self.next, Duration::ZERO), Source::Ended)
+                matches!(
+                    shared.locate_on_disk(self.next, Duration::ZERO),
+                    Source::Ended
+                )
             }
             Feed::Elsewhere { .. } | Feed::Beside(_) => false,
         }

@@ -22,6 +22,8 @@ mod daemon;
 mod fault_proxy;
 #[path = "../support/http.rs"]
 mod http;
+#[path = "../support/kills.rs"]
+mod kills;
 #[path = "../support/load.rs"]
 mod load;
 #[path = "../support/otlp.rs"]

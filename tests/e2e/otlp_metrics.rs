@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, Store, eventually, on_both_stores};
 use crate::http;
+use crate::kills::send_over_kills;
 use crate::otlp::{now, runtime, text};
 use crate::random::Random;
 use crate::sdk;
@@ -447,29 +448,13 @@ fn no_acknowledged_point_is_lost_or_doubled_over_kills(store: Store) {
     ];
     let mut random = Random::from_environment("metrics");
     let mut daemon = Daemon::spawn_on(store, &settings);
-    let (address, start) = (daemon.addresses().grpc, now());
-    let stop = AtomicBool::new(false);
-    let acknowledged: Vec<u64> = std::thread::scope(|scope| {
-        let stop = &stop;
-        let clients =
-            (0..CLIENTS).map(|client| scope.spawn(move || send(client, address, start, stop)));
-        let clients: Vec<_> = clients.collect();
-        for _ in 0..8 {
-            std::thread::sleep(Duration::from_millis(20 + random.below(300)));
-            daemon.process.kill9();
-            daemon.restart();
-        }
-        stop.store(true, Ordering::Relaxed);
-        clients
-            .into_iter()
-            .map(|client| client.join().unwrap())
-            .collect()
-    });
-    assert!(
-        acknowledged.iter().all(|requests| *requests > 3),
-        "{acknowledged:?}"
+    let start = now();
+    let acknowledged = send_over_kills(
+        &mut daemon,
+        &mut random,
+        CLIENTS,
+        |client, address, stop| send(client, address, start, stop),
     );
-    daemon.await_stored();
     assert_all_stored(&daemon, &acknowledged, start);
     daemon.process.kill9();
     daemon.restart();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::access::create_key;
 use crate::cluster::Cluster;
-use crate::daemon::{Daemon, Setup, eventually};
+use crate::daemon::{Daemon, Setup, Store, eventually, on_both_stores};
 use crate::fault_proxy::FaultProxy;
 use crate::http;
 use crate::load::Load;
@@ -127,10 +127,10 @@ fn assert_others(daemon: &Daemon, numbers: u64, start: u64) -> BTreeSet<String> 
 }
 
 /// Clients send to the first while the second is away, either is killed, and nothing gets through.
-fn outages_and_kills(protocol: &str) {
+fn outages_and_kills(protocol: &str, store: Store) {
     let mut random = Random::from_environment("tee_kills");
     let directory = tempfile::tempdir().unwrap();
-    let mut second = Daemon::spawn(&[("processors.batch.timeout", "20ms")]);
+    let mut second = Daemon::spawn_on(store, &[("processors.batch.timeout", "20ms")]);
     let addresses = second.addresses();
     let target = match protocol {
         "grpc" => addresses.grpc,
@@ -138,7 +138,7 @@ fn outages_and_kills(protocol: &str) {
     };
     let proxy = FaultProxy::start(target);
     let endpoint = format!("http://{}", proxy.address());
-    let mut first = Daemon::spawn_with(sending(&directory, &endpoint, protocol));
+    let mut first = Daemon::spawn_with(sending(&directory, &endpoint, protocol).on(store));
     let address = first.addresses().http;
     let start = now();
     let load = Load::start_paced(first.addresses().grpc, 2, random.next());
@@ -195,15 +195,14 @@ fn outages_and_kills(protocol: &str) {
 // first is killed meanwhile, twice.
 // Guarantees: spans, log records and data points that were acknowledged are at both, once; the first
 // refuses nothing and stays ready.
-#[test]
-fn everything_arrives_once_over_grpc() {
-    outages_and_kills("grpc");
+fn everything_arrives_once_over_grpc(store: Store) {
+    outages_and_kills("grpc", store);
 }
 
 // Scenario: the same over HTTP.
 #[test]
 fn everything_arrives_once_over_http() {
-    outages_and_kills("http/protobuf");
+    outages_and_kills("http/protobuf", Store::Sqlite);
 }
 
 // Scenario: a process that takes requests and another one that stores and sends them; this one is
@@ -530,4 +529,8 @@ fn a_full_limit_costs_the_store_nothing() {
     assert_eq!(kept(&without), 0);
     assert_eq!(without.metric("pulse_exporter_queue_size_bytes"), 0.0);
     without.await_trace(&traces[0], 1);
+}
+
+on_both_stores! {
+    everything_arrives_once_over_grpc,
 }

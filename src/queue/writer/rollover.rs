@@ -15,6 +15,8 @@ use crate::queue::{Durability, Error};
 /// bytes at most.
 const ROOM_PART: u64 = 20;
 const ROOM_MAX: u64 = 1 << 30;
+/// Segments given up for it at once.
+const GIVEN_UP_AT_ONCE: usize = 2;
 
 impl Writer {
     /// Begins a segment with room for a record of this size.
@@ -208,10 +210,10 @@ impl Writer {
         if is_over {
             self.shed();
         }
-        let is_short = self.keep_room();
         for segment in &released {
             self.free(segment, kept);
         }
+        let is_short = self.keep_room();
         if released.is_empty() && sent.is_empty() && held.is_empty() && !is_over && !is_short {
             return;
         }
@@ -253,11 +255,12 @@ impl Writer {
         while self.shared.lock().tee.is_over() && self.give_up() {}
     }
 
-    /// Gives up as much as the disk lacks to have a little room: what is kept to be sent must not
-    /// leave the store without any. Answers whether it lacks some.
+    /// Gives up some of what is kept to be sent where the disk has little room: the store must not be
+    /// left without any. More than one segment at a time, as each that is given up becomes one that is
+    /// written; never the newest, which may just be being sent. Answers whether the disk lacks room.
     fn keep_room(&self) -> bool {
-        let before = self.shared.lock().tee.held_bytes();
-        if before == 0 {
+        let kept = || self.shared.lock().tee.held.len();
+        if kept() <= 1 {
             return false;
         }
         let space = match self.disk.space() {
@@ -268,11 +271,15 @@ impl Writer {
             }
         };
         let wanted = ROOM_MAX.min(space.total / ROOM_PART);
-        let lacking = wanted.saturating_sub(space.free);
-        // Not until there is room: what is being read has its own until it has been.
-        let given_up = || before.saturating_sub(self.shared.lock().tee.held_bytes());
-        while given_up() < lacking && self.give_up() {}
-        lacking > 0
+        if space.free >= wanted {
+            return false;
+        }
+        for _ in 0..GIVEN_UP_AT_ONCE {
+            if kept() > 1 {
+                self.give_up();
+            }
+        }
+        true
     }
 
     /// Gives up the oldest segment that is kept to be sent; answers whether there was one.

@@ -45,7 +45,8 @@ pub(super) struct Group {
     /// Whether a call's provider may be the one asked for, by the name that it has with us.
     has_provider: bool,
     model: Option<String>,
-    is_first_generation: bool,
+    /// Whether a span is none of the first generation.
+    has_others: bool,
 }
 
 fn earliest(known: Option<u64>, start: u64) -> Option<u64> {
@@ -63,13 +64,14 @@ impl Group {
             self.sure_start = earliest(self.sure_start, start);
             self.has_failed |= has_failed;
         }
-        self.is_first_generation = is_first_generation(span);
+        let is_first_generation = is_first_generation(span);
+        self.has_others |= !is_first_generation;
         if kind_of(span) != CALL {
             return;
         }
         self.has_provider |= filter.provider.as_ref().is_some_and(|wanted| {
             let provider = span.provider.as_deref();
-            !self.is_first_generation && semconv::is_ambiguous_provider(wanted)
+            !is_first_generation && semconv::is_ambiguous_provider(wanted)
                 || provider == Some(&*semconv::provider_name(wanted))
         });
         if filter.model.is_some() {
@@ -155,7 +157,7 @@ impl Filter {
             return true;
         }
         // What these name as their provider is one of few words, the same with us.
-        self.provider.is_some() && !(group.is_first_generation && group.has_provider)
+        self.provider.is_some() && (group.has_others || !group.has_provider)
     }
 
     fn is_status(&self, has_failed: bool) -> bool {

@@ -71,9 +71,6 @@ pub(super) async fn page(
         events += fresh.count();
         wanted.push(block);
     }
-    if !page.more {
-        page.next = page.next.max(FeedPosition::before(settled));
-    }
     page.events = complete(session, project, after, &wanted).await?;
     Ok(page)
 }

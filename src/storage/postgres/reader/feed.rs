@@ -64,6 +64,12 @@ pub(super) const SPANS: &str = concat!(
          WHERE trace.project_id = $1 AND trace.trace_id = wanted.id) OFFSET 0) AS part"
 );
 
+/// The last block of any kind.
+const LAST: &str = "SELECT content_block.committed::text, block_id FROM content_block \
+     WHERE project_id = $1 AND (committed, block_id) >= ($2::text::xid8, $3) \
+         AND committed < $5::text::xid8 AND block_id >= $4 \
+     ORDER BY content_block.committed DESC, block_id DESC LIMIT 1";
+
 /// Blocks of one page at most.
 pub(super) const BLOCKS_MAX: i64 = 32;
 /// Compressed bytes of one page.
@@ -137,9 +143,9 @@ pub(super) async fn page(
         spans += all.saturating_sub(usize::try_from(before).unwrap_or(usize::MAX));
         wanted.push(block);
     }
-    if !page.more {
+    if wanted.is_empty() {
         // What is passed over, as blocks of events, is not to be again.
-        page.next = page.next.max(FeedPosition::before(settled));
+        page.next = last(session, project, after, settled).await?;
     }
     let mut rows = rows_of(session, project, &wanted).await?;
     for block in &wanted {
@@ -164,6 +170,31 @@ pub(super) async fn page(
         complete(session, project, &wanted, &mut page.spans).await?;
     }
     Ok(page)
+}
+
+/// The position after all blocks that there are, of spans or not. It is that of a block, not of a
+/// transaction's number: after a crash the server gives out again those of which nothing was stored.
+async fn last(
+    session: &Session,
+    project: ProjectId,
+    after: FeedPosition,
+    settled: u64,
+) -> Result<FeedPosition, Error> {
+    let (commit, settled) = (after.commit.to_string(), settled.to_string());
+    let params: [Param<'_>; 5] = [
+        (&project_id(project), Type::INT8),
+        (&commit, Type::TEXT),
+        (&after.block_id, Type::INT8),
+        (&first_block(), Type::INT8),
+        (&settled, Type::TEXT),
+    ];
+    let rows = session.walk(LAST, &params, "find the last block").await?;
+    let Some(row) = rows.first() else {
+        return Ok(after);
+    };
+    let mut columns = Columns::new(row);
+    let last = FeedPosition::after_block(transaction(&mut columns)?, columns.take()?);
+    Ok(last.max(after))
 }
 
 /// A block of the feed.

@@ -83,10 +83,14 @@ async fn a_page_of_a_feed_touches_its_blocks_only() {
     }
 
     // All that are left are of events: who follows spans passes over them once.
-    let session = feed::begin(&reader.sessions).await.unwrap();
+    let mut session = feed::begin(&reader.sessions).await.unwrap();
+    session.note_plans();
     let last = FeedPosition::before(2 * BLOCKS);
     let page = feed::page(&session, PROJECT, &asked(last)).await.unwrap();
     assert!(!page.more);
-    assert!(page.next.commit > 2 * BLOCKS, "{:?}", page.next);
+    let touched = Touched::of(&session);
+    touched.assert_rows("content_block", 3);
+    assert_today_only(&touched);
+    assert!(page.next > last && page.next.commit == 2 * BLOCKS);
     session.end();
 }
