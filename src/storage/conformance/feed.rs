@@ -1,6 +1,5 @@
 //! Following what is stored.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::fixture::{
@@ -40,13 +39,6 @@ impl UnderWay {
         Self { client, runtime }
     }
 
-    /// Ends, and begins another one.
-    fn again(&self) {
-        let again = "ROLLBACK; BEGIN; SELECT pg_current_xact_id()";
-        let again = self.client.batch_execute(again);
-        self.runtime.block_on(again).unwrap();
-    }
-
     pub(super) fn end(self) {
         let ended = self.client.batch_execute("ROLLBACK");
         self.runtime.block_on(ended).unwrap();
@@ -68,28 +60,6 @@ pub(super) fn goes_on(backend: &mut impl Backend, number: u64, transaction: Unde
     write_spans(backend, &[span(number, number, NOW + number)]);
     await_spans(backend, PROJECT, after, 1);
     transaction.end();
-}
-
-/// Where the feed ends, asked again and again while short transactions come and go elsewhere.
-pub(super) fn never_goes_back(backend: &impl Backend, elsewhere: &str) {
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !stop.load(Ordering::Relaxed) {
-                    let transaction = UnderWay::begin(elsewhere);
-                    for _ in 0..50 {
-                        std::thread::sleep(Duration::from_millis(1));
-                        transaction.again();
-                    }
-                }
-            });
-        }
-        let ends: Vec<_> = (0..400).map(|_| end(backend)).collect();
-        stop.store(true, Ordering::Relaxed);
-        assert!(ends.is_sorted(), "{ends:?}");
-        assert!(ends.first() < ends.last());
-    });
 }
 
 fn end(backend: &impl Backend) -> FeedPosition {

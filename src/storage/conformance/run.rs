@@ -531,14 +531,6 @@ fn the_feed_waits_for_its_own_database_only() {
     feed::goes_on(&mut store, 2, foreign);
 }
 
-// Scenario: transactions of another database begin and end while the end of the feed is asked for.
-// Guarantees: it never lies before where it was, so that who follows from now on is not told of what
-// was stored before.
-#[test]
-fn the_end_of_the_feed_never_goes_back() {
-    feed::never_goes_back(&Postgres::open(), Database::create().url());
-}
-
 #[test]
 fn readers_and_writers_of_events_in_any_order_on_sqlite() {
     event_feed::any_interleaving(&mut Sqlite::open(), 48);

@@ -2,6 +2,7 @@
 //! the server does not answer.
 
 mod faults;
+mod feed_end;
 mod feed_plans;
 mod filled;
 mod plans;
