@@ -20,6 +20,8 @@ async fn a_transaction_that_ends_elsewhere_moves_no_end_back() {
     let connection = tokio::spawn(connection);
     let begin = "BEGIN; SELECT pg_current_xact_id()";
     client.batch_execute(begin).await.unwrap();
+    // A later one has ended, so that the first is not merely the next number.
+    database.execute("SELECT pg_current_xact_id()");
 
     let session = feed::begin(&reader.sessions).await.unwrap();
     let before = feed::end(&session).await.unwrap();
