@@ -11,6 +11,10 @@ use crate::storage::postgres::testing::Database;
 // Guarantees: the feed does not end before where it ended: who follows from now on would be told of what
 // was stored before.
 #[tokio::test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a connection of a test, which ends with it"
+)]
 async fn a_transaction_that_ends_elsewhere_moves_no_end_back() {
     let database = filled::database();
     let other = Database::create();
