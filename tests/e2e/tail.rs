@@ -210,23 +210,34 @@ fn who_takes_nothing_keeps_no_seat_and_holds_up_no_stop() {
     drop((first, second));
 }
 
-// Scenario: more spans match than a client wants in a second.
-// Guarantees: it gets as many as it wants, and is told how many it did not get.
+// Scenario: more spans match than a client wants in a second: of two who follow, one asked for all spans
+// and one for some.
+// Guarantees: each gets as many as it wants, and is told how many that match it did not get.
 #[test]
 fn what_is_over_the_rate_is_counted() {
     let daemon = Daemon::spawn(&[]);
-    let mut tail = Tail::follow(daemon.addresses().gateway, "?rate=3", None);
-    let spans = (1..=50).map(|number| span(&[9; 16], &[number; 8], "many"));
+    let gateway = daemon.addresses().gateway;
+    let mut all = Tail::follow(gateway, "?rate=3", None);
+    let mut some = Tail::follow(gateway, "?rate=3&name=many", None);
+    let spans = (1..=50).map(|number| {
+        let name = if number % 2 == 0 { "many" } else { "more" };
+        span(&[9; 16], &[number; 8], name)
+    });
     post_accepted(daemon.addresses().http, &request("shop", spans.collect()));
-    for _ in 0..3 {
-        assert_eq!(tail.span().0, "many");
+    for (tail, names, over) in [
+        (&mut all, ["more", "many", "more"], 47),
+        (&mut some, ["many"; 3], 22),
+    ] {
+        for name in names {
+            assert_eq!(tail.span().0, name);
+        }
+        let missed = tail.next();
+        assert_eq!(missed.name, "missed");
+        assert_eq!(
+            missed.data,
+            serde_json::json!({"unseen": 0, "over_rate": over})
+        );
     }
-    let missed = tail.next();
-    assert_eq!(missed.name, "missed");
-    assert_eq!(
-        missed.data,
-        serde_json::json!({"unseen": 0, "over_rate": 47})
-    );
 }
 
 // Scenario: somebody follows a service with the command, as lines and as JSON; the daemon is killed and
