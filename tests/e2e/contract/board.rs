@@ -3,6 +3,7 @@
 mod accounts;
 mod projects;
 mod sdk;
+mod tokens;
 
 use serde_json::json;
 

@@ -1,5 +1,8 @@
 //! The one-time login on this machine (§2.4).
 
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{PASSWORD, error, in_project, people, sign_in};
@@ -98,8 +101,8 @@ fn link(table: &Table, body: &Value) {
         made.text(),
         format!(r#"{{"login_url":"{url}","expires_at":{until}}}"#)
     );
-    let until: jiff::Timestamp = until.as_str().unwrap().parse().unwrap();
-    let left = (until - jiff::Timestamp::now()).get_seconds();
+    let until: Timestamp = until.as_str().unwrap().parse().unwrap();
+    let left = (until - Timestamp::now()).get_seconds();
     assert!((60..=120).contains(&left), "{left}");
     let at = url.find("/dashboard").unwrap();
     let token = url[at..]
@@ -147,6 +150,49 @@ fn a_link_signs_in_once(store: Store) {
         &table,
         &json!({"redirect_url": URL, "email": "ada@x.org", "password": PASSWORD}),
     );
+}
+
+/// A link that nobody has taken: its path, and when it ends.
+fn untaken(table: &Table) -> (String, Timestamp) {
+    let body = json!({"redirect_url": URL, "email": "ada@x.org", "password": PASSWORD});
+    let made = table.kept(&post("a link", TOKEN, body.to_string()).status(201));
+    let told = made.json();
+    let url = told["login_url"].as_str().unwrap();
+    let until = told["expires_at"].as_str().unwrap();
+    let at = url.find("/dashboard").unwrap();
+    (url[at..].to_owned(), until.parse().unwrap())
+}
+
+/// Waits for a time of day.
+fn sleep_until(time: Timestamp) {
+    let left = Timestamp::now().duration_until(time);
+    std::thread::sleep(Duration::try_from(left).unwrap_or_default());
+}
+
+// Scenario: of two links one is taken late, the other too late. On both stores in one test, as it takes two
+// minutes.
+// Guarantees: a link is good until it ends, and is refused afterwards, in the words of the contract.
+#[test]
+fn a_link_ends_after_two_minutes() {
+    let daemons = [Store::Sqlite, Store::Postgres].map(|store| Daemon::spawn_on(store, &[]));
+    let links = daemons.each_ref().map(|daemon| {
+        let table = people(daemon);
+        sign_in(&table, "ada");
+        (untaken(&table), untaken(&table), table)
+    });
+    let until = links.each_ref().map(|((_, until), ..)| *until);
+    sleep_until(until[0].min(until[1]) - SignedDuration::from_secs(40));
+    for ((in_time, _), _, table) in &links {
+        table.check([get("after more than a minute", in_time)
+            .is(302, "")
+            .tells("location", URL)]);
+    }
+    for (_, (too_late, until), table) in &links {
+        sleep_until(*until);
+        table.check([
+            get("after two minutes", too_late).is(400, error("Token is invalid or expired"))
+        ]);
+    }
 }
 
 on_both_stores! {
