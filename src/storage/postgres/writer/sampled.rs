@@ -2,7 +2,8 @@
 //!
 //! Where spans are sampled, a batch first makes or locks the rows of all its traces in `sampled_out`, in
 //! key order and before anything else. So of two writers that have spans of a trace, one sees what the
-//! other did, whether that was to store the trace or to leave it out.
+//! other did, whether that was to store the trace or to leave it out. A collector that does not sample
+//! does so, too, while what others left out is remembered: it may share traces with them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -31,12 +32,6 @@ const OPEN: &str = "INSERT INTO sampled_out (project_id, trace_id, span_ids, llm
     RETURNING project_id, trace_id, span_ids, calls, llm_call_count, input_tokens, output_tokens,
         cache_read_tokens, cost_nano_usd";
 
-const LOCK: &str = "SELECT t.project_id, t.trace_id, t.span_ids, t.calls, t.llm_call_count,
-        t.input_tokens, t.output_tokens, t.cache_read_tokens, t.cost_nano_usd
-    FROM unnest($1::bigint[], $2::bytea[]) AS k(project_id, trace_id)
-    JOIN sampled_out t ON t.project_id = k.project_id AND t.trace_id = k.trace_id
-    ORDER BY t.project_id, t.trace_id FOR NO KEY UPDATE OF t";
-
 const UPDATE: &str = "UPDATE sampled_out t SET span_ids = k.span_ids, calls = k.calls,
         llm_call_count = k.llm_call_count, input_tokens = k.input_tokens,
         output_tokens = k.output_tokens, cache_read_tokens = k.cache_read_tokens,
@@ -51,13 +46,16 @@ const UPDATE: &str = "UPDATE sampled_out t SET span_ids = k.span_ids, calls = k.
 /// When what is remembered for longest is due: one look at an index, also where much was deleted.
 const LATEST: &str = "SELECT max(forget_unix_nano) FROM sampled_out";
 
-/// Whether any spans that were sampled out are remembered. Asked for each batch: another collector may
-/// have begun to sample.
-async fn has_some(transaction: &Transaction) -> Result<bool, Error> {
+/// Due at once. So are rows that are there for the lock of a collector that does not sample.
+const AT_ONCE: i64 = 0;
+
+/// Whether others sample: they have rows, which are due some time. Asked for each batch: another
+/// collector may have begun.
+async fn others_sample(transaction: &Transaction) -> Result<bool, Error> {
     let context = "look for spans that were sampled out";
     let rows = transaction.query(LATEST, &[], context).await?;
     let latest = rows.first().and_then(|row| row.get::<_, Option<i64>>(0));
-    Ok(latest.is_some())
+    Ok(latest.is_some_and(|latest| latest > AT_ONCE))
 }
 
 /// The traces of a batch, told apart.
@@ -95,7 +93,7 @@ pub(super) async fn tell<'b>(
 ) -> Result<Told<'b>, Error> {
     let groups = traces::groups(&ready.batch.spans);
     let remember_ns = ready.remember_ns;
-    if remember_ns.is_none() && !has_some(transaction).await? {
+    if remember_ns.is_none() && !others_sample(transaction).await? {
         return Ok(Told::all(groups));
     }
     let source = (ready.batch, crowd);
@@ -157,19 +155,16 @@ async fn open(
         return Ok(HashMap::new());
     }
     let (projects, trace_ids) = keys(groups.iter());
-    // A row that is there for its lock alone need not stay.
-    let forget = forget_at(received, 0);
+    // A row that is there for its lock alone need not stay. One of who does not sample does not tell
+    // that others do, or there would be no end of it.
+    let forget = remember_ns.map_or(AT_ONCE, |_| forget_at(received, 0));
     let params: [Param<'_>; 3] = [
         (&projects, Type::INT8_ARRAY),
         (&trace_ids, Type::BYTEA_ARRAY),
         (&forget, Type::INT8),
     ];
-    let (sql, params) = match remember_ns {
-        Some(_) => (OPEN, params.as_slice()),
-        None => (LOCK, params.get(..2).unwrap_or_default()),
-    };
     let context = "look up spans that were sampled out";
-    let rows = transaction.query(sql, params, context).await?;
+    let rows = transaction.query(OPEN, &params, context).await?;
     rows.iter().map(read).collect()
 }
 

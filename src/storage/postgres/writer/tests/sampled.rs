@@ -1,6 +1,7 @@
 //! Spans that are sampled out, with many collectors.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -8,12 +9,12 @@ use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
 use super::concurrent::{WRITERS, batches};
-use super::{NOW, PROJECT, PostgresWriter, Store, request, span, wait, write};
+use super::{Config, NOW, PROJECT, PostgresWriter, Store, request, span, wait, write};
 use crate::exporters::storage::assemble::Assembler;
 use crate::model::sampling::Reason;
 use crate::processors::limits;
 use crate::queue::{PayloadKind, Position, Record};
-use crate::storage::{RetentionConfig, SpanWriter as _};
+use crate::storage::{RetentionConfig, SpanWriter as _, WriteReport};
 
 /// Writes all batches, beginning with one of them. Of four traces one is kept, one is left out, and of
 /// two it depends on the batch.
@@ -101,6 +102,27 @@ fn what_many_collectors_sample_out_counts_once() {
     assert_eq!(store.database.value(deadlocks), "0");
 }
 
+/// A collector that writes one span of a trace, to its own log; it samples, and leaves the span out, or
+/// does not sample.
+async fn deliver_one(config: Config, log_partition: u32, trace: u8, samples: bool) -> WriteReport {
+    let records = [Record {
+        position: Position(1),
+        project: PROJECT,
+        received_unix_nano: NOW,
+        kind: PayloadKind::OtlpTraces,
+        payload: Bytes::from(request("api", vec![span(trace, 1)]).encode_to_vec()),
+    }];
+    let limits = limits::Config::default();
+    let (mut batch, _) = Assembler::new(log_partition, &limits).assemble(&records);
+    if samples {
+        batch.remember_ns = Some(3600 * 1_000_000_000);
+        batch.spans[0].sampled_out = Some(Reason::Head);
+    }
+    let mut writer = PostgresWriter::new(&config, RetentionConfig::default()).unwrap();
+    writer.prepare(NOW).await.unwrap();
+    writer.write(&batch).await.unwrap()
+}
+
 // Scenario: a collector that does not sample writes; then another begins to sample, and leaves a trace out;
 // then the first gets that trace again.
 // Guarantees: the first knows of it at once.
@@ -109,22 +131,64 @@ fn a_collector_that_begins_to_sample_is_noticed_at_once() {
     let mut store = Store::open();
     let of = |trace| [request("api", vec![span(trace, 1)])];
     assert_eq!(write(&mut store, PROJECT, 1, &of(1)).spans_stored, 1);
-    let records = [Record {
-        position: Position(1),
-        project: PROJECT,
-        received_unix_nano: NOW,
-        kind: PayloadKind::OtlpTraces,
-        payload: Bytes::from(of(2)[0].encode_to_vec()),
-    }];
-    let limits = limits::Config::default();
-    let (mut batch, _) = Assembler::new(1, &limits).assemble(&records);
-    batch.remember_ns = Some(3600 * 1_000_000_000);
-    batch.spans[0].sampled_out = Some(Reason::Head);
-    let report = wait(async {
-        let mut other = PostgresWriter::new(&store.config, RetentionConfig::default()).unwrap();
-        other.prepare(NOW).await.unwrap();
-        other.write(&batch).await.unwrap()
-    });
+    let report = wait(deliver_one(store.config.clone(), 1, 2, true));
     assert_eq!(report.spans_sampled_out.head, 1);
     assert_eq!(write(&mut store, PROJECT, 2, &of(2)).spans_duplicate, 1);
+}
+
+/// Holds transactions up when they store how far their log is stored, until there is a table that says so.
+const HOLD: &str = "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        WHILE NOT EXISTS (SELECT FROM pg_class WHERE relname = 'released') LOOP
+            PERFORM pg_sleep(0.02);
+        END LOOP;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER hold BEFORE INSERT OR UPDATE ON log_checkpoint
+        FOR EACH ROW EXECUTE FUNCTION hold()";
+
+/// Waits until so many transactions are held up, or wait for those.
+async fn held(store: &Store, count: &str) {
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND (wait_event = 'PgSleep' OR wait_event_type = 'Lock')";
+    while store.database.value(waiting) != count {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+// Scenario: in a rolling restart that switches sampling on, a collector that does not sample yet stores a
+// span while another that does gets the same one, to leave it out.
+// Guarantees: the span is stored, and counts once; what is noted for that alone is due at once, and does not
+// make it look as if somebody sampled.
+#[test]
+fn who_does_not_sample_yet_and_who_does_count_a_span_once() {
+    let store = Store::open();
+    let config = &store.config;
+    wait(async {
+        let begun = deliver_one(config.clone(), 1, 1, true).await;
+        assert_eq!(begun.spans_sampled_out.head, 1);
+        store.database.rows(HOLD);
+        let mut plain = JoinSet::new();
+        plain.spawn(deliver_one(config.clone(), 2, 2, false));
+        held(&store, "1").await;
+        let mut sampling = JoinSet::new();
+        sampling.spawn(deliver_one(config.clone(), 3, 2, true));
+        held(&store, "2").await;
+        store.database.rows("CREATE TABLE released ()");
+        let stored = plain.join_next().await.unwrap().unwrap();
+        let known = sampling.join_next().await.unwrap().unwrap();
+        assert_eq!((stored.spans_stored, known.spans_duplicate), (1, 1));
+        assert_eq!(
+            deliver_one(config.clone(), 4, 3, false).await.spans_stored,
+            1
+        );
+    });
+    assert_eq!(store.database.value("SELECT span_count FROM service"), "3");
+    assert_eq!(store.count("span"), 2);
+    assert_eq!(store.count("sampled_out WHERE forget_unix_nano = 0"), 1);
+    store
+        .database
+        .rows("DELETE FROM sampled_out WHERE forget_unix_nano > 0");
+    wait(deliver_one(config.clone(), 5, 4, false));
+    assert_eq!(store.count("sampled_out"), 1);
 }
