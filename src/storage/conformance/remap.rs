@@ -7,12 +7,13 @@ use proptest::test_runner::TestRunner;
 use prost::Message as _;
 
 use super::calls::{FIRST_MINUTE, any_span, totals_of, with_genai};
-use super::fixture::{TestSpan, batch, call, span, span_id, text, trace_id, write_spans};
+use super::fixture::{TestSpan, batch, call, page, span, span_id, text, trace_id, write_spans};
 use super::{Backend, NOW, PROJECT, everything, runtime, sampled};
 use crate::model::failure::ErrorKind;
 use crate::model::genai::DERIVED_FROM;
 use crate::model::span::{Basics, Operation};
 use crate::model::{ProjectId, SpanId, TraceId};
+use crate::storage::SessionFilter;
 use crate::storage::query::{AnalyticsQuery, Dimension};
 use crate::storage::remap::{Job, Jobs, Mapper, Range, SPANS_PER_TRACE_MAX};
 
@@ -261,6 +262,41 @@ pub(super) fn an_agent_without_its_call_counts_as_before(backend: &mut impl Rema
     });
     write_spans(backend, &all);
     assert_eq!(sampled::sums(backend, unsampled), found);
+}
+
+// Scenario: a call of a session is sampled out, another is stored; then the latter turns out to be of another
+// session.
+// Guarantees: the first session is what it was without it, its user and its bounds included.
+pub(super) fn a_session_of_what_was_left_out_stays_as_it_was(backend: &mut impl Remapped) {
+    let left_out = sampled::call_span(1, None);
+    let mut stored = sampled::call_span(2, None);
+    stored.trace = 2;
+    sampled::write(backend, &[sampled::out(left_out.clone())]);
+    let alone = user_and_bounds(backend, "s");
+    assert_eq!(alone.0.as_deref(), Some("ada"));
+    // Within the bounds that there are: those of what was sampled out are not known by themselves.
+    stored.start = left_out.start;
+    sampled::write(backend, std::slice::from_ref(&stored));
+    begin(backend, 0, u64::MAX);
+    let job = finish(backend, &Told::of(&[stored.in_session("t", "eve")]));
+    assert_eq!(job.spans_changed, 1);
+    assert_eq!(user_and_bounds(backend, "s"), alone);
+    assert_eq!(user_and_bounds(backend, "t").0.as_deref(), Some("eve"));
+}
+
+/// The user of a session, its first start and its last end.
+fn user_and_bounds(backend: &impl Backend, session_id: &str) -> (Option<String>, u64, u64) {
+    let (filter, page) = (SessionFilter::default(), page(10));
+    let sessions = backend.reader().list_sessions(PROJECT, &filter, &page);
+    let mut sessions = runtime().block_on(sessions).unwrap().items.into_iter();
+    let session = sessions
+        .find(|session| session.session_id == session_id)
+        .unwrap();
+    (
+        session.user_id,
+        session.start_unix_nano,
+        session.end_unix_nano,
+    )
 }
 
 // Scenario: more traces than a step takes, half of them outside of the range; spans are added to

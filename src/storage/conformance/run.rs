@@ -217,6 +217,7 @@ cases! {
     remap::a_trace_that_is_too_large_is_passed_over,
     remap::what_records_told_stays,
     remap::an_agent_without_its_call_counts_as_before,
+    remap::a_session_of_what_was_left_out_stays_as_it_was,
     events::events_are_stored_once_and_as_sent,
     events::every_column_of_an_event_comes_back,
     events::each_event_filter_answers_exactly_its_events,

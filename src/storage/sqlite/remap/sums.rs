@@ -39,8 +39,10 @@ const TAKE_FROM_SESSION: &str = "UPDATE session SET
         cost_nano_usd = max(0, cost_nano_usd - ?9)
     WHERE session_key = ?1 RETURNING span_count";
 
+// Where no trace of it is stored, what is left was sampled out, and all stays as it is.
 const BOUND_SESSION: &str = "UPDATE session SET (user_id, start_unix_nano, end_unix_nano) = (
-        SELECT min(t.user_id), coalesce(min(t.start_unix_nano), session.start_unix_nano),
+        SELECT iif(count(*) = 0, session.user_id, min(t.user_id)),
+            coalesce(min(t.start_unix_nano), session.start_unix_nano),
             coalesce(max(t.end_unix_nano), session.end_unix_nano)
         FROM session_trace s JOIN trace t USING (trace_key)
         WHERE s.session_key = session.session_key)
