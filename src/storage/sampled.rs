@@ -95,10 +95,14 @@ pub const fn forget_at(received: i64, remember_ns: i64) -> i64 {
 }
 
 /// What is due before this time may go when there is no room: it arrived an hour before the newest at
-/// least. `latest`: when the newest is due, ns.
+/// least. `latest`: when the last is due, ns; that need not be the newest, if a clock was ahead or more
+/// was remembered before. `remember_ns`: for how long what arrives now is remembered, if that is known.
 #[must_use]
-pub const fn spare_before(latest: i64) -> i64 {
-    latest.saturating_sub(STEP_NS)
+pub fn spare_before(latest: i64, now: i64, remember_ns: Option<i64>) -> i64 {
+    let newest = remember_ns.map_or(latest, |remember_ns| {
+        latest.min(forget_at(now, remember_ns))
+    });
+    newest.saturating_sub(STEP_NS)
 }
 
 /// The latest arrival of some spans, ns.
@@ -150,8 +154,17 @@ mod tests {
     #[test]
     fn an_hour_is_never_to_spare() {
         let is_spare = |received, newest| {
-            let bound = spare_before(forget_at(newest, 10));
-            forget_at(received, 10) < bound
+            let latest = forget_at(newest, 10);
+            // Whatever else is due later.
+            let bounds = [
+                spare_before(latest, newest, None),
+                spare_before(latest, newest, Some(10)),
+                spare_before(latest + 100 * STEP_NS, newest, Some(10)),
+                spare_before(latest, newest + 100 * STEP_NS, Some(10)),
+            ];
+            let is_spare = bounds.map(|bound| forget_at(received, 10) < bound);
+            assert_eq!(is_spare, [is_spare[0]; 4]);
+            is_spare[0]
         };
         for newest in [5 * STEP_NS, 6 * STEP_NS - 1] {
             assert!(!is_spare(newest - STEP_NS, newest));

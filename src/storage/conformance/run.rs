@@ -313,6 +313,16 @@ fn what_was_left_out_goes_before_traces_on_postgres() {
 }
 
 #[test]
+fn the_last_hour_stays_known_after_a_wrong_clock_on_sqlite() {
+    sampled::the_last_hour_stays_known_after_a_wrong_clock(Sqlite::of_size);
+}
+
+#[test]
+fn the_last_hour_stays_known_after_a_wrong_clock_on_postgres() {
+    sampled::the_last_hour_stays_known_after_a_wrong_clock(Postgres::of_size);
+}
+
+#[test]
 fn sums_are_what_the_spans_add_up_to_on_sqlite() {
     sums::sums_are_what_the_spans_add_up_to(Sqlite::open, 24);
 }

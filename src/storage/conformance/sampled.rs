@@ -299,6 +299,45 @@ pub(super) fn what_was_left_out_goes_before_traces<B: Backend>(
     }
 }
 
+// Scenario: spans were sampled out hours ago, some while the clock was ahead, some to be remembered for
+// longer than today; then there is no room.
+// Guarantees: those of hours ago are forgotten, those of the last hour stay known.
+pub(super) fn the_last_hour_stays_known_after_a_wrong_clock<B: Backend>(open: fn(ByteSize) -> B) {
+    let mut backend = open(ByteSize(1));
+    let now = NOW + 5 * HOUR_NS;
+    let of = |trace, received| {
+        out(TestSpan {
+            trace,
+            received,
+            ..call_span(1, None)
+        })
+    };
+    let [ahead, longer, old, late] = [
+        of(1, NOW + 100 * HOUR_NS),
+        of(2, NOW),
+        of(3, NOW),
+        of(4, now - HOUR_NS / 2),
+    ];
+    let write = |backend: &mut B, span: &TestSpan, remember_ns: u64| {
+        let mut batch = batch(std::slice::from_ref(span));
+        batch.remember_ns = Some(i64::try_from(remember_ns).unwrap());
+        runtime().block_on(backend.writer().write(&batch)).unwrap()
+    };
+    write(&mut backend, &ahead, REMEMBER_NS);
+    write(&mut backend, &longer, 3 * REMEMBER_NS);
+    write(&mut backend, &old, REMEMBER_NS);
+    write(&mut backend, &late, REMEMBER_NS);
+    while runtime()
+        .block_on(backend.writer().enforce_retention(now))
+        .unwrap()
+        .more
+    {}
+    for span in [&ahead, &longer, &late] {
+        assert_eq!(write(&mut backend, span, REMEMBER_NS), report(0, 1, 0));
+    }
+    assert_eq!(write(&mut backend, &old, REMEMBER_NS), report(0, 0, 1));
+}
+
 /// Spans, in some order twice each, and whether each is to be sampled out that time.
 fn any_delivery() -> impl Strategy<Value = (Vec<TestSpan>, Vec<usize>, Vec<bool>)> {
     let spans = prop::collection::vec(any_span(), 1..14).prop_map(|mut spans| {

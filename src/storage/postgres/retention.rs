@@ -48,7 +48,8 @@ const DROP_LOCK_MS: u32 = 2000;
 /// SQLSTATEs of a lock that was not to be had in time.
 const LOCK_NOT_AVAILABLE: [&str; 2] = ["55P03", "40P01"];
 
-/// Deletes one step's worth of what must go.
+/// Deletes one step's worth of what must go. `remember_ns`: for how long spans are remembered that are
+/// left out now, if that is known.
 ///
 /// # Errors
 /// [`Error::Unavailable`].
@@ -57,6 +58,7 @@ pub(super) async fn enforce(
     config: &Config,
     retention: &RetentionConfig,
     now_unix_nano: u64,
+    remember_ns: Option<i64>,
 ) -> Result<RetentionReport, Error> {
     let of_deleted = deleted::enforce(pool, config).await?;
     if of_deleted.more {
@@ -70,7 +72,7 @@ pub(super) async fn enforce(
         return Ok(RetentionReport::default());
     }
     let mut forgotten = delete(&transaction, SAMPLED_OUT, now).await? >= ROWS_PER_STEP;
-    let by_size = match sampled::make_room(&transaction, retention).await? {
+    let by_size = match sampled::make_room(&transaction, retention, now, remember_ns).await? {
         Room::Made => {
             forgotten = true;
             None

@@ -78,6 +78,8 @@ pub struct PostgresWriter {
     maintained: i64,
     /// For how many batches more others are expected to make the same traces.
     shared: u32,
+    /// How long spans that are sampled out are remembered, ns, once a batch has told.
+    remember_ns: Option<i64>,
 }
 
 impl std::fmt::Debug for PostgresWriter {
@@ -156,6 +158,7 @@ impl PostgresWriter {
             remembered: Remembered::default(),
             maintained: 0,
             shared: 0,
+            remember_ns: None,
         })
     }
 
@@ -217,6 +220,7 @@ impl PostgresWriter {
         let texts = clean::texts(batch);
         let batch_clean = clean::clean(batch, &texts);
         let received = clamp_time(batch.received_unix_nano());
+        self.remember_ns = batch.remember_ns.or(self.remember_ns);
         if self.maintained == 0 && received > 0 {
             self.maintain(received).await?;
         }
@@ -385,6 +389,7 @@ impl PostgresWriter {
         // Dimensions may be among what is deleted.
         self.remembered.forget();
         self.known.forget();
-        retention::enforce(&self.pool, &self.config, &self.retention, now_unix_nano).await
+        let (pool, config, retention) = (&self.pool, &self.config, &self.retention);
+        retention::enforce(pool, config, retention, now_unix_nano, self.remember_ns).await
     }
 }

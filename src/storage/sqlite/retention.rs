@@ -52,12 +52,14 @@ impl Oldest {
     }
 }
 
-/// Deletes one step's worth of what must go.
+/// Deletes one step's worth of what must go. `remember_ns`: for how long spans are remembered that are
+/// left out now, if that is known.
 pub(super) fn enforce(
     connection: &mut Connection,
     config: &RetentionConfig,
     session_ids: &mut IdIndex,
     now_unix_nano: u64,
+    remember_ns: Option<i64>,
 ) -> Result<RetentionReport, Error> {
     let failed = storage_error("enforce retention");
     let transaction = connection
@@ -80,10 +82,12 @@ pub(super) fn enforce(
             more: true,
         });
     }
-    more |= sampled::forget(&transaction, clamp_time(now_unix_nano))?;
+    let now = clamp_time(now_unix_nano);
+    more |= sampled::forget(&transaction, now)?;
     // What is remembered of spans that were left out goes before any that is stored, but what may well be
     // sent again.
-    let made_room = is_too_large(&transaction, config)? && sampled::make_room(&transaction)?;
+    let made_room =
+        is_too_large(&transaction, config)? && sampled::make_room(&transaction, now, remember_ns)?;
     more |= made_room;
     let mut events = OldestEvents::read(&transaction)?;
     for trace in oldest_traces(&transaction)? {

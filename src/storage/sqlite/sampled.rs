@@ -161,12 +161,18 @@ fn read(row: &Row<'_>) -> rusqlite::Result<LeftOut> {
 }
 
 /// Forgets what is to spare where there is no room, a step's worth; answers whether there was any.
-pub(super) fn make_room(transaction: &Transaction<'_>) -> Result<bool, Error> {
+///
+/// `remember_ns`: for how long what arrives now is remembered, if that is known.
+pub(super) fn make_room(
+    transaction: &Transaction<'_>,
+    now: i64,
+    remember_ns: Option<i64>,
+) -> Result<bool, Error> {
     let latest: Option<i64> = transaction
         .prepare_cached("SELECT max(forget_unix_nano) FROM sampled_out")
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
         .map_err(storage_error("look for spans that were sampled out"))?;
-    let bound = latest.map(spare_before);
+    let bound = latest.map(|latest| spare_before(latest, now, remember_ns));
     Ok(bound.map_or(Ok(0), |bound| delete(transaction, bound))? > 0)
 }
 

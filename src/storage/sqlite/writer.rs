@@ -32,6 +32,8 @@ pub struct SqliteWriter {
     retention: RetentionConfig,
     packer: Packer,
     memory: Memory,
+    /// How long spans that are sampled out are remembered, ns, once a batch has told.
+    remember_ns: Option<i64>,
 }
 
 impl SqliteWriter {
@@ -73,6 +75,7 @@ impl SqliteWriter {
             retention,
             packer,
             memory: Memory::new(),
+            remember_ns: None,
         })
     }
 
@@ -96,6 +99,7 @@ impl SqliteWriter {
     fn write_now(&mut self, batch: &Batch<'_>) -> Result<WriteReport, Error> {
         let failed = storage_error("store a batch");
         let now = batch.received_unix_nano();
+        self.remember_ns = batch.remember_ns.or(self.remember_ns);
         let result = (|| {
             let transaction = self
                 .connection
@@ -202,6 +206,7 @@ impl SqliteWriter {
             &self.retention,
             &mut self.memory.sessions,
             now_unix_nano,
+            self.remember_ns,
         )
     }
 }

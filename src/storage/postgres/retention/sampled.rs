@@ -22,13 +22,16 @@ pub(super) enum Room {
     TooLarge(u64),
 }
 
-/// Looks whether the store is too large, and forgets a step's worth if that is so.
+/// Looks whether the store is too large, and forgets a step's worth if that is so. `remember_ns`: for how
+/// long what arrives now is remembered, if that is known.
 ///
 /// # Errors
 /// As the store's.
 pub(super) async fn make_room(
     transaction: &Transaction,
     retention: &RetentionConfig,
+    now: i64,
+    remember_ns: Option<i64>,
 ) -> Result<Room, Error> {
     let max_size = retention.max_size.0;
     if max_size == 0 {
@@ -45,10 +48,11 @@ pub(super) async fn make_room(
     if is_too_large || of_table > share {
         let latest = "SELECT max(forget_unix_nano) FROM sampled_out";
         let latest = number(transaction, latest, "look for spans that were sampled out").await?;
-        if let Some(latest) = latest
-            && delete(transaction, SAMPLED_OUT, spare_before(latest)).await? > 0
-        {
-            return Ok(Room::Made);
+        if let Some(latest) = latest {
+            let bound = spare_before(latest, now, remember_ns);
+            if delete(transaction, SAMPLED_OUT, bound).await? > 0 {
+                return Ok(Room::Made);
+            }
         }
     }
     let counted = bytes.saturating_sub(of_table.saturating_sub(share));
