@@ -65,6 +65,7 @@ mod record;
 mod recovery;
 mod scan;
 mod segment;
+mod spare;
 mod tail;
 mod tee;
 mod writer;

@@ -15,6 +15,7 @@ use super::gaps::Gaps;
 use super::recovery::{check_known, set_aside};
 use super::scan::{Found, Scanner};
 use super::segment::{DecodedPreamble, FORMAT_VERSION, Identity, Preamble, Segment};
+use super::spare::Spares;
 use super::tail::{Live, Shared, Source};
 use super::tee::{Backlog, Beside};
 use super::{Error, PayloadKind, Position, Record};
@@ -41,6 +42,8 @@ pub struct Reader {
     next: u64,
     /// Where on disk the last record came from.
     cursor: Option<Cursor>,
+    /// What records from disk are read into.
+    spares: Spares,
 }
 
 /// Who appends, and how missing positions are accounted for.
@@ -84,6 +87,7 @@ impl Reader {
             disk,
             next: first_unstored,
             cursor: None,
+            spares: Spares::default(),
         }
     }
 
@@ -105,6 +109,7 @@ impl Reader {
             disk,
             next: first_unstored,
             cursor: None,
+            spares: Spares::default(),
         }
     }
 
@@ -114,6 +119,7 @@ impl Reader {
             disk,
             next,
             cursor: None,
+            spares: Spares::default(),
         }
     }
 
@@ -178,6 +184,7 @@ impl Reader {
             match source {
                 Source::Memory(record) => {
                     self.cursor = None;
+                    self.spares.let_go();
                     self.next = record.position.0 + 1;
                     return Ok(Next::Record(record));
                 }
@@ -188,7 +195,10 @@ impl Reader {
                     }
                 }
                 Source::Missing(until) => self.skip(until, None),
-                Source::Nothing => return Ok(Next::Idle),
+                Source::Nothing => {
+                    self.spares.let_go();
+                    return Ok(Next::Idle);
+                }
                 Source::Ended => return Ok(Next::Closed),
             }
         }
@@ -272,7 +282,8 @@ impl Reader {
             }
             self.skip(header.position, Some(segment));
             let kind = PayloadKind::from_byte(header.kind);
-            if let (Some(payload), Some(kind)) = (scanner.payload(&header).map_err(failed)?, kind) {
+            let payload = scanner.payload(&header, &self.spares).map_err(failed)?;
+            if let (Some(payload), Some(kind)) = (payload, kind) {
                 if let Feed::Elsewhere { gaps, .. } = &mut self.feed {
                     gaps.found(header.position, header.durable_before);
                 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::file::{BLOCK, SegmentFile};
 use super::record::{ALIGNMENT, Decoded, HEADER_BYTES, Header, MAGIC, record_bytes};
+use super::spare::Spares;
 
 /// Bytes read ahead.
 const WINDOW: usize = 128 << 10;
@@ -117,22 +118,26 @@ impl Scanner {
     }
 
     /// The record's payload, or `None` when it is damaged. Steps over the record.
-    pub(super) fn payload(&mut self, header: &Header) -> io::Result<Option<Bytes>> {
+    pub(super) fn payload(
+        &mut self,
+        header: &Header,
+        spares: &Spares,
+    ) -> io::Result<Option<Bytes>> {
         let start = self.offset + HEADER_BYTES as u64;
         let length = header.payload_bytes();
-        let complete = start.saturating_add(length as u64) <= self.limit;
-        let mut payload = Vec::new();
-        if complete && length <= WINDOW {
-            payload.extend_from_slice(self.at(start, length)?);
-        } else if complete {
-            // Not resized: fresh memory is zero as it is.
-            payload = vec![0; length];
-            read_around_damage(&*self.file, &mut payload, start)?;
+        let mut payload = None;
+        if start.saturating_add(length as u64) > self.limit {
+            // Not all of it was written.
+        } else if length <= WINDOW {
+            let read = self.at(start, length)?;
+            payload = (read.len() == length).then(|| Bytes::copy_from_slice(read));
+        } else {
+            let mut memory = spares.take(length);
+            let read = read_around_damage(&*self.file, memory.bytes(), start)?;
+            payload = (read == length).then(|| Bytes::from(memory));
         }
         self.skip(header);
-        let whole =
-            complete && payload.len() == length && crc32fast::hash(&payload) == header.payload_crc;
-        Ok(whole.then(|| Bytes::from(payload)))
+        Ok(payload.filter(|it| crc32fast::hash(it) == header.payload_crc))
     }
 
     /// Looks for the next intact header anywhere from the current offset on.
