@@ -241,3 +241,18 @@ pub struct WriteReport {
     /// Of those stored, the ones under a series for those beyond the limit.
     pub points_overflow: u64,
 }
+
+/// Spans by project, trace id and span id; of those with one identity only the first that arrived.
+pub(in crate::storage) fn by_trace<'b>(spans: &'b [SpanRow<'b>]) -> Vec<&'b SpanRow<'b>> {
+    let key = |(place, span): (usize, &SpanRow<'_>)| {
+        // Numbers compare in a step; their order is that of the bytes.
+        let trace_id = u128::from_be_bytes(span.trace_id.0);
+        let span_id = u64::from_be_bytes(span.span_id.0);
+        (span.project, trace_id, span_id, place)
+    };
+    let mut order: Vec<_> = spans.iter().enumerate().map(key).collect();
+    order.sort_unstable();
+    order.dedup_by_key(|(project, trace_id, span_id, _)| (*project, *trace_id, *span_id));
+    let places = order.into_iter().map(|(.., place)| place);
+    places.filter_map(|place| spans.get(place)).collect()
+}

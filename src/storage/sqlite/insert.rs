@@ -20,7 +20,7 @@ use crate::storage::sampled::LeftOut;
 use crate::storage::session::Sessions;
 use crate::storage::sources::Sources;
 use crate::storage::summary::{Summary, clamp_time};
-use crate::storage::write::{Batch, ResourceRow, SpanRow, WriteReport};
+use crate::storage::write::{Batch, ResourceRow, SpanRow, WriteReport, by_trace};
 
 /// Row ids of what a batch's spans refer to.
 pub(super) struct Dimensions {
@@ -132,7 +132,7 @@ pub(super) fn insert(
     };
     let mut sampled = Sampled::new(transaction, batch.remember_ns, &mut memory.sampled)?;
     let mut traces = TraceWriter::new(transaction)?;
-    let order = distinct_spans_by_trace(&batch.spans);
+    let order = by_trace(&batch.spans);
     let groups = new_spans(&mut traces, &mut memory.traces, &sampled, &order)?;
     let mut blocks = BlockWriter::new(transaction, packer, &dimensions, batch)?;
     let mut added = Added {
@@ -188,15 +188,6 @@ pub(super) fn insert(
         points_duplicate: batch.metrics.points.len() as u64 - points.stored,
         points_overflow: points.overflow,
     })
-}
-
-/// Spans grouped by trace; of spans with one identity only the first that arrived.
-fn distinct_spans_by_trace<'b>(spans: &'b [SpanRow<'b>]) -> Vec<&'b SpanRow<'b>> {
-    let mut order: Vec<_> = spans.iter().collect();
-    // Stable, so that among equals the first to arrive stays first.
-    order.sort_by_key(|span| (span.project, span.trace_id, span.span_id));
-    order.dedup_by_key(|span| (span.project, span.trace_id, span.span_id));
-    order
 }
 
 /// What is not stored yet, trace by trace in start order: neighbours in time become neighbours in

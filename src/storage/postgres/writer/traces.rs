@@ -21,7 +21,7 @@ use crate::storage::Error;
 use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
 use crate::storage::rollup::Crowd;
 use crate::storage::summary::{Summary, clamp_time};
-use crate::storage::write::{ResourceRow, SpanRow};
+use crate::storage::write::{ResourceRow, SpanRow, by_trace};
 
 /// How often a trace may be deleted between our insert, which found it, and our lock.
 const ROUNDS_MAX: usize = 5;
@@ -42,12 +42,8 @@ pub(super) struct Group<'b> {
 /// Spans of a batch grouped by trace, in key order; of spans with one identity only the first that
 /// arrived.
 pub(super) fn groups<'b>(spans: &'b [SpanRow<'b>]) -> Vec<Group<'b>> {
-    let mut order: Vec<_> = spans.iter().collect();
-    // Stable, so that among equals the first to arrive stays first.
-    order.sort_by_key(|span| (span.project, span.trace_id, span.span_id));
-    order.dedup_by_key(|span| (span.project, span.trace_id, span.span_id));
     let key = |span: &SpanRow<'_>| (span.project, span.trace_id);
-    order
+    by_trace(spans)
         .chunk_by(|a, b| key(a) == key(b))
         .filter_map(|spans| {
             Some(Group {
