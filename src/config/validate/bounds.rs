@@ -14,6 +14,8 @@ const PARTITIONS_MAX: u32 = 64;
 const GROUP_COMMIT_DELAY_MAX: Duration = Duration::seconds(1);
 /// Most connections that answer queries; each has a thread and a page cache.
 const READERS_MAX: u32 = 256;
+/// Smallest bound of the store: an empty one takes some of it.
+const STORE_SIZE_MIN: ByteSize = ByteSize::mib(16);
 /// Most threads that look through blocks.
 const SEARCH_THREADS_MAX: u32 = 64;
 /// The largest message gRPC lengths can express leaves room for a header, in MiB.
@@ -240,6 +242,10 @@ fn check_storage(config: &Config, issues: &mut Vec<Issue>) {
     not_zero.check("sqlite.search_threads", &sqlite.search_threads);
     let retention = &config.storage.retention;
     not_zero.check("retention.check_interval", &retention.check_interval);
+    if (1..STORE_SIZE_MIN.0).contains(&retention.max_size.0) {
+        let message = format!("must be at least {STORE_SIZE_MIN}, or 0B for no bound");
+        issues.push(Issue::new("storage.retention.max_size", message));
+    }
     if sqlite.readers > READERS_MAX {
         let message = format!("must be at most {READERS_MAX}");
         issues.push(Issue::new("storage.sqlite.readers", message));

@@ -213,6 +213,10 @@ const BROKEN: &[(&str, &str)] = &[
         "service.telemetry.logs.level: \"info,a=nope\" is not a log filter",
     ),
     (
+        "storage: {retention: {max_size: 15MiB}}",
+        "storage.retention.max_size: must be at least 16MiB, or 0B for no bound",
+    ),
+    (
         "gateway: {cors: {allowed_origins: [example.com]}}",
         "gateway.cors.allowed_origins: expected an origin such as https://app.example.com",
     ),
@@ -236,6 +240,7 @@ fn what_is_at_the_edge_of_a_rule_is_allowed() {
         "processors: {memory_limiter: {limit_mib: 201, in_flight_limit_mib: 64}}",
         "processors: {limits: {events_per_span: 0}}",
         "storage: {retention: {max_age: 0s, max_size: 0}}",
+        "storage: {retention: {max_size: 16MiB}}",
         "gateway: {cors: {allowed_origins: ['*', 'https://*.example.com', 'http://localhost:1']}}",
         "service: {telemetry: {logs: {level: 'WARN,pulse_collector::queue=debug'}}}",
         "service: {telemetry: {metrics: {endpoint: ''}}}",

@@ -224,7 +224,7 @@ fn retention_by_age_leaves_no_rows_behind() {
 #[test]
 fn retention_by_size_deletes_the_oldest() {
     let config = RetentionConfig {
-        max_size: ByteSize::mib(1),
+        max_size: ByteSize::mib(2),
         ..RetentionConfig::default()
     };
     let mut store = Sqlite::with_retention(config);

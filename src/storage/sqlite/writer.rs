@@ -17,12 +17,14 @@ use crate::storage::summary::clamp_time;
 use crate::storage::write::{Batch, EventRow, MetricRows, PointRow, SpanRow, WriteReport};
 use crate::storage::{Error, RetentionConfig, RetentionReport, SpanWriter};
 
-/// Larger pages than the default hold a part or two, so that few overflow.
-const PAGE_BYTES: u32 = 8192;
+/// Larger pages than the default hold a part or two, so that few overflow, and a block is a dozen
+/// writes. Half of it costs a twentieth more CPU time, twice as much a fifth more disk for small spans.
+/// A store that was made with other pages keeps them.
+const PAGE_BYTES: u32 = 16 << 10;
 
-/// Pages of the write-ahead file after which it is moved into the database. Larger than the
+/// Bytes of the write-ahead file after which it is moved into the database. Larger than the
 /// default, so that a page that many batches touch is moved once.
-const AUTOCHECKPOINT_PAGES: u32 = 4096;
+const AUTOCHECKPOINT_BYTES: u32 = 32 << 20;
 
 /// Writes to the embedded store. Its futures do their blocking work when polled, so it lives on
 /// the writer's own thread.
@@ -57,12 +59,18 @@ impl SqliteWriter {
                 "PRAGMA page_size = {PAGE_BYTES};
                  PRAGMA journal_mode = WAL;
                  PRAGMA synchronous = FULL;
-                 PRAGMA wal_autocheckpoint = {AUTOCHECKPOINT_PAGES};
                  PRAGMA journal_size_limit = 67108864;
                  PRAGMA temp_store = MEMORY;
                  PRAGMA busy_timeout = 5000;
                  PRAGMA cache_size = -{cache_kib};"
             ))
+            .map_err(&failed)?;
+        let page_bytes: u32 = connection
+            .query_row("PRAGMA page_size", [], |row| row.get(0))
+            .map_err(&failed)?;
+        let pages = AUTOCHECKPOINT_BYTES / page_bytes.max(1);
+        connection
+            .execute_batch(&format!("PRAGMA wal_autocheckpoint = {pages}"))
             .map_err(&failed)?;
         connection.set_prepared_statement_cache_capacity(64);
         migrate::migrate(&mut connection, clamp_time(now_unix_nano))?;
