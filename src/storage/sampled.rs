@@ -10,6 +10,8 @@
 //! already; else they are left out. So a trace that is stored once is stored from then on, and takes
 //! over the list of calls; what was left out of it before stays out.
 
+use std::ops::Range;
+
 use super::calls::Stored;
 use super::summary::clamp_time;
 use super::write::SpanRow;
@@ -94,15 +96,20 @@ pub const fn forget_at(received: i64, remember_ns: i64) -> i64 {
     (step.saturating_add(1).saturating_mul(STEP_NS)).saturating_add(remember_ns)
 }
 
-/// What is due before this time may go when there is no room: it arrived an hour before the newest at
-/// least. `latest`: when the last is due, ns; that need not be the newest, if a clock was ahead or more
-/// was remembered before. `remember_ns`: for how long what arrives now is remembered, if that is known.
+/// What may go when there is no room, by when it is due, first what is to go first: what arrived an hour
+/// before the newest at least; then what is due later than the newest, because a clock was ahead or more
+/// was remembered before. `latest`: when the last is due, ns. `remember_ns`: for how long what arrives now
+/// is remembered, if that is known.
 #[must_use]
-pub fn spare_before(latest: i64, now: i64, remember_ns: Option<i64>) -> i64 {
+pub fn to_spare(latest: i64, now: i64, remember_ns: Option<i64>) -> [Range<i64>; 2] {
     let newest = remember_ns.map_or(latest, |remember_ns| {
         latest.min(forget_at(now, remember_ns))
     });
-    newest.saturating_sub(STEP_NS)
+    let hour_before = |time: i64| time.saturating_sub(STEP_NS);
+    [
+        i64::MIN..hour_before(newest),
+        newest.saturating_add(1)..hour_before(latest),
+    ]
 }
 
 /// The latest arrival of some spans, ns.
@@ -157,12 +164,13 @@ mod tests {
             let latest = forget_at(newest, 10);
             // Whatever else is due later.
             let bounds = [
-                spare_before(latest, newest, None),
-                spare_before(latest, newest, Some(10)),
-                spare_before(latest + 100 * STEP_NS, newest, Some(10)),
-                spare_before(latest, newest + 100 * STEP_NS, Some(10)),
+                to_spare(latest, newest, None),
+                to_spare(latest, newest, Some(10)),
+                to_spare(latest + 100 * STEP_NS, newest, Some(10)),
+                to_spare(latest, newest + 100 * STEP_NS, Some(10)),
             ];
-            let is_spare = bounds.map(|bound| forget_at(received, 10) < bound);
+            let due = forget_at(received, 10);
+            let is_spare = bounds.map(|spare| spare.iter().any(|times| times.contains(&due)));
             assert_eq!(is_spare, [is_spare[0]; 4]);
             is_spare[0]
         };

@@ -24,8 +24,7 @@ use crate::storage::summary::clamp_time;
 use crate::storage::{Error, RetentionConfig, RetentionReport};
 use rows::{
     AGENT_CHANGES, AGENT_SESSIONS, DEAD_EVENTS, DEAD_LETTERS, DEAD_POINTS, ISSUE_BUCKETS,
-    ISSUE_STATUSES, ISSUES, METRIC_SERIES, RESOURCES, ROLLUPS, SAMPLED_OUT, SCOPES, SERVICES,
-    SESSIONS,
+    ISSUE_STATUSES, ISSUES, METRIC_SERIES, RESOURCES, ROLLUPS, SCOPES, SERVICES, SESSIONS,
 };
 use sampled::Room;
 
@@ -71,7 +70,7 @@ pub(super) async fn enforce(
         transaction.commit("enforce retention").await?;
         return Ok(RetentionReport::default());
     }
-    let mut forgotten = delete(&transaction, SAMPLED_OUT, now).await? >= ROWS_PER_STEP;
+    let mut forgotten = sampled::forget(&transaction, i64::MIN..now).await? >= ROWS_PER_STEP;
     let by_size = match sampled::make_room(&transaction, retention, now, remember_ns).await? {
         Room::Made => {
             forgotten = true;

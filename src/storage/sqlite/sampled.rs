@@ -1,5 +1,7 @@
 //! What is remembered of spans that were sampled out: the rules are in [`crate::storage::sampled`].
 
+use std::ops::Range;
+
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::error::storage_error;
@@ -8,7 +10,7 @@ use crate::model::sampling::SampledOut;
 use crate::model::{ProjectId, TraceId};
 use crate::storage::Error;
 use crate::storage::calls::{self, Change, Fresh, Settled, Stored};
-use crate::storage::sampled::{LeftOut, count, forget_at, latest, spare_before};
+use crate::storage::sampled::{LeftOut, count, forget_at, latest, to_spare};
 use crate::storage::write::SpanRow;
 
 /// Traces forgotten in one transaction.
@@ -172,23 +174,31 @@ pub(super) fn make_room(
         .prepare_cached("SELECT max(forget_unix_nano) FROM sampled_out")
         .and_then(|mut select| select.query_row([], |row| row.get(0)))
         .map_err(storage_error("look for spans that were sampled out"))?;
-    let bound = latest.map(|latest| spare_before(latest, now, remember_ns));
-    Ok(bound.map_or(Ok(0), |bound| delete(transaction, bound))? > 0)
+    let Some(latest) = latest else {
+        return Ok(false);
+    };
+    for due in to_spare(latest, now, remember_ns) {
+        if delete(transaction, &due)? > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Forgets what is due at a time, a step's worth; answers whether there is more.
 pub(super) fn forget(transaction: &Transaction<'_>, now: i64) -> Result<bool, Error> {
-    Ok(delete(transaction, now)? >= TRACES_PER_STEP)
+    Ok(delete(transaction, &(i64::MIN..now))? >= TRACES_PER_STEP)
 }
 
-fn delete(transaction: &Transaction<'_>, before: i64) -> Result<usize, Error> {
+fn delete(transaction: &Transaction<'_>, due: &Range<i64>) -> Result<usize, Error> {
     let limit = i64::try_from(TRACES_PER_STEP).unwrap_or(i64::MAX);
     transaction
         .prepare_cached(
             "DELETE FROM sampled_out WHERE (project_id, trace_id) IN (
                 SELECT project_id, trace_id FROM sampled_out INDEXED BY sampled_out_forget
-                WHERE forget_unix_nano < ?1 ORDER BY forget_unix_nano LIMIT ?2)",
+                WHERE forget_unix_nano >= ?1 AND forget_unix_nano < ?2
+                ORDER BY forget_unix_nano LIMIT ?3)",
         )
-        .and_then(|mut delete| delete.execute((before, limit)))
+        .and_then(|mut delete| delete.execute((due.start, due.end, limit)))
         .map_err(storage_error("forget spans that were sampled out"))
 }

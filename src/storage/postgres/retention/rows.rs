@@ -13,13 +13,6 @@ pub(super) const ROLLUPS: &str = "WITH old AS (
             AND t.model = old.model
         RETURNING 1)
     SELECT count(*) FROM gone";
-pub(super) const SAMPLED_OUT: &str = "WITH old AS (
-        SELECT project_id, trace_id FROM sampled_out WHERE forget_unix_nano < $1
-        ORDER BY forget_unix_nano LIMIT $2 FOR UPDATE SKIP LOCKED),
-    gone AS (
-        DELETE FROM sampled_out t USING old
-        WHERE t.project_id = old.project_id AND t.trace_id = old.trace_id RETURNING 1)
-    SELECT count(*) FROM gone";
 pub(super) const SERVICES: &str = "WITH old AS (
         SELECT project_id, name FROM service WHERE received_unix_nano < $1
         LIMIT $2 FOR UPDATE SKIP LOCKED),

@@ -4,10 +4,23 @@
 //! A table does not get smaller when rows go: their room is used again. So these rows may not fill more of
 //! the store than a share of it, and what the table takes beyond that is no reason to delete traces.
 
-use super::super::transaction::Transaction;
-use super::{BYTES_IN_USE, SAMPLED_OUT, delete};
-use crate::storage::sampled::spare_before;
+use std::ops::Range;
+
+use tokio_postgres::types::Type;
+
+use super::super::transaction::{Param, Transaction};
+use super::{BYTES_IN_USE, ROWS_PER_STEP};
+use crate::storage::sampled::to_spare;
 use crate::storage::{Error, RetentionConfig};
+
+const FORGET: &str = "WITH old AS (
+        SELECT project_id, trace_id FROM sampled_out
+        WHERE forget_unix_nano >= $1 AND forget_unix_nano < $2
+        ORDER BY forget_unix_nano LIMIT $3 FOR UPDATE SKIP LOCKED),
+    gone AS (
+        DELETE FROM sampled_out t USING old
+        WHERE t.project_id = old.project_id AND t.trace_id = old.trace_id RETURNING 1)
+    SELECT count(*) FROM gone";
 
 /// The share of the largest size: one part in so many.
 const SHARE: u64 = 8;
@@ -49,9 +62,10 @@ pub(super) async fn make_room(
         let latest = "SELECT max(forget_unix_nano) FROM sampled_out";
         let latest = number(transaction, latest, "look for spans that were sampled out").await?;
         if let Some(latest) = latest {
-            let bound = spare_before(latest, now, remember_ns);
-            if delete(transaction, SAMPLED_OUT, bound).await? > 0 {
-                return Ok(Room::Made);
+            for due in to_spare(latest, now, remember_ns) {
+                if forget(transaction, due).await? > 0 {
+                    return Ok(Room::Made);
+                }
             }
         }
     }
@@ -61,6 +75,21 @@ pub(super) async fn make_room(
     } else {
         Room::Enough
     })
+}
+
+/// Forgets what is due in a time, a step's worth; answers how many traces' that were.
+///
+/// # Errors
+/// As the store's.
+pub(super) async fn forget(transaction: &Transaction, due: Range<i64>) -> Result<i64, Error> {
+    let params: [Param<'_>; 3] = [
+        (&due.start, Type::INT8),
+        (&due.end, Type::INT8),
+        (&ROWS_PER_STEP, Type::INT8),
+    ];
+    let context = "forget spans that were sampled out";
+    let rows = transaction.query(FORGET, &params, context).await?;
+    Ok(rows.first().map_or(0, |row| row.get(0)))
 }
 
 async fn number(
