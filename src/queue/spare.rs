@@ -37,7 +37,12 @@ impl Spares {
     pub(super) fn take(&self, length: usize) -> Lent {
         let kept = {
             let mut kept = self.kept();
-            let place = kept.buffers.iter().rposition(|it| it.capacity() >= length);
+            // Not one that is far too large: who keeps a payload would keep all of it.
+            let fits = length..=length.saturating_mul(2).max(STEP);
+            let place = kept
+                .buffers
+                .iter()
+                .rposition(|it| fits.contains(&it.capacity()));
             let buffer = place.map(|place| kept.buffers.swap_remove(place));
             kept.bytes -= buffer.as_ref().map_or(0, Vec::capacity);
             buffer
@@ -117,7 +122,8 @@ mod tests {
         assert_ne!(far_longer.bytes.as_ptr(), place);
         let longer = spares.take(STEP);
         assert_eq!((longer.bytes.as_ptr(), longer.bytes.len()), (place, STEP));
-        drop((far_longer, longer));
+        drop((longer, far_longer));
+        assert!(spares.take(STEP / 2).bytes.capacity() <= STEP);
 
         let many: Vec<Lent> = (0..20).map(|_| spares.take(1 << 20)).collect();
         drop(many);

@@ -151,9 +151,13 @@ const HOLD: &str = "CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $
 async fn held(store: &Store, count: &str) {
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
         AND (wait_event = 'PgSleep' OR wait_event_type = 'Lock')";
-    while store.database.value(waiting) != count {
+    for _ in 0..1000 {
+        if store.database.value(waiting) == count {
+            return;
+        }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    panic!("{count} transactions are never held up");
 }
 
 // Scenario: in a rolling restart that switches sampling on, a collector that does not sample yet stores a
