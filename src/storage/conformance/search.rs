@@ -325,6 +325,24 @@ pub(super) fn searches_go_on_while_spans_arrive(backend: &mut impl Backend) {
     }
 }
 
+// Scenario: a large batch, in which the order of trace ids has nothing to do with that of time, of spans
+// that all match.
+// Guarantees: who wants the newest few reads few of the blocks.
+pub(super) fn the_newest_are_found_in_few_blocks(backend: &mut impl Backend) {
+    const SPANS: u64 = 2000;
+    let said = format!("word {}", "and more ".repeat(150));
+    let span = |number| saying(number * 7919 % 2003, number, number * 100, &said);
+    let spans: Vec<_> = (1..=SPANS).map(span).collect();
+    write_spans(backend, &spans);
+    let mut question = question("word");
+    question.limit = 20;
+    let page = ask(backend, &question, None);
+    let newest: Vec<_> = (SPANS - 19..=SPANS).rev().collect();
+    assert_eq!(numbers(&page.items), newest);
+    let searched = page.searched_spans;
+    assert!((20..=SPANS / 2).contains(&searched), "{searched}");
+}
+
 // Scenario: two projects say the same and different things, in one batch.
 // Guarantees: each finds its own only, whatever it asks for.
 pub(super) fn a_search_never_finds_what_another_project_says(backend: &mut impl Backend) {

@@ -115,7 +115,8 @@ impl<T> Walk<T> {
     /// Accounts for rows that were looked at; answers whether to go on.
     pub(super) fn spend(&mut self, rows: i64) -> bool {
         self.rows_left = self.rows_left.saturating_sub(rows);
-        if self.matching != Matching::Here {
+        // Not for slices without a row, as those ahead of time are.
+        if self.matching != Matching::Here && rows > 0 {
             self.rows_next = self.rows_next.saturating_mul(4).min(PIECE_ROWS_MAX);
         }
         // A page without a row has nowhere to go on from, and so must go on.

@@ -141,6 +141,8 @@ enum Reached {
     End,
     /// What starts after this time; then the time was up.
     Start(i64),
+    /// What starts after this time, in which there may be enough for a page.
+    Enough(i64),
 }
 
 /// A page being filled.
@@ -178,17 +180,25 @@ impl Search<'_> {
                 return Ok(false);
             }
             let rows = self.rows_next;
-            self.rows_next = rows.saturating_mul(4).min(PIECE_ROWS_MAX);
             let Some(walked) = self.ask(slice, rows).await? else {
                 return Ok(true);
             };
-            let reached = self.look_through(&walked.blocks).await?;
-            if self.answer(&walked, &reached).await? {
-                return Ok(false);
-            }
-            if let Reached::Start(start) = reached {
-                self.stop(start, Vec::new());
-                return Ok(false);
+            // Not for slices without a row, as those ahead of time are.
+            self.rows_next = rows.saturating_mul(4).min(PIECE_ROWS_MAX);
+            loop {
+                let reached = self.look_through(&walked.blocks).await?;
+                if self.answer(&walked, &reached).await? {
+                    return Ok(false);
+                }
+                match reached {
+                    Reached::End => break,
+                    Reached::Start(start) => {
+                        self.stop(start, Vec::new());
+                        return Ok(false);
+                    }
+                    // Some of it was not what it seemed.
+                    Reached::Enough(_) => {}
+                }
             }
             self.got_on = true;
             self.place.below = walked.last;
@@ -268,9 +278,21 @@ impl Search<'_> {
             // These are looked through while the next ones are fetched.
             let now = self.fetch(ids).await?;
             self.collect(std::mem::replace(&mut before, now)).await?;
+            if self.has_enough_after(latest) {
+                self.collect(before).await?;
+                return Ok(Reached::Enough(latest));
+            }
         }
         self.collect(before).await?;
         Ok(Reached::End)
+    }
+
+    /// Whether what was found and starts after a time may fill the page.
+    fn has_enough_after(&self, start: i64) -> bool {
+        let room = self.asked.page.limit.max(1);
+        let room = room.saturating_sub(self.page.items.len());
+        let found = self.waiting.range((above_all_at(start), i64::MIN)..);
+        found.take(room).count() == room
     }
 
     /// Fetches blocks and has them looked through. A block that is gone held deleted spans only.
@@ -353,7 +375,7 @@ impl Search<'_> {
     async fn answer(&mut self, walked: &Walked, reached: &Reached) -> Result<bool, Error> {
         let last = match reached {
             Reached::End => walked.last.clone(),
-            Reached::Start(start) => above_all_at(*start),
+            Reached::Start(start) | Reached::Enough(start) => above_all_at(*start),
         };
         let mut passed = self.waiting.split_off(&(last, i64::MIN));
         while !passed.is_empty() {

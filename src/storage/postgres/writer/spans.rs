@@ -44,11 +44,7 @@ pub(super) async fn save(
     if groups.is_empty() {
         return Ok(());
     }
-    let spans: Vec<_> = groups
-        .iter()
-        .flat_map(|group| &group.spans)
-        .copied()
-        .collect();
+    let spans = in_order_of_time(groups);
     let mut placed = save_blocks(transaction, source, packer, &spans).await?;
     // By start: the index that lists go by is appended to, and rows that are listed together lie
     // together.
@@ -59,7 +55,22 @@ pub(super) async fn save(
     save_rows(transaction, source, &spans, &placed).await
 }
 
-/// Packs the messages, those of a trace side by side, and copies the blocks.
+/// Spans of a trace side by side, the traces by when they start: neighbours in time share blocks, so
+/// that who looks through the newest spans reads few.
+fn in_order_of_time<'b>(groups: &[Group<'b>]) -> Vec<&'b SpanRow<'b>> {
+    let mut groups: Vec<_> = groups.iter().collect();
+    groups.sort_by_cached_key(|group| {
+        let starts = group.spans.iter().map(|span| span.start_unix_nano);
+        (group.key.0, starts.min())
+    });
+    groups
+        .into_iter()
+        .flat_map(|it| &it.spans)
+        .copied()
+        .collect()
+}
+
+/// Packs the messages in this order and copies the blocks.
 async fn save_blocks<'b>(
     transaction: &Transaction,
     source: &Source<'_>,
