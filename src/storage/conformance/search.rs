@@ -343,6 +343,45 @@ pub(super) fn the_newest_are_found_in_few_blocks(backend: &mut impl Backend) {
     assert!((20..=SPANS / 2).contains(&searched), "{searched}");
 }
 
+// Scenario: many blocks, each with a span of its own time and one of any time, of two services; all match.
+// Guarantees: the pages hold exactly those of a service, newest first, whichever blocks they come from; the
+// first page does not need all blocks.
+pub(super) fn many_blocks_are_answered_in_order(backend: &mut impl Backend) {
+    const BLOCKS: u64 = 150;
+    let of = |number: u64, start| TestSpan {
+        service: if number.is_multiple_of(3) {
+            "db"
+        } else {
+            "api"
+        },
+        ..saying(number, number, start, "word")
+    };
+    let mut starts = Vec::new();
+    for block in 1..=BLOCKS {
+        let spans = [
+            of(2 * block, block * 100),
+            of(2 * block + 1, block * 37 % BLOCKS * 100 + 50),
+        ];
+        write_spans(backend, &spans);
+        starts.extend(spans.map(|span| (span.start, span.span, span.service)));
+    }
+    starts.sort_unstable();
+    for service in ["api", "db"] {
+        let of_service = starts.iter().rev().filter(|(.., it)| *it == service);
+        let expected: Vec<_> = of_service.map(|(_, number, _)| *number).collect();
+        let mut question = question("word");
+        question.query.filter = spans_with(|filter| filter.service = named(service));
+        for limit in [1, 20, 100] {
+            question.limit = limit;
+            let found = numbers(&rest(backend, &question, None));
+            assert_eq!(found, expected, "{service}, {limit}");
+        }
+        question.limit = 1;
+        let page = ask(backend, &question, None);
+        assert!(page.searched_spans < BLOCKS, "{}", page.searched_spans);
+    }
+}
+
 // Scenario: two projects say the same and different things, in one batch.
 // Guarantees: each finds its own only, whatever it asks for.
 pub(super) fn a_search_never_finds_what_another_project_says(backend: &mut impl Backend) {
