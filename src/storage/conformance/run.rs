@@ -241,6 +241,7 @@ cases! {
     search::searches_go_on_while_spans_arrive,
     search::the_newest_are_found_in_few_blocks,
     search::many_blocks_are_answered_in_order,
+    search::of_one_identity_the_first_is_stored,
     search::a_search_never_finds_what_another_project_says,
     search::deleted_spans_are_not_found,
     search::spans_of_one_time_are_all_found,

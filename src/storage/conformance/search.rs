@@ -343,43 +343,60 @@ pub(super) fn the_newest_are_found_in_few_blocks(backend: &mut impl Backend) {
     assert!((20..=SPANS / 2).contains(&searched), "{searched}");
 }
 
-// Scenario: many blocks, each with a span of its own time and one of any time, of two services; all match.
-// Guarantees: the pages hold exactly those of a service, newest first, whichever blocks they come from; the
-// first page does not need all blocks.
+// Scenario: many blocks, each with a span of its own time and others of any time, few of them of the service
+// that is asked for; all match.
+// Guarantees: the pages hold exactly those of the service, newest first, whichever blocks they come from;
+// the first page does not need all blocks.
 pub(super) fn many_blocks_are_answered_in_order(backend: &mut impl Backend) {
-    const BLOCKS: u64 = 150;
-    let of = |number: u64, start| TestSpan {
-        service: if number.is_multiple_of(3) {
-            "db"
-        } else {
-            "api"
-        },
-        ..saying(number, number, start, "word")
-    };
+    const BLOCKS: u64 = 400;
+    const SPANS: u64 = 14;
     let mut starts = Vec::new();
     for block in 1..=BLOCKS {
-        let spans = [
-            of(2 * block, block * 100),
-            of(2 * block + 1, block * 37 % BLOCKS * 100 + 50),
-        ];
+        let of = |place: u64| {
+            let number = block * SPANS + place;
+            let any = (block * 37 + place * 61) % BLOCKS * 100 + 50;
+            TestSpan {
+                service: if place < 2 { "db" } else { "api" },
+                ..saying(
+                    number,
+                    number,
+                    if place == 0 { block * 100 } else { any },
+                    "word",
+                )
+            }
+        };
+        let spans: Vec<_> = (0..SPANS).map(of).collect();
         write_spans(backend, &spans);
-        starts.extend(spans.map(|span| (span.start, span.span, span.service)));
+        let of_service = spans.iter().filter(|span| span.service == "db");
+        starts.extend(of_service.map(|span| (span.start, span.span)));
     }
     starts.sort_unstable();
-    for service in ["api", "db"] {
-        let of_service = starts.iter().rev().filter(|(.., it)| *it == service);
-        let expected: Vec<_> = of_service.map(|(_, number, _)| *number).collect();
-        let mut question = question("word");
-        question.query.filter = spans_with(|filter| filter.service = named(service));
-        for limit in [1, 20, 100] {
-            question.limit = limit;
-            let found = numbers(&rest(backend, &question, None));
-            assert_eq!(found, expected, "{service}, {limit}");
-        }
-        question.limit = 1;
-        let page = ask(backend, &question, None);
-        assert!(page.searched_spans < BLOCKS, "{}", page.searched_spans);
+    let expected: Vec<_> = starts.iter().rev().map(|(_, number)| *number).collect();
+    let mut question = question("word");
+    question.query.filter = spans_with(|filter| filter.service = named("db"));
+    for limit in [30, 250] {
+        question.limit = limit;
+        let found = numbers(&rest(backend, &question, None));
+        assert_eq!(found, expected, "{limit}");
     }
+    question.limit = 1;
+    let page = ask(backend, &question, None);
+    assert!(
+        page.searched_spans < BLOCKS * SPANS,
+        "{}",
+        page.searched_spans
+    );
+}
+
+// Scenario: a batch holds spans of one identity that say different things.
+// Guarantees: the first is stored, wherever they stand among the others.
+pub(super) fn of_one_identity_the_first_is_stored(backend: &mut impl Backend) {
+    let mut spans: Vec<_> = (1..=40).map(|it| saying(it, it, 100, "first")).collect();
+    spans.extend((1..=40).rev().map(|it| saying(it, it, 100, "second")));
+    let report = write_spans(backend, &spans);
+    assert_eq!((report.spans_stored, report.spans_duplicate), (40, 40));
+    assert_eq!(all(backend, &question("first")).len(), 40);
+    assert_eq!(all(backend, &question("second")), [0; 0]);
 }
 
 // Scenario: two projects say the same and different things, in one batch.
